@@ -1,0 +1,42 @@
+# `make demo` and `make test` do all the set-up. They need make, Python 3.11 to 3.13 with venv,
+# libgomp, and a package index once.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
+
+.PHONY: help demo test check bench lock dist clean
+help:
+	@echo 'make demo    a whole paid network on this machine, and one answer from it'
+	@echo 'make test    the tests'
+	@echo 'make check   types, style, import floors'
+	@echo 'make bench   the figures, each against a peer in the same run'
+
+demo: $(STAMP)
+	$(BIN)/cocoon demo
+test: $(STAMP)
+	$(BIN)/python -m pytest -q
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The lock is complete, so pip need not resolve: --no-deps lets fastecdsa differ from libp2p's pin.
+$(STAMP): requirements.lock pyproject.toml Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo 'Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 ...'; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo 'The venv module is missing. Debian, Ubuntu: apt install python3-venv'; exit 1; }
+	@$(PYTHON) -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null || test "$$(uname)" != Linux || { echo 'libgomp.so.1 is missing. Debian, Ubuntu: apt install libgomp1'; exit 1; }
+	@echo 'Setting up $(VENV) (once, about a minute) ...'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) uv==0.13.8 && UV_SYSTEM_CERTS=1 UV_NO_CONFIG=1 $(BIN)/uv pip install -q --python $(BIN)/python --no-deps --require-hashes -r requirements.lock \
+	  || { echo 'uv did not get through; trying pip (slower) ...'; $(PIP) --no-deps --require-hashes -r requirements.lock; }
+	$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+lock:
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --all-extras pyproject.toml -o requirements.lock
+dist: $(STAMP)
+	rm -rf dist && $(BIN)/python -m build -q
+clean:
+	rm -rf $(VENV) dist

@@ -1,0 +1,1 @@
+"""cocoon-p2p: an open peer-to-peer network for private, paid AI inference."""

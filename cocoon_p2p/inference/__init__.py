@@ -1,0 +1,1 @@
+"""Running models: what an engine is, and the engines."""

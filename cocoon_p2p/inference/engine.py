@@ -1,0 +1,177 @@
+"""What an engine is: capabilities as data, tokens counted before payment, pieces as they come.
+
+An engine runs one or more models for many requests at once. The worker asks it three
+things, in this order: `count` a prompt (before any money moves), `generate` from it, and,
+by leaving the `async with`, stop. Everything else about an engine is its own business.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from cocoon_p2p.errors import CocoonError
+
+
+class Finish(StrEnum):
+    """Why a generation ended, in OpenAI's words where they have one."""
+
+    STOP = "stop"
+    "The model ended its answer, or a stop string was met."
+
+    LENGTH = "length"
+    "The completion limit or the context was reached."
+
+
+class Feature(StrEnum):
+    """What a request may use only where the engine says it can. Refused by name before payment."""
+
+    SEED = "seed"
+    STOP = "stop"
+    TEMPERATURE = "temperature"
+    IGNORE_EOS = "ignore-eos"
+    CONTINUE = "continue"
+    "Can go on from a given answer prefix (`GenerateRequest.answer_prefix`)."
+
+    JSON_SCHEMA = "json-schema"
+    GRAMMAR = "grammar"
+    LOGPROBS = "logprobs"
+    TOOLS = "tools"
+
+
+class EngineError(CocoonError):
+    """The engine cannot do what was asked, or failed. `code` is `engine-failed` or a refusal's name."""
+
+    code = "engine-failed"
+
+
+class PromptTooLong(EngineError):
+    """The prompt leaves no room for an answer in the model's context."""
+
+    code = "too-large"
+
+
+class FeatureMissing(EngineError):
+    """The request uses a feature that this engine or model lacks; the text names it."""
+
+    code = "unknown-feature"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """One model as an engine serves it."""
+
+    name: str
+    "The name clients ask for."
+
+    weights_hash: bytes
+    "SHA-256 over the canonical manifest of the model's files: 32 bytes."
+
+    tokenizer_hash: bytes
+    "SHA-256 over tokenizer and chat template: 32 bytes. Equal hashes split text equally."
+
+    context_tokens: int
+    "Prompt and completion together, a request."
+
+    features: frozenset[Feature]
+    is_demo: bool = False
+    "Said wherever the model answers: good for trying the network, not for knowing things."
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine offers right now."""
+
+    engine: str
+    "Name and version, such as `llama.cpp b6800`: it goes into receipts."
+
+    models: tuple[ModelCard, ...]
+    slots: int
+    "Requests that are computed at once; more wait in the worker, not in the engine."
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """What the client sealed, opened. Times and money are not the engine's business."""
+
+    model: str
+    messages: tuple[ChatMessage, ...] = ()
+    "A chat, rendered by the model's own template. Empty if `prompt` is given."
+
+    prompt: str | None = None
+    "A bare completion prompt, no template."
+
+    answer_prefix: str = ""
+    "What was delivered before a failover: the answer goes on right after it and never repeats it."
+
+    completion_tokens_max: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    ignore_eos: bool = False
+    cache_scope: bytes = b""
+    "Requests share cached prefixes only within the same scope (the sealing session's id)."
+
+
+@dataclass(frozen=True, slots=True)
+class PromptCount:
+    prompt_tokens: int
+    cached_tokens: int = 0
+    "Of those, how many the engine need not compute again for this scope, as far as it knows."
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One step of an answer. Text never ends inside a UTF-8 character.
+
+    What a stop string may still hold back is not in `text` and not in the counts.
+    """
+
+    text: str
+    completion_tokens: int
+    "Cumulative: tokens whose text has been delivered with this piece and before it."
+
+    prompt_tokens: int = 0
+    "Cumulative: prompt tokens computed or taken from the cache so far (rises during prefill)."
+
+    cached_tokens: int = 0
+    finish: Finish | None = None
+    "Set on the last piece only."
+
+
+class Engine(Protocol):
+    """Runs models. All methods may be called from many trio tasks at once."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    async def count(self, request: GenerateRequest) -> PromptCount:
+        """Tokenise the prompt, computing nothing that costs: called before any payment.
+
+        Raises:
+            PromptTooLong: It leaves no room for one completion token in the context.
+            FeatureMissing: The request uses what this engine or model lacks, named.
+        """
+        ...
+
+    def generate(self, request: GenerateRequest) -> AbstractAsyncContextManager[AsyncIterator[Piece]]:
+        """Generate; leaving the `async with` (also by a cancel) frees the slot within one decoding step.
+
+        The iterator ends after the piece that has `finish`. A slow reader delays only itself.
+
+        Raises:
+            EngineError: The engine failed; what was delivered stands, the rest will not come.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Stop everything and give memory back. Generations that still run fail with EngineError."""
+        ...
