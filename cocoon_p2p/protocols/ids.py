@@ -1,0 +1,182 @@
+"""Protocol ids, closed lists and limits: every number that two nodes must agree on, with its reason.
+
+Spec: protocols/README.md. A limit or a code changes only together with the protocol's version.
+"""
+
+from enum import IntEnum
+
+EXCHANGE = "/cocoon/exchange/1"
+"Inference exchanges, one after another: client to proxy, proxy to worker."
+
+CHANNEL = "/cocoon/channel/1"
+"Money: vouchers and signed states, payer to payee, one stream for each open channel."
+
+SESSION = "/cocoon/session/1"
+"A worker's standing with a proxy: record, load, drain, heartbeat."
+
+EVIDENCE = "/cocoon/evidence/1"
+"Attestation evidence by hash."
+
+# Frames
+
+FRAME_SIZE_MAX_BYTES = 256 * 1024
+"A whole prompt of 32,000 tokens fits; a peer can make us hold no more than this for a stream."
+
+FRAME_SIZE_MAX_NEWCOMER_BYTES = 16 * 1024
+"Before a peer has credit or was attested: an Ask, a record and a statement fit with room to spare."
+
+PART_SIZE_MAX_BYTES = 192 * 1024
+"Sealed bytes in one part of a request: a frame less its envelope, in round numbers."
+
+PARTS_MAX = 64
+"12 MiB a request: some minutes of compressed speech or a few pictures."
+
+CHUNK_SIZE_MAX_BYTES = 64 * 1024
+"Sealed bytes of one piece of an answer."
+
+# Names and lists
+
+NAME_MAX_BYTES = 96
+"Model names such as `Qwen2.5-Coder-32B-Instruct-exl2-4.65bpw` are about half as long."
+
+TEXT_MAX_BYTES = 512
+"Explanations for people, in refusals and failures."
+
+ADDRESSES_MAX = 8
+ADDRESS_MAX_BYTES = 256
+MODELS_MAX = 64
+FEATURES_MAX = 32
+PEERS_MAX = 32
+"Workers preferred or excluded in one Ask, and candidates named in one refusal."
+
+RUNNING_MAX = 1024
+"Exchanges that run at once on one channel."
+
+RECORD_SIZE_MAX_BYTES = 1024
+"A proxy's record in the DHT; a longer catalogue goes by hash."
+
+# Times
+
+RECORD_LIFETIME_MAX_SECONDS = 3600
+"A record that a node published just before it vanished misleads for an hour at most."
+
+STATEMENT_LIFETIME_MAX_SECONDS = 24 * 3600
+"A key statement is what a quote of the hardware binds; hardware is asked once a day."
+
+CLOCK_SKEW_SECONDS = 60
+"Dates further ahead than this are refused."
+
+QUOTE_LIFETIME_SECONDS = 30
+RESERVATION_SECONDS = 5
+"How long a proxy holds a slot for a quote that nobody uses."
+
+HEARTBEAT_SECONDS = 1.0
+HEARTBEATS_MISSED_MAX = 3
+"A hop with work in it that is silent for this many heartbeats is lost."
+
+ENGINE_STALL_SECONDS = 30.0
+"An engine that made no step for this long has failed (a step of a long prefill is a step)."
+
+METER_TOKENS = 32
+METER_SECONDS = 0.5
+"A worker signs its Meter after this many tokens or this long, whichever comes first."
+
+EXCHANGE_KEPT_SECONDS = 600
+"After its deadline an exchange id is remembered this long, so that it can never charge twice."
+
+SEALING_SESSION_SECONDS = 900
+REPLAY_WINDOW = 1024
+"Request numbers of one sealing session that may arrive out of order."
+
+SESSIONS_MAX = 1000
+"Sealing sessions that a worker keeps for one proxy."
+
+HELLOS_PER_SECOND = 10
+"Sealing handshakes (0.4 ms of CPU each) that a worker does for one proxy."
+
+UNCLAIMED_RESERVATIONS_MAX = 4
+"A client's quotes that hold a slot and are not used yet."
+
+NETWORK_SIZE_BYTES = 32
+EXCHANGE_ID_SIZE_BYTES = 16
+
+
+class Role(IntEnum):
+    CLIENT = 1
+    PROXY = 2
+    WORKER = 3
+    BOOTSTRAP = 4
+
+
+class Kind(IntEnum):
+    """What is asked of a model."""
+
+    CHAT = 1
+    COMPLETION = 2
+    EMBEDDING = 3
+    TRANSCRIPTION = 4
+
+
+class Trust(IntEnum):
+    """What must be proven about a worker's machine. SIM is a stand-in for demos, never in an order."""
+
+    OPEN = 1
+    "Nothing is proven: a worker without a trusted execution environment."
+
+    SIM = 2
+    "Simulated evidence, insecure, for demos and tests."
+
+    TDX = 3
+    "An Intel TDX domain runs the published image, with a CPU engine inside."
+
+    TDX_GPU = 4
+    "The same, with an attested GPU."
+
+
+class Outcome(IntEnum):
+    """How an exchange ended; it decides who pays for what (protocols/exchange.md)."""
+
+    COMPLETED = 1
+    CANCELLED = 2
+    "By the client, or because the client vanished: prefilled prompt and delivered tokens are owed."
+
+    FAILED = 3
+    "By worker or proxy: delivered tokens are owed, the prompt is not."
+
+
+class Reason(IntEnum):
+    """Why a peer says no, or why an exchange broke. The name in lower case is the error's code."""
+
+    UNKNOWN_MODEL = 1
+    NO_CAPACITY = 2
+    PRICE_ABOVE_LIMIT = 3
+    TRUST_BELOW_REQUEST = 4
+    NO_CREDIT = 5
+    CHANNEL_UNKNOWN = 6
+    STALE = 7
+    TOO_LARGE = 8
+    DEADLINE = 9
+    DRAINING = 10
+    MALFORMED = 11
+    RATE_LIMITED = 12
+    ENGINE_FAILED = 13
+    SESSION_UNKNOWN = 14
+    CHAIN_UNREACHABLE = 15
+    ALREADY_RUNNING = 16
+    UNKNOWN_FEATURE = 17
+    WRONG_NETWORK = 18
+    EXCLUDED = 19
+    UNKNOWN_EXCHANGE = 20
+    WORKER_LOST = 21
+    PROXY_LOST = 22
+    CLIENT_LOST = 23
+    CANCELLED = 24
+    SEAL_BROKEN = 25
+    UNSUPPORTED_KIND = 26
+    OTHER_WEIGHTS = 27
+    WRONG_AMOUNT = 28
+
+    @property
+    def code(self) -> str:
+        """The reason as `errors.CocoonError.code` spells it: `no-capacity`."""
+        return self.name.lower().replace("_", "-")

@@ -1,0 +1,615 @@
+"""The closed set of messages, and the papers that are signed.
+
+*Messages* travel on one of the four protocols and carry a tag under key 0. *Papers* are
+bodies that somebody signs; they travel as `Signed`, so that the very bytes that were signed
+are the bytes that are hashed, kept and shown to others later. Both are maps with integer
+keys (`schema`). All times are whole seconds since the Unix epoch unless the name says
+`_ms`; all money is nanoTON; prices are nanoTON per 1,000 tokens.
+
+Spec: protocols/cocoon.cddl, and a page a protocol beside it. Vectors: protocols/vectors/.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, NewType
+
+from cocoon_p2p.identity import PEER_ID_SIZE_BYTES, SIGNATURE_SIZE_BYTES
+from cocoon_p2p.protocols.ids import (
+    ADDRESS_MAX_BYTES,
+    ADDRESSES_MAX,
+    CHUNK_SIZE_MAX_BYTES,
+    EXCHANGE_ID_SIZE_BYTES,
+    FEATURES_MAX,
+    MODELS_MAX,
+    NAME_MAX_BYTES,
+    NETWORK_SIZE_BYTES,
+    PART_SIZE_MAX_BYTES,
+    PARTS_MAX,
+    PEERS_MAX,
+    RUNNING_MAX,
+    TEXT_MAX_BYTES,
+    Kind,
+    Outcome,
+    Reason,
+    Role,
+    Trust,
+)
+from cocoon_p2p.protocols.schema import Key, Max, Size, message
+
+ExchangeId = NewType("ExchangeId", bytes)
+"The client's 16 random bytes. One id, one charge."
+
+ChannelId = NewType("ChannelId", bytes)
+"The 32-byte account id of a payment channel (its address on TON's basechain)."
+
+AExchange = Annotated[ExchangeId, Size(EXCHANGE_ID_SIZE_BYTES)]
+AChannel = Annotated[ChannelId, Size(32)]
+APeer = Annotated[bytes, Size(PEER_ID_SIZE_BYTES)]
+AHash = Annotated[bytes, Size(32)]
+AKey = Annotated[bytes, Size(32)]
+ANetwork = Annotated[bytes, Size(NETWORK_SIZE_BYTES)]
+ASignature = Annotated[bytes, Size(SIGNATURE_SIZE_BYTES)]
+AName = Annotated[str, Max(NAME_MAX_BYTES)]
+AText = Annotated[str, Max(TEXT_MAX_BYTES)]
+AToken = Annotated[str, Max(32)]
+AAddress = Annotated[str, Max(ADDRESS_MAX_BYTES)]
+
+# ---------------------------------------------------------------- shapes inside others
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A paper and its signature. Who must have signed, and as what, is said where it is used."""
+
+    body: Annotated[bytes, Key(1), Max(64 * 1024)]
+    signature: Annotated[ASignature, Key(2)]
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """nanoTON per 1,000 tokens of each class."""
+
+    prompt: Annotated[int, Key(1)]
+    cached: Annotated[int, Key(2)]
+    completion: Annotated[int, Key(3)]
+    reasoning: Annotated[int, Key(4)]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Cumulative token counts of one exchange. The classes do not overlap: `cached` tokens
+    are not in `prompt`, `reasoning` tokens are not in `completion`."""
+
+    prompt: Annotated[int, Key(1)]
+    cached: Annotated[int, Key(2)]
+    completion: Annotated[int, Key(3)]
+    reasoning: Annotated[int, Key(4)]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOffer:
+    """One model that can be bought."""
+
+    name: Annotated[AName, Key(1)]
+    weights_hash: Annotated[AHash, Key(2)]
+    tokenizer_hash: Annotated[AHash, Key(3)]
+    kind: Annotated[Kind, Key(4)]
+    context_tokens: Annotated[int, Key(5)]
+    features: Annotated[tuple[AToken, ...], Key(6), Max(FEATURES_MAX)]
+    price: Annotated[Price, Key(7)]
+    demo: Annotated[bool, Key(8)]
+    "A model for trying the network: said wherever it answers."
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelReference:
+    channel: Annotated[AChannel, Key(1)]
+    epoch: Annotated[int, Key(2)]
+    "The channel's life on chain: vouchers of an earlier one are void."
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A worker that was considered and left out."""
+
+    worker: Annotated[APeer, Key(1)]
+    reason: Annotated[Reason, Key(2)]
+    asked: Annotated[int | None, Key(3)] = None
+    "What the client's limit was, where the reason is a number."
+
+    offered: Annotated[int | None, Key(4)] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """One exchange in a channel state that is not charged yet."""
+
+    exchange: Annotated[AExchange, Key(1)]
+    accrued: Annotated[int, Key(2)]
+
+
+# ---------------------------------------------------------------- papers
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStatement:
+    """Which keys a node uses and how it is configured. Signed by the identity as `statement`.
+
+    A quote of the hardware binds the hash of this paper, so prices and load stay out of it.
+    """
+
+    network: Annotated[ANetwork, Key(1)]
+    role: Annotated[Role, Key(2)]
+    identity_key: Annotated[AKey, Key(3)]
+    "Ed25519."
+
+    sealing_key: Annotated[AKey, Key(4)]
+    "X25519, static; requests are sealed to it."
+
+    not_before: Annotated[int, Key(5)]
+    expires: Annotated[int, Key(6)]
+    nonce: Annotated[bytes, Key(7), Size(16)]
+    configuration_hash: Annotated[AHash, Key(8)]
+    "Hash of what the image measured of its configuration; zeros where nothing is measured."
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a node offers. Signed by its identity as `record`."""
+
+    network: Annotated[ANetwork, Key(1)]
+    peer: Annotated[APeer, Key(2)]
+    role: Annotated[Role, Key(3)]
+    statement_hash: Annotated[AHash, Key(4)]
+    addresses: Annotated[tuple[AAddress, ...], Key(5), Max(ADDRESSES_MAX)]
+    "Where a proxy can be dialled. Empty in a worker's record: no home address is published."
+
+    models: Annotated[tuple[ModelOffer, ...], Key(6), Max(MODELS_MAX)]
+    issued: Annotated[int, Key(7)]
+    expires: Annotated[int, Key(8)]
+    sequence: Annotated[int, Key(9)]
+    "Of two records of one peer the higher sequence holds."
+
+    commission_basis_points: Annotated[int, Key(10), Max(10_000)]
+    "A proxy's; 0 in a worker's record."
+
+    evidence_hash: Annotated[AHash | None, Key(11)] = None
+    catalogue_hash: Annotated[AHash | None, Key(12)] = None
+    "Of the full list of models, where it does not fit a DHT record."
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What an exchange will cost and who will do it. Signed by the proxy as `quote`."""
+
+    exchange: Annotated[AExchange, Key(1)]
+    ask_hash: Annotated[AHash, Key(2)]
+    "SHA-256 of the Ask as it was sent: the proxy cannot have answered another question."
+
+    worker_record: Annotated[Signed, Key(3)]
+    worker_statement: Annotated[Signed, Key(4)]
+    price: Annotated[Price, Key(5)]
+    "The worker's, for the model asked for; it stands in the worker's record too."
+
+    commission_basis_points: Annotated[int, Key(6), Max(10_000)]
+    expires: Annotated[int, Key(7)]
+    grant: Annotated[int, Key(8)]
+    "How much the proxy lets this client owe."
+
+    window_tokens: Annotated[int, Key(9)]
+    "Completion tokens that must be covered ahead of delivery."
+
+    reserved: Annotated[bool, Key(10)]
+    "Whether a slot is held until `expires` (false: only a price)."
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """What a worker has done so far. Signed by the worker as `meter`: the paper of a broken exchange."""
+
+    exchange: Annotated[AExchange, Key(1)]
+    quote_hash: Annotated[AHash, Key(2)]
+    usage: Annotated[Usage, Key(3)]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a worker did, all told. Signed by the worker as `receipt`."""
+
+    exchange: Annotated[AExchange, Key(1)]
+    quote_hash: Annotated[AHash, Key(2)]
+    model: Annotated[AName, Key(3)]
+    weights_hash: Annotated[AHash, Key(4)]
+    engine: Annotated[AName, Key(5)]
+    usage: Annotated[Usage, Key(6)]
+    amount: Annotated[int, Key(7)]
+    "What the worker is owed."
+
+    answer_hash: Annotated[AHash, Key(8)]
+    "SHA-256 over the sealed chunks, in order."
+
+    started_ms: Annotated[int, Key(9)]
+    ended_ms: Annotated[int, Key(10)]
+    "Milliseconds since the Unix epoch, by the worker's clock."
+
+    outcome: Annotated[Outcome, Key(11)]
+    continues: Annotated[AExchange | None, Key(12)] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What an exchange cost, to whom. Signed by the proxy as `settlement`.
+
+    It holds the worker's receipt or, where the worker vanished, its last signed Meter.
+    """
+
+    exchange: Annotated[AExchange, Key(1)]
+    quote_hash: Annotated[AHash, Key(2)]
+    outcome: Annotated[Outcome, Key(3)]
+    worker_amount: Annotated[int, Key(4)]
+    commission: Annotated[int, Key(5)]
+    client_charged: Annotated[int, Key(6)]
+    "Cumulative on the client's channel, this exchange included."
+
+    worker_charged: Annotated[int, Key(7)]
+    "Cumulative on the channel to the worker, this exchange included."
+
+    receipt: Annotated[Signed | None, Key(8)] = None
+    meter: Annotated[Signed | None, Key(9)] = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelOffer:
+    """A payer's proposal of a channel. Signed by the payer's identity as `channel-offer`."""
+
+    network: Annotated[ANetwork, Key(1)]
+    payer: Annotated[APeer, Key(2)]
+    payee: Annotated[APeer, Key(3)]
+    channel: Annotated[AChannel, Key(4)]
+    epoch: Annotated[int, Key(5)]
+    channel_key: Annotated[AKey, Key(6)]
+    "Ed25519: signs this channel's vouchers and nothing else."
+
+    capacity: Annotated[int, Key(7)]
+    "The deposit. Until a chain backs it, what the two agree on."
+
+    close_delay_seconds: Annotated[int, Key(8)]
+    salt: Annotated[bytes, Key(9), Size(16)]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """What both sides hold to be owed. Signed by the payee's identity as `channel-state`."""
+
+    channel: Annotated[AChannel, Key(1)]
+    epoch: Annotated[int, Key(2)]
+    sequence: Annotated[int, Key(3)]
+    vouchered: Annotated[int, Key(4)]
+    charged: Annotated[int, Key(5)]
+    running: Annotated[tuple[Running, ...], Key(6), Max(RUNNING_MAX)]
+
+
+@dataclass(frozen=True, slots=True)
+class CloseTerms:
+    """At what total both close a channel. Signed by both identities as `close-terms`."""
+
+    channel: Annotated[AChannel, Key(1)]
+    epoch: Annotated[int, Key(2)]
+    total: Annotated[int, Key(3)]
+    valid_until: Annotated[int, Key(4)]
+
+
+# ---------------------------------------------------------------- /cocoon/exchange/1
+
+
+@message(1)
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Client to proxy: who would do this, and for how much?"""
+
+    exchange: Annotated[AExchange, Key(1)]
+    model: Annotated[AName, Key(2)]
+    kind: Annotated[Kind, Key(3)]
+    prompt_tokens_max: Annotated[int, Key(4)]
+    "A bound that the client knows without the tokenizer: UTF-8 bytes and the template's overhead."
+
+    completion_tokens_max: Annotated[int, Key(5)]
+    max_cost: Annotated[int, Key(6)]
+    "The most the client will pay for this exchange, commission included."
+
+    deadline_ms: Annotated[int, Key(7)]
+    "Milliseconds that are left for the whole exchange. Each hop takes off the time it measured."
+
+    trust: Annotated[Trust, Key(8)]
+    prefer: Annotated[tuple[APeer, ...], Key(9), Max(PEERS_MAX)]
+    exclude: Annotated[tuple[APeer, ...], Key(10), Max(PEERS_MAX)]
+    features: Annotated[tuple[AToken, ...], Key(11), Max(FEATURES_MAX)]
+    channel: Annotated[ChannelReference | None, Key(12)] = None
+    "None: only a price is asked for, nothing is reserved."
+
+    weights_hash: Annotated[AHash | None, Key(13)] = None
+    "Only a worker with these weights will do."
+
+    continues: Annotated[AExchange | None, Key(14)] = None
+
+
+@message(2)
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """Proxy to client: the signed `Quote`."""
+
+    exchange: Annotated[AExchange, Key(1)]
+    quote: Annotated[Signed, Key(2)]
+
+
+@message(3)
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A hop says no, before anything was charged. It ends the exchange."""
+
+    exchange: Annotated[AExchange, Key(1)]
+    reason: Annotated[Reason, Key(2)]
+    detail: Annotated[AText, Key(3)]
+    "What would have to change, in words: `price above limit: asked 400, cheapest 520 nanoTON per 1,000`."
+
+    candidates: Annotated[tuple[Candidate, ...], Key(4), Max(PEERS_MAX)]
+    candidates_more: Annotated[int, Key(5)]
+    "Workers left out beyond those named."
+
+    retry_after_ms: Annotated[int | None, Key(6)] = None
+    need: Annotated[int | None, Key(7)] = None
+    "For `no credit`: how much must be covered, in nanoTON."
+
+    newest_record: Annotated[Signed | None, Key(8)] = None
+    "For `stale`: the worker's newest record."
+
+
+@message(4)
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Proxy to worker: this exchange is yours. Hello or Part follow on the same stream."""
+
+    exchange: Annotated[AExchange, Key(1)]
+    quote: Annotated[Signed, Key(2)]
+    channel: Annotated[ChannelReference, Key(3)]
+    "The proxy's channel to the worker."
+
+    deadline_ms: Annotated[int, Key(4)]
+    amount_max: Annotated[int, Key(5)]
+    "The most that the worker may earn by it: the client's max cost less the commission."
+
+    model: Annotated[AName, Key(6)]
+    kind: Annotated[Kind, Key(7)]
+    completion_tokens_max: Annotated[int, Key(8)]
+
+
+@message(5)
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Client to worker, through the proxy: opens a sealing session (`sealing`)."""
+
+    exchange: Annotated[AExchange, Key(1)]
+    hello: Annotated[bytes, Key(2), Max(512)]
+
+
+@message(6)
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Worker to client, through the proxy: the session stands, signed over the client's nonce."""
+
+    exchange: Annotated[AExchange, Key(1)]
+    accept: Annotated[bytes, Key(2), Max(512)]
+    signature: Annotated[ASignature, Key(3)]
+
+
+@message(7)
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Client to worker: one sealed part of the request."""
+
+    exchange: Annotated[AExchange, Key(1)]
+    session: Annotated[bytes, Key(2), Size(16)]
+    request: Annotated[int, Key(3)]
+    "The request's number in the sealing session."
+
+    part: Annotated[int, Key(4), Max(PARTS_MAX - 1)]
+    final: Annotated[bool, Key(5)]
+    sealed: Annotated[bytes, Key(6), Max(PART_SIZE_MAX_BYTES)]
+
+
+@message(8)
+@dataclass(frozen=True, slots=True)
+class PromptMetered:
+    """Worker to client: the prompt's tokens, counted before any of them is computed."""
+
+    exchange: Annotated[AExchange, Key(1)]
+    usage: Annotated[Usage, Key(2)]
+
+
+@message(9)
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Worker to client: a sealed piece of the answer, with the Meter as it stands after it."""
+
+    exchange: Annotated[AExchange, Key(1)]
+    number: Annotated[int, Key(2)]
+    final: Annotated[bool, Key(3)]
+    usage: Annotated[Usage, Key(4)]
+    sealed: Annotated[bytes, Key(5), Max(CHUNK_SIZE_MAX_BYTES)]
+    meter_signature: Annotated[ASignature | None, Key(6)] = None
+    "The worker's signature over the `Meter` with this usage, every METER_TOKENS or METER_SECONDS."
+
+
+@message(10)
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Either way, on a hop with work in it: still here."""
+
+    exchange: Annotated[AExchange, Key(1)]
+    steps: Annotated[int, Key(2)]
+    "Steps the engine has made, prefill included: a number that stands still is a stall."
+
+
+@message(11)
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Client to proxy, proxy to worker: stop. A Receipt or Settlement still follows."""
+
+    exchange: Annotated[AExchange, Key(1)]
+    reason: Annotated[Reason, Key(2)]
+
+
+@message(12)
+@dataclass(frozen=True, slots=True)
+class Receipted:
+    """Worker to proxy: the signed `Receipt`. It ends the exchange on this hop."""
+
+    exchange: Annotated[AExchange, Key(1)]
+    receipt: Annotated[Signed, Key(2)]
+
+
+@message(13)
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Proxy to client: the signed `Settlement`. It ends the exchange on this hop."""
+
+    exchange: Annotated[AExchange, Key(1)]
+    settlement: Annotated[Signed, Key(2)]
+    reason: Annotated[Reason | None, Key(3)] = None
+    "Why it broke, where it did."
+
+    detail: Annotated[AText | None, Key(4)] = None
+
+
+# ---------------------------------------------------------------- /cocoon/channel/1
+
+
+@message(32)
+@dataclass(frozen=True, slots=True)
+class OpenChannel:
+    """Payer to payee, first on every channel stream: the signed `ChannelOffer`, and what is newest."""
+
+    offer: Annotated[Signed, Key(1)]
+    state: Annotated[Signed | None, Key(2)] = None
+    "The newest signed `ChannelState` that the payer holds."
+
+
+@message(33)
+@dataclass(frozen=True, slots=True)
+class ChannelAccepted:
+    """Payee to payer: vouchers are welcome."""
+
+    channel: Annotated[AChannel, Key(1)]
+    grant: Annotated[int, Key(2)]
+    state: Annotated[Signed, Key(3)]
+    "The payee's newest signed `ChannelState`."
+
+
+@message(34)
+@dataclass(frozen=True, slots=True)
+class Voucher:
+    """Payer to payee: everything owed so far on this channel. Layout of what is signed: payments/voucher."""
+
+    channel: Annotated[AChannel, Key(1)]
+    epoch: Annotated[int, Key(2)]
+    total: Annotated[int, Key(3)]
+    signature: Annotated[ASignature, Key(4)]
+
+
+@message(35)
+@dataclass(frozen=True, slots=True)
+class StateSigned:
+    """Payee to payer: the newest signed `ChannelState`."""
+
+    state: Annotated[Signed, Key(1)]
+
+
+@message(36)
+@dataclass(frozen=True, slots=True)
+class PaperWanted:
+    """Payer to payee: how did this exchange end? Answered by `Paper` or `ChannelRefused`."""
+
+    exchange: Annotated[AExchange, Key(1)]
+
+
+@message(37)
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """Payee to payer: the signed receipt (from a worker) or settlement (from a proxy)."""
+
+    exchange: Annotated[AExchange, Key(1)]
+    receipt: Annotated[Signed | None, Key(2)] = None
+    settlement: Annotated[Signed | None, Key(3)] = None
+
+
+@message(38)
+@dataclass(frozen=True, slots=True)
+class CloseWanted:
+    """Either side: let us close. `terms` is a `CloseTerms` with the sender's signature."""
+
+    terms: Annotated[Signed, Key(1)]
+
+
+@message(39)
+@dataclass(frozen=True, slots=True)
+class CloseAgreed:
+    """The other signature over the same terms."""
+
+    terms: Annotated[Signed, Key(1)]
+
+
+@message(40)
+@dataclass(frozen=True, slots=True)
+class ChannelRefused:
+    """Payee to payer: no, and why."""
+
+    reason: Annotated[Reason, Key(1)]
+    detail: Annotated[AText, Key(2)]
+    exchange: Annotated[AExchange | None, Key(3)] = None
+
+
+# ---------------------------------------------------------------- /cocoon/session/1
+
+
+@message(48)
+@dataclass(frozen=True, slots=True)
+class Register:
+    """Worker to proxy: who I am and what I offer. Repeated whenever the record changes."""
+
+    record: Annotated[Signed, Key(1)]
+    statement: Annotated[Signed, Key(2)]
+
+
+@message(49)
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """Proxy to worker: you will be offered to clients."""
+
+    sequence: Annotated[int, Key(1)]
+    "Of the record that was taken."
+
+
+@message(50)
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Worker to proxy, each HEARTBEAT_SECONDS and on change."""
+
+    slots_free: Annotated[int, Key(1)]
+    slots_total: Annotated[int, Key(2)]
+    queued: Annotated[int, Key(3)]
+
+
+@message(51)
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Worker to proxy: nothing new; what runs is finished. Proxy to worker: the same, the other way."""
+
+    reason: Annotated[AText, Key(1)]
+
+
+@message(52)
+@dataclass(frozen=True, slots=True)
+class SessionRefused:
+    """Proxy to worker: not here, and why."""
+
+    reason: Annotated[Reason, Key(1)]
+    detail: Annotated[AText, Key(2)]
