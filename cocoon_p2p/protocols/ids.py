@@ -77,6 +77,9 @@ HEARTBEATS_MISSED_MAX = 3
 ENGINE_STALL_SECONDS = 30.0
 "An engine that made no step for this long has failed (a step of a long prefill is a step)."
 
+COVER_SECONDS = 10.0
+"How long a payee holds work back for credit: a voucher needs a round trip and two disk writes."
+
 METER_TOKENS = 32
 METER_SECONDS = 0.5
 "A worker signs its Meter after this many tokens or this long, whichever comes first."
