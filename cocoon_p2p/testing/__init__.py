@@ -1,0 +1,1 @@
+"""The test kit, public: a network in memory, a scripted engine, a directory without a DHT."""
