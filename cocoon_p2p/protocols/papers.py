@@ -1,0 +1,102 @@
+"""Papers: bodies that somebody signs, so that they can be kept and shown to others later.
+
+A paper's class says what kind of signature it bears; the kind and the network id are under
+the signature (`identity.signed_bytes`), so a receipt can never pass for a settlement, nor a
+demo network's quote for the main one's. What is hashed, kept and shown is always the very
+bytes that were signed, never a second spelling of them.
+
+Spec: protocols/README.md (Signatures). Vectors: protocols/vectors/papers.json.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import TypeVar
+
+from cocoon_p2p.errors import RecordRejected
+from cocoon_p2p.identity import Identity, NetworkId, PeerId, verify
+from cocoon_p2p.protocols.messages import (
+    ChannelOffer,
+    ChannelState,
+    CloseTerms,
+    KeyStatement,
+    Meter,
+    Quote,
+    Receipt,
+    Record,
+    Settlement,
+    Signed,
+)
+from cocoon_p2p.protocols.schema import decode_paper, encode_message, encode_paper
+
+Paper = (
+    KeyStatement | Record | Quote | Meter | Receipt | Settlement | ChannelOffer | ChannelState | CloseTerms
+)
+
+P = TypeVar("P", bound=Paper)
+
+SIGNED_AS: Mapping[type[object], str] = {
+    KeyStatement: "statement",
+    Record: "record",
+    Quote: "quote",
+    Meter: "meter",
+    Receipt: "receipt",
+    Settlement: "settlement",
+    ChannelOffer: "channel-offer",
+    ChannelState: "channel-state",
+    CloseTerms: "close-terms",
+}
+"The `<what>` under each kind's signature. A closed list: a new kind of paper is a new line here."
+
+
+def sign(identity: Identity, network: NetworkId, paper: Paper) -> Signed:
+    """Spell a paper and sign it as what it is.
+
+    Raises:
+        LocalProtocolError: A field of ours is outside its bound, or the paper names another network.
+    """
+    body = encode_paper(paper)
+    return Signed(body, identity.sign(SIGNED_AS[type(paper)], network, body))
+
+
+def check(cls: type[P], signed: Signed, *, signer: PeerId, network: NetworkId) -> P:
+    """Verify who signed a paper, and as what, and read it.
+
+    Dates, amounts and what the paper refers to are not looked at here.
+
+    Args:
+        cls: The kind of paper that is expected.
+        signed: The paper as it came.
+        signer: Who must have signed it.
+        network: The network that it must have been signed for.
+
+    Raises:
+        RecordRejected: The signature is not this peer's, over this body, of this kind, on this
+            network; or the body names another network.
+        MalformedMessage: It is signed, but no paper of this kind.
+    """
+    what = SIGNED_AS[cls]
+    verify(signer, what, network, signed.body, signed.signature)
+    paper = decode_paper(cls, signed.body)
+    if isinstance(paper, KeyStatement | Record | ChannelOffer) and paper.network != network:
+        raise RecordRejected(f"{what}: names another network (got={paper.network.hex()[:16]})")
+    return paper
+
+
+def paper_hash(signed: Signed) -> bytes:
+    """Name a paper: SHA-256 of the bytes that were signed, whoever signed them."""
+    return hashlib.sha256(signed.body).digest()
+
+
+def message_hash(message: object) -> bytes:
+    """SHA-256 of a message's one spelling (`Quote.ask_hash` is an Ask's)."""
+    return hashlib.sha256(encode_message(message)).digest()
+
+
+def encode_signed(signed: Signed) -> bytes:
+    """Spell a signed paper for a DHT value or a journal row."""
+    return encode_paper(signed)
+
+
+def decode_signed(data: bytes) -> Signed:
+    """Read a signed paper; the signature is not checked. Raises `MalformedMessage`."""
+    return decode_paper(Signed, data)
