@@ -34,6 +34,24 @@ PARTS_MAX = 64
 CHUNK_SIZE_MAX_BYTES = 64 * 1024
 "Sealed bytes of one piece of an answer."
 
+SEAL_SIZE_BYTES = 16
+"What sealing adds to a plain text: the tag of XChaCha20-Poly1305."
+
+PART_PLAIN_MAX_BYTES = PART_SIZE_MAX_BYTES - SEAL_SIZE_BYTES
+REQUEST_TEXT_MAX_BYTES = 4 * 1024 * 1024
+"One text inside a sealed request: a million tokens, the longest context that is sold today."
+
+ANSWER_TEXT_MAX_BYTES = 60 * 1024
+"Text of one piece of an answer: what fits a chunk, padded and sealed, in round numbers."
+
+CHAT_MESSAGES_MAX = 4096
+"Turns of one chat; a year of daily talk."
+
+STOP_MAX = 16
+"Stop strings of one request; OpenAI allows 4."
+
+STOP_STRING_MAX_BYTES = 256
+
 # Names and lists
 
 NAME_MAX_BYTES = 96

@@ -1,0 +1,137 @@
+"""What is inside the seals: the request that a worker opens, and the pieces of its answer.
+
+Both are maps with integer keys like every other shape of the protocol, padded before they
+are sealed, because the length of a sealed piece of streamed text would give its words away.
+
+Spec: protocols/sealing.md (Contents). Vectors: protocols/vectors/contents.json.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Annotated
+
+from cocoon_p2p.errors import MalformedMessage
+from cocoon_p2p.protocols.ids import (
+    ANSWER_TEXT_MAX_BYTES,
+    CHAT_MESSAGES_MAX,
+    PART_PLAIN_MAX_BYTES,
+    REQUEST_TEXT_MAX_BYTES,
+    STOP_MAX,
+    STOP_STRING_MAX_BYTES,
+    Kind,
+)
+from cocoon_p2p.protocols.messages import AName, AToken
+from cocoon_p2p.protocols.schema import Key, Max, decode_paper, encode_paper
+
+_PAD_SIZES = (64, 256, 1024)
+"One token, a coalesced handful, a short prompt. Above the last: multiples of it."
+
+_PAD_MARK = 0x80
+"ISO/IEC 7816-4: the mark, then zeros."
+
+AContent = Annotated[str, Max(REQUEST_TEXT_MAX_BYTES)]
+
+
+class FinishReason(IntEnum):
+    """Why an answer ended, in OpenAI's words."""
+
+    STOP = 1
+    "The model ended it, or a stop string was met."
+
+    LENGTH = 2
+    "The token limit, the context or the money was used up."
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTurn:
+    """One message of a chat."""
+
+    role: Annotated[AToken, Key(1)]
+    content: Annotated[AContent, Key(2)]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContent:
+    """What the client asks, in words. Only the worker reads it."""
+
+    kind: Annotated[Kind, Key(1)]
+    model: Annotated[AName, Key(2)]
+    messages: Annotated[tuple[ChatTurn, ...], Key(3), Max(CHAT_MESSAGES_MAX)]
+    "A chat, for the model's own template. Empty where `prompt` is given."
+
+    completion_tokens_max: Annotated[int, Key(4)]
+    temperature_milli: Annotated[int, Key(5), Max(100_000)]
+    "Thousandths: the protocol has no floats."
+
+    top_p_milli: Annotated[int, Key(6), Max(1000)]
+    stop: Annotated[tuple[Annotated[str, Max(STOP_STRING_MAX_BYTES)], ...], Key(7), Max(STOP_MAX)]
+    ignore_eos: Annotated[bool, Key(8)]
+    answer_prefix: Annotated[AContent, Key(9)]
+    "What was delivered before a failover: the answer goes on right after it. Mostly empty."
+
+    prompt: Annotated[AContent | None, Key(10)] = None
+    "A bare completion prompt, no template."
+
+    seed: Annotated[int | None, Key(11)] = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerContent:
+    """A piece of the answer, of whole characters."""
+
+    text: Annotated[str, Key(1), Max(ANSWER_TEXT_MAX_BYTES)]
+    finish: Annotated[FinishReason | None, Key(2)] = None
+    "In the last piece only."
+
+
+def encode_request(content: RequestContent) -> bytes:
+    """Spell and pad a request, ready to be cut into parts and sealed."""
+    return pad(encode_paper(content))
+
+
+def decode_request(plain: bytes) -> RequestContent:
+    """Read what `encode_request` made, its opened parts joined. Raises `MalformedMessage`."""
+    return decode_paper(RequestContent, unpad(plain))
+
+
+def encode_answer(content: AnswerContent) -> bytes:
+    """Spell and pad a piece of an answer, ready to be sealed."""
+    return pad(encode_paper(content))
+
+
+def decode_answer(plain: bytes) -> AnswerContent:
+    """Read what `encode_answer` made. Raises `MalformedMessage`."""
+    return decode_paper(AnswerContent, unpad(plain))
+
+
+def cut_parts(plain: bytes) -> tuple[bytes, ...]:
+    """Cut a padded request into the parts that are sealed one by one; at least one."""
+    return tuple(
+        plain[start : start + PART_PLAIN_MAX_BYTES] for start in range(0, len(plain), PART_PLAIN_MAX_BYTES)
+    )
+
+
+def pad(plain: bytes) -> bytes:
+    """Lengthen to 64, 256 or 1,024 bytes, or to a multiple of 1,024."""
+    marked = plain + bytes((_PAD_MARK,))
+    return marked.ljust(_padded_size(len(marked)), b"\0")
+
+
+def unpad(padded: bytes) -> bytes:
+    """Undo `pad`.
+
+    Raises:
+        MalformedMessage: `pad` never makes this: no mark, or another length than the least.
+    """
+    marked = padded.rstrip(b"\0")
+    if not marked or marked[-1] != _PAD_MARK or len(padded) != _padded_size(len(marked)):
+        raise MalformedMessage(f"not padded as the protocol pads (size={len(padded)} bytes)")
+    return marked[:-1]
+
+
+def _padded_size(size: int) -> int:
+    for step in _PAD_SIZES:
+        if size <= step:
+            return step
+    largest = _PAD_SIZES[-1]
+    return -(-size // largest) * largest
