@@ -1,0 +1,140 @@
+"""From an engine's thread to a trio task: in order, cheaply, and without ever blocking trio.
+
+The engine's thread appends to a deque and asks trio to wake the reader; requests to wake
+that come before the reader runs are one request (idempotent `run_sync_soon`), so a burst
+of tokens costs one wake-up. A reader that lags stops its own writer at `credit` items, if
+that writer has a thread of its own (`put`). An engine that computes all requests in one
+thread must not wait for any reader and uses `offer`.
+"""
+
+import threading
+from collections import deque
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+import trio
+
+Item = TypeVar("Item")
+
+CREDIT_ITEMS = 256
+"Items that may wait for a reader: some seconds of an answer, some tens of kilobytes."
+
+BURST_ITEMS = 32
+"Items that a reader may take in a row before other tasks get their turn."
+
+
+class Pipe(AsyncIterator[Item], Generic[Item]):
+    """One generation's way out of the engine. Created in trio, by the task that reads it.
+
+    The engine's side (`put`, `offer`, `close`) is for one thread at a time, the reader's
+    side for one task. Leaving the `with` tells the engine to stop; it does not wait.
+
+    Args:
+        credit: Items that may wait for the reader before `put` waits.
+        patience_seconds: How long the reader waits for one item before it raises `trio.TooSlowError`.
+    """
+
+    def __init__(self, credit: int = CREDIT_ITEMS, *, patience_seconds: float = float("inf")) -> None:
+        self._items: deque[Item] = deque()
+        self._credit = threading.Semaphore(credit)
+        self._patience_seconds = patience_seconds
+        self._trio = trio.lowlevel.current_trio_token()
+        self._wake = trio.Event()
+        self._burst = 0
+        self._stopped = False
+        self._closed = False
+        self._error: Exception | None = None
+
+    def put(self, item: Item) -> bool:
+        """Hand one item over, waiting for credit. Engine's thread.
+
+        Returns:
+            False once nobody reads any more: stop generating.
+        """
+        if not self._stopped:
+            self._credit.acquire()
+        return self.offer(item)
+
+    def offer(self, item: Item) -> bool:
+        """Hand one item over without waiting, whatever the reader does. Engine's thread.
+
+        What piles up is bounded by what the generation may produce in all.
+
+        Returns:
+            False once nobody reads any more: stop generating.
+        """
+        if self._stopped:
+            return False
+        self._items.append(item)
+        self._wake_reader()
+        return True
+
+    def close(self, error: Exception | None = None) -> None:
+        """Say that nothing more comes; the reader gets what is there, then `error` if given. Any thread.
+
+        Only the first call counts.
+        """
+        if not self._closed:
+            self._error = error
+            self._closed = True
+            self._wake_reader()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the reader has left. Any thread."""
+        return self._stopped
+
+    def stop(self) -> None:
+        """Say that nobody reads any more. A writer that waits for credit goes on at once. Any thread."""
+        self._stopped = True
+        self._credit.release()
+
+    async def __anext__(self) -> Item:
+        """Give the next item.
+
+        Cancelled, it takes no item.
+
+        Raises:
+            trio.TooSlowError: The engine gave no item for `patience_seconds`.
+            Exception: What the engine closed the pipe with, after all of its items.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if not self._items or self._burst >= BURST_ITEMS:
+            await self._wait_for_item()
+            self._burst = 0
+        if self._items:
+            self._burst += 1
+            self._credit.release()
+            return self._items.popleft()
+        if self._error is not None:
+            raise self._error
+        raise StopAsyncIteration
+
+    async def _wait_for_item(self) -> None:
+        """Return when an item is there or the pipe is closed, having run other tasks meanwhile."""
+        with trio.fail_after(self._patience_seconds):
+            # The event is renewed before the look: what arrives after the look sets the new one.
+            while True:
+                self._wake = trio.Event()
+                if self._items or self._closed:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                    return
+                await self._wake.wait()
+
+    def _wake_reader(self) -> None:
+        try:
+            self._trio.run_sync_soon(self._set_wake, idempotent=True)
+        except trio.RunFinishedError:
+            self._stopped = True
+
+    def _set_wake(self) -> None:
+        self._wake.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
