@@ -1,0 +1,324 @@
+"""What a person writes to run a node: one TOML file a role, checked whole.
+
+Every mistake is reported at once, each with file, line, column, a caret and, for a
+misspelt key, what was probably meant. Any key can be set from the environment instead:
+`COCOON_WORKER__MODEL` is `model` in `[worker]`.
+
+The sections below are the whole vocabulary; a default stands beside each key.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar
+
+import msgspec
+
+from cocoon_p2p.errors import ConfigurationError
+
+NonNegative = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+BasisPoints = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
+NetworkName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+Level = Annotated[str, msgspec.Meta(pattern=r"^(debug|info|warning|error)$")]
+TrustName = Annotated[str, msgspec.Meta(pattern=r"^(open|sim|tdx|tdx\+gpu)$")]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """One table of the file."""
+
+
+class NetworkSection(Section, frozen=True, kw_only=True):
+    """Which network this node belongs to, and how it is reached."""
+
+    name: NetworkName
+    bootstrap: list[str] = []
+    "Multiaddrs of bootstrap nodes, each ending in `/p2p/<peer id>`."
+
+    listen: list[str] = []
+    "Multiaddrs to listen on. A worker or client needs none: it only dials out."
+
+    announce: list[str] = []
+    "Multiaddrs that others can dial, where they differ from `listen` (behind a router)."
+
+
+class DataSection(Section, frozen=True, kw_only=True):
+    """Where the node keeps its key and its ledger."""
+
+    directory: str = "data"
+    "Relative to the file. Made with mode 0700 when it is missing."
+
+
+class LogSection(Section, frozen=True, kw_only=True):
+    level: Level = "warning"
+    json: bool = False
+
+
+class PriceSection(Section, frozen=True, kw_only=True):
+    """nanoTON per 1,000 tokens."""
+
+    prompt: NonNegative = 4_000
+    cached: NonNegative = 1_000
+    completion: NonNegative = 20_000
+    reasoning: NonNegative = 20_000
+
+
+class WorkerSection(Section, frozen=True, kw_only=True):
+    model: str
+    "A GGUF file, relative to this file, or `demo` for the built-in demo model."
+
+    name: str = ""
+    "What clients call the model; by default what its file says."
+
+    slots: Annotated[int, msgspec.Meta(ge=1, le=256)] = 4
+    "Requests that are computed at once."
+
+    context_tokens: Annotated[int, msgspec.Meta(ge=64, le=10_000_000)] = 1_024
+    "Prompt and answer together, a request."
+
+    threads: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0
+    "CPU threads; 0 takes all cores but one."
+
+    grant: NonNegative = 20_000_000
+    "How much a proxy may owe before its vouchers must cover it, in nanoTON."
+
+    proxies: list[str] = []
+    "Multiaddrs of proxies to serve. Empty: those that the network's directory names."
+
+    tokens_per_second_max: NonNegative = 0
+    "Holds every answer to this rate, to see what happens; 0 is as fast as the engine."
+
+
+class ProxySection(Section, frozen=True, kw_only=True):
+    commission_basis_points: BasisPoints = 500
+    "Hundredths of a percent, on top of what the worker earns."
+
+    grant: NonNegative = 0
+    "How much a client that is a stranger may owe, in nanoTON."
+
+    channel_capacity: Positive = 1_000_000_000
+    "Of each channel that this proxy opens to a worker, in nanoTON."
+
+
+class BootstrapSection(Section, frozen=True, kw_only=True):
+    """A bootstrap node needs nothing but a place to listen."""
+
+
+class ClientSection(Section, frozen=True, kw_only=True):
+    channel_capacity: Positive = 1_000_000_000
+    "Of each channel that this client opens to a proxy, in nanoTON."
+
+    max_cost: Positive = 100_000_000
+    "The most that one answer may cost, in nanoTON, unless a request says otherwise."
+
+    trust: TrustName = "tdx"
+    "What must be proven about a worker's machine: open, sim, tdx or tdx+gpu."
+
+
+class WorkerFile(msgspec.Struct, frozen=True, kw_only=True):
+    worker: WorkerSection
+    network: NetworkSection
+    price: PriceSection = PriceSection()
+    data: DataSection = DataSection()
+    log: LogSection = LogSection()
+
+
+class ProxyFile(msgspec.Struct, frozen=True, kw_only=True):
+    network: NetworkSection
+    proxy: ProxySection = ProxySection()
+    data: DataSection = DataSection()
+    log: LogSection = LogSection()
+
+
+class BootstrapFile(msgspec.Struct, frozen=True, kw_only=True):
+    network: NetworkSection
+    bootstrap: BootstrapSection = BootstrapSection()
+    data: DataSection = DataSection()
+    log: LogSection = LogSection()
+
+
+class ClientFile(msgspec.Struct, frozen=True, kw_only=True):
+    network: NetworkSection
+    client: ClientSection = ClientSection()
+    data: DataSection = DataSection()
+    log: LogSection = LogSection()
+
+
+F = TypeVar("F", WorkerFile, ProxyFile, BootstrapFile, ClientFile)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[F]):
+    """A checked file, and where it stood: its relative paths start there."""
+
+    settings: F
+    path: Path
+
+    def resolve(self, relative: str) -> Path:
+        """Make a path that was written in the file absolute."""
+        return (self.path.parent / relative).resolve()
+
+    @property
+    def data_directory(self) -> Path:
+        return self.resolve(self.settings.data.directory)
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing wrong with a file. `line` and `column` count from 1; 0 where it is in no line."""
+
+    line: int
+    column: int
+    text: str
+
+
+class ConfigurationMistakes(ConfigurationError):
+    """A file with all that is wrong with it.
+
+    Attributes:
+        mistakes: In the order of their lines.
+    """
+
+    def __init__(self, path: Path, source: str, mistakes: list[Mistake]) -> None:
+        self.mistakes = tuple(sorted(mistakes, key=lambda mistake: (mistake.line, mistake.column)))
+        lines = source.splitlines()
+        shown = [_show(path, lines, mistake) for mistake in self.mistakes]
+        super().__init__("\n".join(shown), hint=f"correct {path.name} and try again")
+
+
+def load(kind: type[F], path: Path, environment: Mapping[str, str]) -> Loaded[F]:
+    """Read and check a node's file.
+
+    Raises:
+        ConfigurationError: It cannot be read.
+        ConfigurationMistakes: It is not TOML, or some of its keys or values cannot be.
+    """
+    try:
+        source = path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise ConfigurationError(
+            f"cannot read {path}: {exc.strerror}", hint="name the node's TOML file"
+        ) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigurationError(f"{path} is not UTF-8 text", hint="name the node's TOML file") from exc
+    try:
+        tables = tomllib.loads(source)
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigurationMistakes(path, source, [_toml_mistake(str(exc))]) from exc
+    overridden = _override(tables, kind, environment)
+    mistakes = [
+        Mistake(0, 0, f"{overridden[where]}: {text}")
+        if where in overridden
+        else Mistake(*_locate(source, where), text)
+        for where, text in _mistakes(kind, tables)
+    ]
+    if mistakes:
+        raise ConfigurationMistakes(path, source, mistakes)
+    return Loaded(msgspec.convert(tables, kind), path.resolve())
+
+
+Where = tuple[str, str]
+"Section and key; the key is empty where the section itself is meant."
+
+
+def _override(tables: dict[str, Any], kind: type, environment: Mapping[str, str]) -> dict[Where, str]:
+    """Lay `COCOON_<SECTION>__<KEY>` over the file; a value is TOML if it reads as such, else text.
+
+    Returns:
+        The places that were set so, and by which variable.
+    """
+    overridden: dict[Where, str] = {}
+    for section in msgspec.structs.fields(kind):
+        for field in msgspec.structs.fields(section.type):
+            variable = f"COCOON_{section.name}__{field.name}".upper()
+            text = environment.get(variable)
+            if text is None:
+                continue
+            try:
+                value = tomllib.loads(f"value = {text}")["value"]
+            except tomllib.TOMLDecodeError:
+                value = text
+            table = tables.setdefault(section.name, {})
+            if isinstance(table, dict):
+                table[field.name] = value
+                overridden[section.name, field.name] = variable
+    return overridden
+
+
+def _mistakes(kind: type, tables: Mapping[str, Any]) -> list[tuple[Where, str]]:
+    sections = {field.name: field for field in msgspec.structs.fields(kind)}
+    found: list[tuple[Where, str]] = []
+    for name in tables:
+        if name not in sections:
+            found.append(((name, ""), f"unknown section [{name}]{_meant(name, sections)}"))
+    for name, section in sections.items():
+        table = tables.get(name)
+        if table is None:
+            if section.required:
+                found.append(((name, ""), f"section [{name}] is missing"))
+        elif not isinstance(table, dict):
+            found.append(((name, ""), f"[{name}] is a section, not a value"))
+        else:
+            found += _section_mistakes(name, section.type, table)
+    return found
+
+
+def _section_mistakes(name: str, kind: type, table: Mapping[str, Any]) -> list[tuple[Where, str]]:
+    keys = {field.name: field for field in msgspec.structs.fields(kind)}
+    found: list[tuple[Where, str]] = []
+    for key, value in table.items():
+        if key not in keys:
+            found.append(((name, key), f"unknown key `{key}` in [{name}]{_meant(key, keys)}"))
+            continue
+        try:
+            msgspec.convert(value, keys[key].type)
+        except msgspec.ValidationError as exc:
+            found.append(((name, key), f"`{key}`: {_plain(str(exc))}"))
+    for key, field in keys.items():
+        if field.required and key not in table:
+            found.append(((name, ""), f"`{key}` is missing in [{name}]"))
+    return found
+
+
+def _meant(word: str, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f", did you mean `{close[0]}`?" if close else f" (known: {', '.join(sorted(known))})"
+
+
+def _plain(text: str) -> str:
+    return text[:1].lower() + text[1:].replace(" - at `$`", "")
+
+
+def _toml_mistake(text: str) -> Mistake:
+    place = re.search(r" \(at line (\d+), column (\d+)\)", text)
+    if place is None:
+        return Mistake(0, 0, _plain(text))
+    return Mistake(int(place[1]), int(place[2]), _plain(text.replace(place[0], "")))
+
+
+def _locate(source: str, where: Where) -> tuple[int, int]:
+    """Find the line and column of a key, or of its section. TOML's reader gives no positions."""
+    section, key = where
+    current, fallback = "", (0, 0)
+    for number, line in enumerate(source.splitlines(), 1):
+        header = re.match(r"\s*\[\s*([^\]\s]+)\s*\]", line)
+        if header:
+            current = header[1]
+            if current == section:
+                fallback = (number, line.index("[") + 1)
+        elif current == section and key and (found := re.match(rf"(\s*)[\"']?{re.escape(key)}\b", line)):
+            return number, len(found[1]) + 1
+    return fallback
+
+
+def _show(path: Path, lines: list[str], mistake: Mistake) -> str:
+    if not 1 <= mistake.line <= len(lines):
+        return f"{path}: {mistake.text}"
+    return (
+        f"{path}:{mistake.line}:{mistake.column}: {mistake.text}\n"
+        f"    {lines[mistake.line - 1]}\n"
+        f"    {' ' * (mistake.column - 1)}^"
+    )

@@ -1,0 +1,106 @@
+"""A config file is checked whole, and each mistake is shown where it stands."""
+
+from pathlib import Path
+
+import pytest
+
+from cocoon_p2p.config import ClientFile, ConfigurationMistakes, WorkerFile, load
+from cocoon_p2p.errors import ConfigurationError
+
+GOOD = """
+[worker]
+model = "demo"   # the built-in one
+
+[network]
+name = "local"
+bootstrap = ["/ip4/127.0.0.1/tcp/4001/p2p/12D3KooW"]
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "worker.toml"
+    path.write_text(GOOD)
+    return path
+
+
+def mistakes_of(path: Path, text: str) -> ConfigurationMistakes:
+    path.write_text(text)
+    with pytest.raises(ConfigurationMistakes) as caught:
+        load(WorkerFile, path, {})
+    return caught.value
+
+
+def test_what_is_not_written_has_its_default(file: Path) -> None:
+    loaded = load(WorkerFile, file, {})
+
+    assert loaded.settings.worker.model == "demo"
+    assert loaded.settings.price.completion == 20_000
+    assert loaded.data_directory == file.parent / "data"
+
+
+def test_every_mistake_is_shown_at_once_where_it_stands(file: Path) -> None:
+    wrong = mistakes_of(
+        file,
+        '[worker]\nmodle = "demo"\nslots = 0\n  threads = "four"\n\n'
+        '[network]\nname = "Main Net"\n[prise]\nprompt = 1\n',
+    )
+
+    places = [(mistake.line, mistake.column) for mistake in wrong.mistakes]
+    assert places == [(1, 1), (2, 1), (3, 1), (4, 3), (7, 1), (8, 1)]
+    text = str(wrong)
+    assert "`model` is missing in [worker]" in text
+    assert "unknown key `modle` in [worker], did you mean `model`?" in text
+    assert "unknown section [prise], did you mean `price`?" in text
+    assert f'{file}:4:3: `threads`: expected `int`, got `str`\n      threads = "four"\n      ^' in text
+
+
+def test_text_that_is_not_toml_is_shown_at_its_line(file: Path) -> None:
+    wrong = mistakes_of(file, "[worker]\nmodel = demo\n")
+
+    assert [(mistake.line, mistake.column) for mistake in wrong.mistakes] == [(2, 9)]
+
+
+def test_a_missing_section_is_named(file: Path) -> None:
+    wrong = mistakes_of(file, '[worker]\nmodel = "demo"\n')
+
+    assert "section [network] is missing" in str(wrong)
+
+
+def test_a_section_that_is_a_value_is_refused(file: Path) -> None:
+    wrong = mistakes_of(file, 'worker = 3\n[network]\nname = "local"\n')
+
+    assert "[worker] is a section, not a value" in str(wrong)
+
+
+def test_a_negative_price_is_refused(file: Path) -> None:
+    wrong = mistakes_of(file, GOOD + "[price]\nprompt = -1\n")
+
+    assert "`prompt`: expected `int` >= 0" in str(wrong)
+
+
+def test_the_environment_overrides_the_file(file: Path) -> None:
+    environment = {"COCOON_WORKER__MODEL": "other.gguf", "COCOON_PRICE__PROMPT": "7"}
+
+    settings = load(WorkerFile, file, environment).settings
+
+    assert settings.worker.model == "other.gguf"
+    assert settings.price.prompt == 7
+
+
+def test_a_mistake_in_the_environment_names_the_variable(file: Path) -> None:
+    with pytest.raises(ConfigurationMistakes, match=r"COCOON_PRICE__PROMPT: `prompt`: expected `int` >= 0"):
+        load(WorkerFile, file, {"COCOON_PRICE__PROMPT": "-7"})
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot read .*nowhere\.toml"):
+        load(ClientFile, tmp_path / "nowhere.toml", {})
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "client.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(ConfigurationError, match="not UTF-8"):
+        load(ClientFile, path, {})

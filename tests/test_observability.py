@@ -1,0 +1,49 @@
+"""The log is a line for people or an object for machines, with the same facts."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from cocoon_p2p.observability import configure_logging
+
+
+@pytest.fixture(autouse=True)
+def _restored_root() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_json_carries_the_event_and_its_facts() -> None:
+    stream = io.StringIO()
+    configure_logging(stream, level="info", as_json=True)
+
+    logging.getLogger("cocoon_p2p.x").info("voucher saved", extra={"channel": "ab12", "cumulative": 5})
+
+    entry = json.loads(stream.getvalue())
+    assert entry["event"] == "voucher saved"
+    assert entry["cumulative"] == 5
+    assert entry["level"] == "info"
+
+
+def test_text_carries_the_same_facts() -> None:
+    stream = io.StringIO()
+    configure_logging(stream, level="info", as_json=False)
+
+    logging.getLogger("x").warning("worker lost", extra={"peer": "12D3"})
+
+    assert stream.getvalue().endswith("warning worker lost  peer=12D3\n")
+
+
+def test_a_level_below_the_configured_one_is_silent() -> None:
+    stream = io.StringIO()
+    configure_logging(stream, level="warning", as_json=False)
+
+    logging.getLogger("x").info("nothing to see")
+
+    assert stream.getvalue() == ""
