@@ -98,6 +98,16 @@ ENGINE_STALL_SECONDS = 30.0
 COVER_SECONDS = 10.0
 "How long a payee holds work back for credit: a voucher needs a round trip and two disk writes."
 
+PART_SECONDS = 10.0
+"How long a worker keeps a slot for the next part of a request (a full one needs 160 kbit/s)."
+
+TAKE_SECONDS = 20.0
+"How long a peer may leave a chunk unread: it may itself wait COVER_SECONDS for credit, and its peer too."
+
+CHUNK_TOKENS = 8
+CHUNK_SECONDS = 0.01
+"Tokens that come within this time of the last chunk travel together, up to so many; the first never waits."
+
 METER_TOKENS = 32
 METER_SECONDS = 0.5
 "A worker signs its Meter after this many tokens or this long, whichever comes first."

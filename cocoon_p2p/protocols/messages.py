@@ -375,11 +375,19 @@ class Assign:
 
     deadline_ms: Annotated[int, Key(4)]
     amount_max: Annotated[int, Key(5)]
-    "The most that the worker may earn by it: the client's max cost less the commission."
+    "The most that the worker may earn by it: the client's max cost less the commission, or less than that."
 
     model: Annotated[AName, Key(6)]
     kind: Annotated[Kind, Key(7)]
     completion_tokens_max: Annotated[int, Key(8)]
+    max_cost: Annotated[int, Key(9)]
+    "The Ask's, under the seal of the request: a proxy that alters it is found out."
+
+    trust: Annotated[Trust, Key(10)]
+    "The Ask's, under the seal as well."
+
+    continues: Annotated[AExchange | None, Key(11)] = None
+    "The Ask's: it goes into the receipt."
 
 
 @message(5)
@@ -465,6 +473,8 @@ class Receipted:
 
     exchange: Annotated[AExchange, Key(1)]
     receipt: Annotated[Signed, Key(2)]
+    reason: Annotated[Reason | None, Key(3)] = None
+    "Why it broke, where it did."
 
 
 @message(13)
