@@ -73,6 +73,9 @@ RUNNING_MAX = 1024
 RECORD_SIZE_MAX_BYTES = 1024
 "A proxy's record in the DHT; a longer catalogue goes by hash."
 
+PROXY_SHARDS = 16
+"DHT keys that proxies are spread over: no one node, nor one lookup, holds the whole list."
+
 # Times
 
 RECORD_LIFETIME_MAX_SECONDS = 3600

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from cocoon_p2p.errors import RecordRejected
-from cocoon_p2p.identity import Identity, NetworkId, PeerId, verify
+from cocoon_p2p.identity import Identity, NetworkId, PeerId, peer_id_of, verify
 from cocoon_p2p.protocols.messages import (
     ChannelOffer,
     ChannelState,
@@ -33,6 +33,7 @@ Paper = (
 )
 
 P = TypeVar("P", bound=Paper)
+S = TypeVar("S", KeyStatement, Record, ChannelOffer)
 
 SIGNED_AS: Mapping[type[object], str] = {
     KeyStatement: "statement",
@@ -77,9 +78,41 @@ def check(cls: type[P], signed: Signed, *, signer: PeerId, network: NetworkId) -
     what = SIGNED_AS[cls]
     verify(signer, what, network, signed.body, signed.signature)
     paper = decode_paper(cls, signed.body)
+    _check_network(what, paper, network)
+    return paper
+
+
+def check_own(cls: type[S], signed: Signed, *, network: NetworkId) -> S:
+    """Verify a paper that names its own signer, and read it.
+
+    Args:
+        cls: KeyStatement (signed by `identity_key`), Record (by `peer`) or ChannelOffer (by `payer`).
+        signed: The paper as it came.
+        network: The network that it must have been signed for.
+
+    Raises:
+        RecordRejected, MalformedMessage: As `check` does.
+    """
+    what = SIGNED_AS[cls]
+    paper = decode_paper(cls, signed.body)
+    verify(_own_signer(paper), what, network, signed.body, signed.signature)
+    _check_network(what, paper, network)
+    return paper
+
+
+def _own_signer(paper: KeyStatement | Record | ChannelOffer) -> PeerId:
+    match paper:
+        case KeyStatement():
+            return peer_id_of(paper.identity_key)
+        case Record():
+            return PeerId(paper.peer)
+        case ChannelOffer():
+            return PeerId(paper.payer)
+
+
+def _check_network(what: str, paper: object, network: NetworkId) -> None:
     if isinstance(paper, KeyStatement | Record | ChannelOffer) and paper.network != network:
         raise RecordRejected(f"{what}: names another network (got={paper.network.hex()[:16]})")
-    return paper
 
 
 def paper_hash(signed: Signed) -> bytes:
