@@ -1,0 +1,95 @@
+"""The command `cocoon`. Each subcommand is imported when it is run, so that `--help` stays quick.
+
+Exit codes: 0 done; 1 a fault of ours; 2 wrong usage or configuration; 3 the network or the
+machine is in the way, trying again may help; 4 a peer refused; 5 attestation does not
+satisfy the policy; 6 a peer broke the protocol; 130 interrupted.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from cocoon_p2p import errors
+
+# Name: module, attribute, the line that `--help` shows.
+_COMMANDS = {
+    "demo": ("cocoon_p2p.cli.demo", "demo", "A whole paid network on this machine, and an answer from it."),
+    "ask": ("cocoon_p2p.cli.ask", "ask", "Ask once, print the answer."),
+    "chat": ("cocoon_p2p.cli.ask", "chat", "Talk to a model."),
+    "models": ("cocoon_p2p.cli.ask", "models", "What can be bought, from whom, at what price."),
+    "bootstrap": ("cocoon_p2p.cli.nodes", "bootstrap", "Run a bootstrap node."),
+    "proxy": ("cocoon_p2p.cli.nodes", "proxy", "Run a proxy."),
+    "worker": ("cocoon_p2p.cli.nodes", "worker", "Run a worker."),
+}
+
+_EXIT_CODES: tuple[tuple[type[errors.CocoonError], int], ...] = (
+    (errors.ConfigurationError, 2),
+    (errors.Unavailable, 3),
+    (errors.Refused, 4),
+    (errors.AttestationFailed, 5),
+    (errors.RemoteProtocolError, 6),
+)
+
+
+class _LazyGroup(click.Group):
+    """A group that knows its commands' names and first lines without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup)
+@click.version_option(package_name="cocoon-p2p", prog_name="cocoon")
+@click.option("--verbose", is_flag=True, help="Show the trace of what went wrong.")
+def cocoon(verbose: bool) -> None:
+    """Buy and sell private AI inference, peer to peer."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit with its code."""
+    try:
+        cocoon.main(arguments, prog_name="cocoon", standalone_mode=False)
+    except click.exceptions.Exit as exc:
+        sys.exit(exc.exit_code)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(exc.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BaseException as exc:
+        failure = the_failure(exc)
+        if failure is None or "--verbose" in (arguments or sys.argv):
+            raise
+        click.echo(f"cocoon: {failure}", err=True)
+        if failure.hint:
+            click.echo(f"  {failure.hint}", err=True)
+        sys.exit(exit_code(failure))
+
+
+def exit_code(failure: errors.CocoonError) -> int:
+    """Give the exit code that stands for a failure."""
+    return next((code for kind, code in _EXIT_CODES if isinstance(failure, kind)), 1)
+
+
+def the_failure(exc: BaseException) -> errors.CocoonError | None:
+    """Find the one error of ours in what a task tree raised; None if there is another or more than one."""
+    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
+        exc = exc.exceptions[0]
+    if isinstance(exc, BaseExceptionGroup) and all(
+        isinstance(one, KeyboardInterrupt) for one in exc.exceptions
+    ):
+        sys.exit(130)
+    return exc if isinstance(exc, errors.CocoonError) else None
