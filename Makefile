@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PYRIGHT := .venv-pyright
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
@@ -17,10 +18,14 @@ demo: $(STAMP)
 	$(BIN)/cocoon demo
 test: $(STAMP)
 	$(BIN)/python -m pytest -q
-check: $(STAMP)
+check: $(STAMP) $(PYRIGHT)/.installed
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(PYRIGHT)/bin/pyright
 	$(BIN)/lint-imports
+bench: $(STAMP)
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 # The lock is complete, so pip need not resolve: --no-deps lets fastecdsa differ from libp2p's pin.
 $(STAMP): requirements.lock pyproject.toml Makefile
@@ -32,11 +37,21 @@ $(STAMP): requirements.lock pyproject.toml Makefile
 	$(PIP) uv==0.13.8 && UV_SYSTEM_CERTS=1 UV_NO_CONFIG=1 $(BIN)/uv pip install -q --python $(BIN)/python --no-deps --require-hashes -r requirements.lock \
 	  || { echo 'uv did not get through; trying pip (slower) ...'; $(PIP) --no-deps --require-hashes -r requirements.lock; }
 	$(PIP) --no-deps --no-build-isolation -e .
+	@# trio ships its own types; the old stubs that libp2p's trio-typing brings would shadow them.
+	@rm -rf $(VENV)/lib/python3*/site-packages/trio-stubs
+	@touch $@
+
+# 200 MB that only a checker needs, so it has a lock and a place of its own.
+$(PYRIGHT)/.installed: requirements-pyright.lock
+	$(PYTHON) -m venv --clear $(PYRIGHT)
+	UV_SYSTEM_CERTS=1 UV_NO_CONFIG=1 $(BIN)/uv pip install -q --python $(PYRIGHT)/bin/python --no-deps --require-hashes -r requirements-pyright.lock \
+	  || $(PYRIGHT)/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-pyright.lock
 	@touch $@
 
 lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --all-extras pyproject.toml -o requirements.lock
+	echo 'pyright[nodejs]' | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o requirements-pyright.lock
 dist: $(STAMP)
 	rm -rf dist && $(BIN)/python -m build -q
 clean:
-	rm -rf $(VENV) dist
+	rm -rf $(VENV) $(PYRIGHT) dist

@@ -20,7 +20,7 @@ class MessageStream:
 
     def __init__(self, stream: Stream, *, frame_size_max_bytes: int = FRAME_SIZE_MAX_BYTES) -> None:
         self._stream = stream
-        self._frames = FrameReader(frame_size_max_bytes)
+        self._frames = FrameReader(limit=frame_size_max_bytes)
         self._arrived: deque[object] = deque()
 
     @property
