@@ -33,7 +33,17 @@ class MuxedStream(IMuxedStream):
         self._stream = stream
         self._readers = ParkingLot()
         self._writers = ParkingLot()
+        self._echo_owed = b""
         stream.waker = self
+
+    def greet(self, greeting: bytes) -> None:
+        """Put `greeting` before the first bytes written, and expect the peer to send it back first.
+
+        It leaves with the first write, or alone when a read waits. A peer that answers anything else
+        has its stream reset by the first read.
+        """
+        self._session.write(self._stream, greeting)
+        self._echo_owed = greeting
 
     async def read(self, n: int | None = None) -> bytes:
         """Wait for bytes: at least one, and at most `n` (None or negative: all that came).
@@ -45,6 +55,11 @@ class MuxedStream(IMuxedStream):
         await self._connection.pace()
         if n == 0:
             return b""
+        while self._echo_owed:
+            self._take_echo(await self._read(len(self._echo_owed)))
+        return await self._read(None if n is None or n < 0 else n)
+
+    async def _read(self, size_max_bytes: int | None) -> bytes:
         stream = self._stream
         while not stream.unread:
             if stream.was_reset:
@@ -54,9 +69,15 @@ class MuxedStream(IMuxedStream):
             self._session.announce(stream)
             self._connection.flush()
             await self._readers.park()
-        data = self._session.read(stream, None if n is None or n < 0 else n, trio.current_time())
+        data = self._session.read(stream, size_max_bytes, trio.current_time())
         self._connection.flush()
         return data
+
+    def _take_echo(self, echo: bytes) -> None:
+        if not self._echo_owed.startswith(echo):
+            self.reset_nowait()
+            raise MuxedStreamReset(f"peer refused the protocol (answer={echo[:64]!r})")
+        self._echo_owed = self._echo_owed[len(echo) :]
 
     async def write(self, data: bytes) -> None:
         """Return once all of `data` is buffered; waits, for ever if need be, while the peer reads slowly.

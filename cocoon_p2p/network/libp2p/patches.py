@@ -14,11 +14,15 @@ from importlib.metadata import version
 from cryptography import x509
 from libp2p.abc import IMuxedConn, ISecureConn
 from libp2p.crypto.keys import PublicKey
+from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
+from libp2p.protocol_muxer.multiselect_client import MultiselectClient
+from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.security.tls import certificate
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 
 from cocoon_p2p.errors import ConfigurationError
+from cocoon_p2p.network.libp2p import negotiation, net_stream
 
 LIBP2P_VERSION = "0.8.1"
 "The release whose private parts these mends know. Another one is a decision, not an upgrade."
@@ -91,7 +95,39 @@ def put_the_libp2p_extension_first() -> None:
     _replace(certificate, "add_libp2p_extension", add_first)
 
 
+def agree_in_one_round_trip() -> None:
+    """Send the header of a negotiation and the first protocol together.
+
+    Upstream waits for the peer's header before it says which protocol it wants: two round trips
+    for each stream, each muxer and each secure channel, where the protocol asks for one.
+    """
+    _replace(MultiselectClient, "select_one_of", negotiation.select_one_of)
+
+
+def bound_a_negotiation_message() -> None:
+    """Judge a message of a negotiation before and after it is read.
+
+    Upstream collects as many bytes as the message says it has (a hundred reads' worth), from
+    anyone who connects. And it decodes them without judging them: a byte that is not UTF-8 raises
+    an error that nothing above catches, so one stream of one peer ends the whole node.
+    """
+    _replace(MultiselectCommunicator, "read", negotiation.read_message)
+
+
+def read_and_write_without_a_lock() -> None:
+    """Let a stream's reads and writes look at its state without a lock.
+
+    Upstream locks for each look, and so forces a task switch for each small write, which then
+    becomes an encrypted record of its own (see `net_stream`).
+    """
+    _replace(NetStream, "read", net_stream.read)
+    _replace(NetStream, "write", net_stream.write)
+
+
 _MENDS: tuple[Callable[[], None], ...] = (
     use_the_registered_muxer,
     put_the_libp2p_extension_first,
+    agree_in_one_round_trip,
+    bound_a_negotiation_message,
+    read_and_write_without_a_lock,
 )
