@@ -115,6 +115,9 @@ METER_TOKENS = 32
 METER_SECONDS = 0.5
 "A worker signs its Meter after this many tokens or this long, whichever comes first."
 
+DEADLINE_MAX_SECONDS = 3600
+"The longest deadline that counts, so that every exchange ends and its id can be forgotten some day."
+
 EXCHANGE_KEPT_SECONDS = 600
 "After its deadline an exchange id is remembered this long, so that it can never charge twice."
 

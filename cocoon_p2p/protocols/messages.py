@@ -199,7 +199,7 @@ class Quote:
     "Completion tokens that must be covered ahead of delivery."
 
     reserved: Annotated[bool, Key(10)]
-    "Whether a slot is held until `expires` (false: only a price)."
+    "Whether a slot is held for RESERVATION_SECONDS (false: only a price)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +388,9 @@ class Assign:
 
     continues: Annotated[AExchange | None, Key(11)] = None
     "The Ask's: it goes into the receipt."
+
+    prompt_tokens_max: Annotated[int | None, Key(12)] = None
+    "The Ask's. A prompt with more tokens is refused (`too large`) before anything is computed."
 
 
 @message(5)
