@@ -12,6 +12,9 @@ bytes for byte and text strings and items for arrays. A field that may be None i
 of the map when it is. Keys below 64 are all known or the message is malformed; keys from
 64 on are ignored, which is the room to grow.
 
+The same bounds hold both ways: what a peer may not send us, we do not send either. From a
+peer it is a `MalformedMessage`, from our own code a `LocalProtocolError`.
+
 Spec: protocols/README.md (Encoding).
 """
 
@@ -19,9 +22,9 @@ import types
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import IntEnum
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from cocoon_p2p.errors import MalformedMessage
+from cocoon_p2p.errors import LocalProtocolError, MalformedMessage
 from cocoon_p2p.protocols.cbor import Value, decode, encode
 
 T = TypeVar("T")
@@ -55,9 +58,11 @@ class Max:
 # A reader or writer of one field. `Any` because the shape is known only from the annotation.
 _Codec = Callable[[Any], Any]
 
+_Wrong = type[MalformedMessage] | type[LocalProtocolError]
+"Whose fault a value outside its bounds is: a reader's error, or a writer's."
 
-@dataclass(frozen=True, slots=True)
-class _Field:
+
+class _Field(NamedTuple):
     key: int
     name: str
     optional: bool
@@ -88,8 +93,15 @@ def messages() -> dict[int, type]:
 
 
 def encode_message(value: object) -> bytes:
-    """Spell one message of the closed set."""
-    return encode({0: _tag_of[type(value)], **_to_map(value)})
+    """Spell one message of the closed set.
+
+    Raises:
+        LocalProtocolError: It is no message, or a field is outside its bound.
+    """
+    tag = _tag_of.get(type(value))
+    if tag is None:
+        raise LocalProtocolError(f"not a message: {type(value).__name__}")
+    return encode(_to_map(value, {0: tag}))
 
 
 def decode_message(data: bytes) -> object:
@@ -109,8 +121,12 @@ def decode_message(data: bytes) -> object:
 
 
 def encode_paper(value: object) -> bytes:
-    """Spell the body of a signed paper (or any other registered shape without a tag)."""
-    return encode(_to_map(value))
+    """Spell the body of a signed paper (or any other shape without a tag).
+
+    Raises:
+        LocalProtocolError: A field is outside its bound.
+    """
+    return encode(_to_map(value, {}))
 
 
 def decode_paper(cls: type[T], data: bytes) -> T:
@@ -118,32 +134,48 @@ def decode_paper(cls: type[T], data: bytes) -> T:
     return cast(T, _from_map(cls, decode(data)))
 
 
-def _to_map(value: object) -> dict[int, Value]:
-    result: dict[int, Value] = {}
-    for field in _layout(type(value)):
-        item = getattr(value, field.name)
-        if item is not None:
-            result[field.key] = field.write(item)
+def _to_map(value: object, result: dict[int, Value]) -> dict[int, Value]:
+    """Add the fields of `value` to `result`, in the order of their keys."""
+    name = ""
+    try:
+        for key, name, optional, _, write in _layout(type(value)):
+            item = getattr(value, name)
+            if item is not None:
+                result[key] = write(item)
+            elif not optional:
+                raise LocalProtocolError("missing")
+    except LocalProtocolError as exc:
+        raise LocalProtocolError(f"{type(value).__name__}.{name}: {exc}") from None
     return result
 
 
 def _from_map(cls: type, value: Value) -> Any:
     if type(value) is not dict:
         raise MalformedMessage(f"{cls.__name__} is a map")
-    arguments: dict[str, Any] = {}
-    for field in _layout(cls):
-        item = value.pop(field.key, None)
-        if item is not None:
-            try:
-                arguments[field.name] = field.read(item)
-            except MalformedMessage as exc:
-                raise MalformedMessage(f"{cls.__name__}.{field.name}: {exc}") from exc
-        elif not field.optional:
-            raise MalformedMessage(f"{cls.__name__}.{field.name} is missing")
+    arguments: list[Any] = []
+    known, name = 0, ""
+    try:
+        for key, name, optional, read, _ in _layout(cls):  # noqa: B007  # `name` is read where it fails
+            item = value.get(key)
+            if item is not None:
+                known += 1
+                arguments.append(read(item))
+            elif optional:
+                arguments.append(None)
+            else:
+                raise MalformedMessage("missing")
+    except MalformedMessage as exc:
+        raise MalformedMessage(f"{cls.__name__}.{name}: {exc}") from None
+    if known != len(value):
+        _check_unknown(cls, value)
+    return cls(*arguments)
+
+
+def _check_unknown(cls: type, value: dict[int, Value]) -> None:
+    known = {field.key for field in _layout(cls)}
     for key in value:
-        if key < KEY_IGNORED_FROM:
+        if key < KEY_IGNORED_FROM and key not in known:
             raise MalformedMessage(f"{cls.__name__} has no key {key}")
-    return cls(**arguments)
 
 
 def _layout(cls: type) -> tuple[_Field, ...]:
@@ -168,10 +200,11 @@ def _compile(cls: type) -> tuple[_Field, ...]:
             assert field.default is MISSING, f"{cls.__name__}.{field.name}: only optional fields default"
         key = next(mark.number for mark in marks if isinstance(mark, Key))
         assert 0 < key < KEY_IGNORED_FROM
-        read, write = _codec(base, marks)
-        compiled.append(_Field(key, field.name, optional, read, write))
-    compiled.sort(key=lambda field: field.key)
-    assert len({field.key for field in compiled}) == len(compiled), f"{cls.__name__}: a key twice"
+        read = _codec(base, marks, MalformedMessage)
+        compiled.append(_Field(key, field.name, optional, read, _codec(base, marks, LocalProtocolError)))
+    # Maps are written in this order, and instances built by it.
+    keys = [field.key for field in compiled]
+    assert keys == sorted(set(keys)), f"{cls.__name__}: keys ascend in the order of the fields"
     return tuple(compiled)
 
 
@@ -188,78 +221,132 @@ def _unwrap(hint: Any) -> tuple[Any, tuple[Any, ...]]:
             return hint, marks
 
 
-def _codec(kind: Any, marks: tuple[Any, ...]) -> tuple[_Codec, _Codec]:
+def _codec(kind: Any, marks: tuple[Any, ...], wrong: _Wrong) -> _Codec:
+    """Build the reader (`wrong` is MalformedMessage) or writer (LocalProtocolError) of a field."""
     exact = next((mark.length for mark in marks if isinstance(mark, Size)), None)
     most = next((mark.length for mark in marks if isinstance(mark, Max)), None)
     if get_origin(kind) in (Union, types.UnionType):
         raise TypeError(f"a field has one type: {kind}")
     if get_origin(kind) is tuple:
-        return _tuple_codec(get_args(kind)[0], most)
+        assert most is not None, "an array without a bound"
+        item = _codec(*_unwrap(get_args(kind)[0]), wrong)
+        return _tuple_reader(item, most) if wrong is MalformedMessage else _tuple_writer(item, most)
     if kind is bool:
-        return _of_type(bool), _same
-    if isinstance(kind, type) and issubclass(kind, IntEnum):
-        return _enum_reader(kind), int
+        return _bool(wrong)
     if kind is int:
-        return _uint_reader(UINT_MAX if most is None else most), _same
+        return _uint(UINT_MAX if most is None else most, wrong)
     if kind in (bytes, str):
-        assert exact is not None or most is not None, f"{kind.__name__} without a bound"
-        return _string_reader(kind, exact, most), _same
-    assert is_dataclass(kind), f"no way to spell {kind}"
-    return lambda value: _from_map(cast(type, kind), value), _to_map
+        least, most = (exact, exact) if exact is not None else (0, most)
+        assert most is not None, f"{kind.__name__} without a bound"
+        return _bytes(least, most, wrong) if kind is bytes else _text(least, most, wrong)
+    if isinstance(kind, type) and issubclass(kind, IntEnum):
+        return _enum_reader(kind) if wrong is MalformedMessage else _enum_writer(kind)
+    shape = cast(type, kind)
+    assert is_dataclass(shape), f"no way to spell {kind}"
+    return _shape_reader(shape) if wrong is MalformedMessage else _shape_writer(shape)
 
 
-def _same(value: Any) -> Any:
-    return value
+# ---------------------------------------------------------------- the same both ways
 
 
-def _of_type(kind: type) -> _Codec:
-    def read(value: Any) -> Any:
-        if type(value) is not kind:
-            raise MalformedMessage(f"expected {kind.__name__}, got {type(value).__name__}")
-        return value
+def _bool(wrong: _Wrong) -> _Codec:
+    def check(value: Any) -> bool:
+        if value is True or value is False:
+            return value
+        raise wrong("expected true or false")
 
-    return read
+    return check
 
 
-def _uint_reader(most: int) -> _Codec:
-    def read(value: Any) -> int:
-        if type(value) is not int or not 0 <= value <= most:
-            raise MalformedMessage(f"expected an integer from 0 to {most}")
-        return value
+def _uint(most: int, wrong: _Wrong) -> _Codec:
+    def check(value: Any) -> int:
+        if type(value) is int and 0 <= value <= most:
+            return value
+        raise wrong(f"expected an integer from 0 to {most}")
 
-    return read
+    return check
+
+
+def _bytes(least: int, most: int, wrong: _Wrong) -> _Codec:
+    def check(value: Any) -> bytes:
+        if type(value) is bytes and least <= len(value) <= most:
+            return value
+        got = f" (got={len(value)})" if type(value) is bytes else ""
+        raise wrong(f"expected {_bound(least, most)} bytes{got}")
+
+    return check
+
+
+def _text(least: int, most: int, wrong: _Wrong) -> _Codec:
+    def check(value: Any) -> str:
+        if type(value) is str:
+            try:
+                length = len(value) if value.isascii() else len(value.encode())
+            except UnicodeEncodeError:
+                raise wrong("expected whole characters, got half a surrogate pair") from None
+            if least <= length <= most:
+                return value
+        raise wrong(f"expected text of {_bound(least, most)} bytes")
+
+    return check
+
+
+def _bound(least: int, most: int) -> str:
+    return f"{most}" if least == most else f"at most {most}"
+
+
+# ---------------------------------------------------------------- one way and the other
 
 
 def _enum_reader(kind: type[IntEnum]) -> _Codec:
     members = {int(member): member for member in kind}
 
     def read(value: Any) -> IntEnum:
-        if type(value) is not int or value not in members:
+        member = members.get(value) if type(value) is int else None
+        if member is None:
             raise MalformedMessage(f"expected a {kind.__name__}")
-        return members[value]
+        return member
 
     return read
 
 
-def _string_reader(kind: type, exact: int | None, most: int | None) -> _Codec:
-    def read(value: Any) -> Any:
-        _of_type(kind)(value)
-        length = len(value.encode() if kind is str else value)
-        if (exact is not None and length != exact) or (most is not None and length > most):
-            bound = f"{exact}" if exact is not None else f"at most {most}"
-            raise MalformedMessage(f"expected {bound} bytes (got={length})")
-        return value
+def _enum_writer(kind: type[IntEnum]) -> _Codec:
+    def write(value: Any) -> int:
+        if type(value) is kind:
+            return int(value)
+        raise LocalProtocolError(f"expected a {kind.__name__}")
+
+    return write
+
+
+def _tuple_reader(item: _Codec, most: int) -> _Codec:
+    def read(value: Any) -> tuple[Any, ...]:
+        kind: object = type(value)
+        if kind is list and len(value) <= most:
+            return tuple(map(item, value))
+        raise MalformedMessage(f"expected at most {most} items")
 
     return read
 
 
-def _tuple_codec(item: Any, most: int | None) -> tuple[_Codec, _Codec]:
-    assert most is not None, "an array without a bound"
-    read_item, write_item = _codec(*_unwrap(item))
+def _tuple_writer(item: _Codec, most: int) -> _Codec:
+    def write(value: Any) -> list[Any]:
+        kind: object = type(value)
+        if kind is tuple and len(value) <= most:
+            return list(map(item, value))
+        raise LocalProtocolError(f"expected a tuple of at most {most} items")
 
-    def read(value: Any) -> Any:
-        if type(value) is not list or len(value) > most:
-            raise MalformedMessage(f"expected at most {most} items")
-        return tuple(read_item(one) for one in value)
+    return write
 
-    return read, lambda value: [write_item(one) for one in value]
+
+def _shape_reader(kind: type) -> _Codec:
+    return lambda value: _from_map(kind, value)
+
+
+def _shape_writer(kind: type) -> _Codec:
+    def write(value: Any) -> dict[int, Value]:
+        if type(value) is kind:
+            return _to_map(value, {})
+        raise LocalProtocolError(f"expected a {kind.__name__}")
+
+    return write
