@@ -52,6 +52,19 @@ class PromptTooLong(EngineError):
     code = "too-large"
 
 
+class ModelUnknown(EngineError):
+    """The engine has no model of that name."""
+
+    code = "unknown-model"
+
+
+class RequestMalformed(EngineError):
+    """The request makes no sense here: no prompt, a chat that the model's template refuses, a number
+    out of its range."""
+
+    code = "malformed"
+
+
 class FeatureMissing(EngineError):
     """The request uses a feature that this engine or model lacks; the text names it."""
 
@@ -158,6 +171,8 @@ class Engine(Protocol):
 
         Raises:
             PromptTooLong: It leaves no room for one completion token in the context.
+            RequestMalformed: It makes no prompt, or a number in it is out of range.
+            ModelUnknown: The engine has no such model.
             FeatureMissing: The request uses what this engine or model lacks, named.
         """
         ...

@@ -15,6 +15,9 @@ from typing import Generic, Self, TypeVar
 
 import trio
 
+from cocoon_p2p.inference.engine import EngineError
+from cocoon_p2p.protocols.ids import ENGINE_STALL_SECONDS
+
 Item = TypeVar("Item")
 
 CREDIT_ITEMS = 256
@@ -32,10 +35,10 @@ class Pipe(AsyncIterator[Item], Generic[Item]):
 
     Args:
         credit: Items that may wait for the reader before `put` waits.
-        patience_seconds: How long the reader waits for one item before it raises `trio.TooSlowError`.
+        patience_seconds: How long the reader waits for one item before it gives the engine up.
     """
 
-    def __init__(self, credit: int = CREDIT_ITEMS, *, patience_seconds: float = float("inf")) -> None:
+    def __init__(self, credit: int = CREDIT_ITEMS, *, patience_seconds: float = ENGINE_STALL_SECONDS) -> None:
         self._items: deque[Item] = deque()
         self._credit = threading.Semaphore(credit)
         self._patience_seconds = patience_seconds
@@ -96,7 +99,7 @@ class Pipe(AsyncIterator[Item], Generic[Item]):
         Cancelled, it takes no item.
 
         Raises:
-            trio.TooSlowError: The engine gave no item for `patience_seconds`.
+            EngineError: The engine gave no item for `patience_seconds`.
             Exception: What the engine closed the pipe with, after all of its items.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -113,7 +116,7 @@ class Pipe(AsyncIterator[Item], Generic[Item]):
 
     async def _wait_for_item(self) -> None:
         """Return when an item is there or the pipe is closed, having run other tasks meanwhile."""
-        with trio.fail_after(self._patience_seconds):
+        with trio.move_on_after(self._patience_seconds):
             # The event is renewed before the look: what arrives after the look sets the new one.
             while True:
                 self._wake = trio.Event()
@@ -121,6 +124,7 @@ class Pipe(AsyncIterator[Item], Generic[Item]):
                     await trio.lowlevel.cancel_shielded_checkpoint()
                     return
                 await self._wake.wait()
+        raise EngineError(f"the engine made no step (waited={self._patience_seconds:g} s)")
 
     def _wake_reader(self) -> None:
         try:

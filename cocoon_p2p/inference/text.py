@@ -14,7 +14,7 @@ Spec: protocols/exchange.md, whole characters.
 """
 
 import codecs
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 
@@ -83,10 +83,11 @@ class AnswerText:
         characters, consumed = codecs.utf_8_decode(data, "replace", False)
         held, unfinished = self.held + characters, data[consumed:]
         end = TokenEnd(len(held) + bool(unfinished), tokens, whole=not unfinished)
-        after = replace(self, held=held, unfinished=unfinished, ends=(*self.ends, end))
+        after = AnswerText(self.stop, unfinished, held, (*self.ends, end), self.delivered_tokens)
         cut = _first_complete(held, self.stop)
         if cut is not None:
-            return replace(after, held="", unfinished=b"", ends=()), after._up_to(cut, stopped=True)
+            delivery = after._up_to(cut, stopped=True)
+            return AnswerText(self.stop, delivered_tokens=delivery.completion_tokens), delivery
         return after._release(len(held) - _held_back(held, self.stop))
 
     def end(self) -> Delivery:
@@ -114,13 +115,10 @@ class AnswerText:
                 released = number
         if not released:
             return self, Delivery("", self.delivered_tokens)
-        last = self.ends[released - 1]
-        rest = tuple(
-            end._replace(characters=end.characters - last.characters) for end in self.ends[released:]
-        )
-        held = self.held[last.characters :]
-        after = replace(self, held=held, ends=rest, delivered_tokens=last.tokens)
-        return after, Delivery(self.held[: last.characters], last.tokens)
+        cut, tokens, _ = self.ends[released - 1]
+        rest = tuple(end._replace(characters=end.characters - cut) for end in self.ends[released:])
+        after = AnswerText(self.stop, self.unfinished, self.held[cut:], rest, tokens)
+        return after, Delivery(self.held[:cut], tokens)
 
 
 def _first_complete(text: str, stop: tuple[str, ...]) -> int | None:

@@ -1,0 +1,249 @@
+"""The llama.cpp engine: GGUF models on a processor, many requests in one batch.
+
+    count     render the chat, split it into tokens             in a helper thread
+    generate  claim a slot --> a thread for the request --> pipe --> the reader
+    leave     the pipe stops; the thread's next step returns; the slot is free
+
+llama.cpp computes all requests in one loop of its own. A thread here only takes one
+request's tokens from it, so a slow reader holds up nobody else: its tokens wait in
+llama.cpp, and its generation is not paused but ends at its completion limit.
+
+Equal seeds give equal answers while nothing else moves the last digit of the numbers:
+what else is in the batch does, and what comes from the cache.
+"""
+
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from cocoon_p2p.inference.cache_slots import cache_slots
+from cocoon_p2p.inference.chat_template import ChatTemplate
+from cocoon_p2p.inference.engine import (
+    Capabilities,
+    ChatMessage,
+    EngineError,
+    GenerateRequest,
+    ModelUnknown,
+    Piece,
+    PromptCount,
+    PromptTooLong,
+    RequestMalformed,
+)
+from cocoon_p2p.inference.llama_generation import LlamaGeneration
+from cocoon_p2p.inference.llama_server import Completion, LlamaServer
+from cocoon_p2p.inference.pipe import Pipe
+
+log = logging.getLogger(__name__)
+
+LET_GO_SECONDS: Final = 10.0
+"""How long leaving a generation waits for the engine. A decoding step takes a tenth of a second at
+most, a step of a long prompt some seconds on a slow machine."""
+
+PROMPTS_KEPT: Final = 32
+"Prompts between their count and their generation, so that each is split once."
+
+STOP_STRINGS_MAX: Final = 16
+STOP_SIZE_MAX_CHARACTERS: Final = 256
+"Far above what applications use (OpenAI takes four); every step looks for all of them."
+
+SEEDS: Final = 2**32 - 1
+"llama.cpp takes 32 bits, and the highest number means none."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Running:
+    """A generation in progress."""
+
+    pipe: Pipe[Piece]
+    slot: int
+    has_let_go: trio.Event
+    "Set once the engine's thread is done with the slot."
+
+
+class LlamaCppEngine:
+    """An `Engine` on a loaded model. Made by `open_llamacpp`; lives in one trio run.
+
+    Args:
+        server: The loaded model. The engine closes it.
+        capabilities: One model, and as many slots as the server has.
+        template: The model's chat template.
+        bos: The text of the model's begin token.
+    """
+
+    def __init__(
+        self, server: LlamaServer, capabilities: Capabilities, template: ChatTemplate, *, bos: str
+    ) -> None:
+        self.capabilities = capabilities
+        (self._card,) = capabilities.models
+        self._server = server
+        self._template = template
+        self._bos = bos
+        self._table = cache_slots(capabilities.slots)
+        self._free_slots = trio.Semaphore(capabilities.slots)
+        self._splitting = trio.CapacityLimiter(4)
+        self._prompts = OrderedDict[GenerateRequest, list[int]]()
+        self._running = set[_Running]()
+        self._trio = trio.lowlevel.current_trio_token()
+        self._is_closed = False
+
+    async def count(self, request: GenerateRequest) -> PromptCount:
+        """Tokenise the prompt (`Engine.count`). Cancelled, it leaves a thread that ends in milliseconds."""
+        prompt = await self._prompt(request)
+        self._prompts[request] = prompt
+        if len(self._prompts) > PROMPTS_KEPT:
+            self._prompts.popitem(last=False)
+        return PromptCount(len(prompt), self._table.cached_tokens(request.cache_scope, prompt))
+
+    @asynccontextmanager
+    async def generate(self, request: GenerateRequest) -> AsyncIterator[AsyncIterator[Piece]]:
+        """Generate (`Engine.generate`). Waits for a slot if all are taken.
+
+        Leaving waits until the engine has let go of the slot, for `LET_GO_SECONDS` at most;
+        a slot that is kept longer is not given to others until it is free.
+        """
+        prompt = await self._prompt(request)
+        self._prompts.pop(request, None)
+        await self._free_slots.acquire()
+        if self._is_closed:
+            self._free_slots.release()
+            raise EngineError("the engine is closed")
+        running = self._start(request, prompt)
+        try:
+            with running.pipe as pieces:
+                yield pieces
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + LET_GO_SECONDS):
+                await running.has_let_go.wait()
+            if not running.has_let_go.is_set():
+                log.warning("engine keeps a slot", extra={"slot": running.slot, "seconds": LET_GO_SECONDS})
+
+    async def aclose(self) -> None:
+        """Stop all generations, wait until the engine has let go of them, and unload the model.
+
+        A cancel does not cut it short; it waits for `LET_GO_SECONDS` at most. An engine that
+        has not let go by then is left as it is: unloading it would stop this process.
+        """
+        self._is_closed = True
+        for running in self._running:
+            running.pipe.close(EngineError("the engine was closed"))
+            running.pipe.stop()
+        with trio.CancelScope(shield=True):
+            with trio.move_on_after(LET_GO_SECONDS):
+                for running in tuple(self._running):
+                    await running.has_let_go.wait()
+            if self._running:
+                log.error("engine does not stop", extra={"generations": len(self._running)})
+                return
+            await trio.to_thread.run_sync(self._server.close)
+
+    async def _prompt(self, request: GenerateRequest) -> list[int]:
+        """The request's tokens, as the engine splits them."""
+        self._check(request)
+        kept = self._prompts.get(request)
+        if kept is not None:
+            return kept
+        prompt = await trio.to_thread.run_sync(self._split, request, limiter=self._splitting)
+        if not prompt:
+            raise RequestMalformed("the prompt is empty")
+        if len(prompt) >= self._card.context_tokens:
+            raise PromptTooLong(
+                f"the prompt leaves no room for an answer "
+                f"(prompt={len(prompt)} context={self._card.context_tokens} tokens)",
+                hint="shorten the conversation, or ask for a model with a longer context",
+            )
+        return prompt
+
+    def _check(self, request: GenerateRequest) -> None:
+        """Refuse what could not be computed, before anything is."""
+        if self._is_closed:
+            raise EngineError("the engine is closed")
+        if request.model != self._card.name:
+            raise ModelUnknown(f"unknown model (asked={request.model!r} here={self._card.name!r})")
+        if bool(request.messages) == (request.prompt is not None):
+            raise RequestMalformed("a request has either messages or a prompt")
+        if request.completion_tokens_max < 1:
+            raise RequestMalformed(
+                f"no completion token is asked for (completion_tokens_max={request.completion_tokens_max})"
+            )
+        if not (0 <= request.temperature < math.inf and 0 < request.top_p <= 1):
+            raise RequestMalformed(
+                f"sampling out of range (temperature={request.temperature} top_p={request.top_p})"
+            )
+        if len(request.stop) > STOP_STRINGS_MAX or any(
+            len(stop) > STOP_SIZE_MAX_CHARACTERS for stop in request.stop
+        ):
+            raise RequestMalformed(
+                f"too many or too long stop strings (count={len(request.stop)} at most {STOP_STRINGS_MAX}, "
+                f"of {STOP_SIZE_MAX_CHARACTERS} characters)"
+            )
+
+    def _split(self, request: GenerateRequest) -> list[int]:
+        """Render and split a request's prompt. Blocks.
+
+        What was already answered is split by itself and as plain text: that is how it came
+        out of the model.
+        """
+        text = request.prompt if request.prompt is not None else self._render(request.messages)
+        prompt = self._server.tokenize(text)
+        if request.answer_prefix:
+            prompt += self._server.tokenize(request.answer_prefix, is_prompt=False)
+        return prompt
+
+    def _render(self, messages: tuple[ChatMessage, ...]) -> str:
+        text = self._template.render(messages)
+        # Many templates write the begin token themselves, and the engine would add another.
+        if self._bos and text.startswith(self._bos) and self._server.tokenize(""):
+            return text.removeprefix(self._bos)
+        return text
+
+    def _start(self, request: GenerateRequest, prompt: list[int]) -> _Running:
+        """Start the thread that takes the answer out of the engine."""
+        self._table, claim = self._table.claim(request.cache_scope, prompt)
+        running = _Running(Pipe[Piece](), claim.slot, trio.Event())
+        self._running.add(running)
+        completion = Completion(
+            prompt=prompt,
+            max_tokens=min(request.completion_tokens_max, self._card.context_tokens - len(prompt)),
+            temperature=request.temperature,
+            top_p=request.top_p,
+            id_slot=claim.slot,
+            cache_prompt=claim.may_reuse,
+            seed=None if request.seed is None else request.seed % SEEDS,
+            ignore_eos=request.ignore_eos,
+        )
+        trio.lowlevel.start_thread_soon(
+            lambda: self._compute(completion, request.stop, running.pipe),
+            lambda _: self._has_let_go_soon(running),
+            name="llama.cpp request",
+        )
+        return running
+
+    def _compute(self, completion: Completion, stop: tuple[str, ...], pipe: Pipe[Piece]) -> None:
+        """Take one answer out of the engine. The top of its thread."""
+        error: EngineError | None = None
+        try:
+            generation = LlamaGeneration(stop, pipe.put)
+            self._server.complete(completion, generation.on_event)
+            generation.end()
+        except EngineError as exc:
+            error = exc
+        except Exception as exc:
+            log.exception("engine thread failed")
+            error = EngineError(f"llama.cpp failed: {exc!r}")
+        pipe.close(error)
+
+    def _has_let_go_soon(self, running: _Running) -> None:
+        with suppress(trio.RunFinishedError):
+            self._trio.run_sync_soon(self._has_let_go, running)
+
+    def _has_let_go(self, running: _Running) -> None:
+        self._running.discard(running)
+        self._table = self._table.release(running.slot)
+        self._free_slots.release()
+        running.has_let_go.set()

@@ -1,0 +1,118 @@
+"""Opening the llama.cpp engine: everything that can be wrong with a model is found here.
+
+The engine itself is in `llama_engine`, the library's door in `llama_server`.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from cocoon_p2p.errors import ConfigurationError
+from cocoon_p2p.inference.catalogue import is_demo, model_name, weights_hash
+from cocoon_p2p.inference.chat_template import ChatTemplate
+from cocoon_p2p.inference.engine import Capabilities, ChatMessage, Engine, EngineError, Feature, ModelCard
+from cocoon_p2p.inference.gguf import GgufHead, read_gguf
+from cocoon_p2p.inference.llama_engine import LlamaCppEngine
+from cocoon_p2p.inference.llama_server import (
+    LlamaServer,
+    ServerSettings,
+    default_threads,
+    library_version,
+)
+
+CONTEXT_TOKENS: Final = 4096
+"For each request, unless the operator says otherwise or the model was trained for less."
+
+FEATURES: Final = frozenset(
+    {Feature.SEED, Feature.STOP, Feature.TEMPERATURE, Feature.IGNORE_EOS, Feature.CONTINUE}
+)
+
+
+@asynccontextmanager
+async def open_llamacpp(
+    model: Path,
+    *,
+    name: str | None = None,
+    slots: int = 4,
+    context_tokens: int | None = None,
+    threads: int | None = None,
+    expected_weights_hash: bytes | None = None,
+) -> AsyncIterator[Engine]:
+    """Load a GGUF model and serve it.
+
+    Everything that can be wrong with the model is found before the first `yield`. While
+    llama.cpp loads it the whole process stands still, so open the engine before anybody
+    relies on this process. Cancelled, it leaves nothing behind, once llama.cpp has loaded.
+
+    Args:
+        model: The file, or the first part of a split one.
+        name: What clients ask for; by default what the file calls itself.
+        slots: Requests computed at once. Each has the memory of its whole context.
+        context_tokens: Prompt and completion together, a request. By default 4,096 or what
+            the model was trained for, if that is less.
+        threads: For the computation. By default one less than the processors at hand.
+        expected_weights_hash: Serve these weights or none.
+
+    Raises:
+        ConfigurationError: llama.cpp is not installed, the file is not a model that it can
+            run, it has other weights than expected, or a number is out of range.
+    """
+    if slots < 1 or (threads is not None and threads < 1):
+        raise ConfigurationError(f"an engine needs slots and threads (slots={slots} threads={threads})")
+    version = library_version()
+    head = await trio.to_thread.run_sync(read_gguf, model)
+    template = _checked_template(head)
+    settings = ServerSettings(model, slots, _context(head, context_tokens), threads or default_threads())
+    weights = await _checked_weights_hash(model, expected_weights_hash)
+    card = ModelCard(
+        name=name or model_name(head),
+        weights_hash=weights,
+        tokenizer_hash=head.tokenizer_hash,
+        context_tokens=settings.context_tokens,
+        features=FEATURES,
+        is_demo=is_demo(weights),
+    )
+    server = await trio.to_thread.run_sync(LlamaServer, settings)
+    engine = LlamaCppEngine(server, Capabilities(version, (card,), slots), template, bos=head.bos)
+    try:
+        yield engine
+    finally:
+        await engine.aclose()
+
+
+def _context(head: GgufHead, asked: int | None) -> int:
+    """Settle the context of a request, in tokens."""
+    trained = head.context_tokens or (asked or CONTEXT_TOKENS)
+    if asked is not None and not 1 < asked <= trained:
+        raise ConfigurationError(
+            f"the model cannot have that context (asked={asked} trained={trained} tokens)",
+            hint=f"set context_tokens between 2 and {trained}, or leave it out",
+        )
+    return asked or min(CONTEXT_TOKENS, trained)
+
+
+def _checked_template(head: GgufHead) -> ChatTemplate:
+    """Try the model's template once, on the shortest chat. A model without one only completes text."""
+    template = ChatTemplate(head.chat_template, bos=head.bos, eos=head.eos)
+    if head.chat_template:
+        try:
+            template.render([ChatMessage("user", "Hello")])
+        except EngineError as exc:
+            raise ConfigurationError(
+                f"{exc} (path={head.path})", hint="the model's publisher may have a newer file"
+            ) from exc
+    return template
+
+
+async def _checked_weights_hash(model: Path, expected: bytes | None) -> bytes:
+    found = await weights_hash(model)
+    if expected is not None and found != expected:
+        raise ConfigurationError(
+            f"the model has other weights "
+            f"(expected={expected.hex()[:16]} found={found.hex()[:16]} path={model})",
+            hint="download the model that was agreed on, or change the hash in the configuration",
+        )
+    return found
