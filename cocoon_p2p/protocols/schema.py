@@ -320,9 +320,8 @@ def _enum_writer(kind: type[IntEnum]) -> _Codec:
 
 
 def _tuple_reader(item: _Codec, most: int) -> _Codec:
-    def read(value: Any) -> tuple[Any, ...]:
-        kind: object = type(value)
-        if kind is list and len(value) <= most:
+    def read(value: list[Any]) -> tuple[Any, ...]:
+        if type(value) is list and len(value) <= most:
             return tuple(map(item, value))
         raise MalformedMessage(f"expected at most {most} items")
 
@@ -330,9 +329,8 @@ def _tuple_reader(item: _Codec, most: int) -> _Codec:
 
 
 def _tuple_writer(item: _Codec, most: int) -> _Codec:
-    def write(value: Any) -> list[Any]:
-        kind: object = type(value)
-        if kind is tuple and len(value) <= most:
+    def write(value: tuple[Any, ...]) -> list[Any]:
+        if type(value) is tuple and len(value) <= most:
             return list(map(item, value))
         raise LocalProtocolError(f"expected a tuple of at most {most} items")
 
