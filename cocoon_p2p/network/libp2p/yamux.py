@@ -4,12 +4,12 @@ The peer's bytes go in through `receive`, which tells what they changed; bytes f
 out of `take`. Nothing here waits, so whoever runs it in one task at a time finds every call
 whole: no cancel can tear a frame, and no lock is needed.
 
-    open, SYN in     close_write                   FIN in
-    --------> OPEN -------------> LOCALLY CLOSED ---------> gone
-               |     FIN in                      close_write
-               +----------------> PEER CLOSED  -----------> gone (once our FIN has left)
+    open, SYN in     close_write                FIN in
+    --------> OPEN -------------> CLOSED HERE ----------> gone
+               |     FIN in                   close_write
+               +----------------> CLOSED THERE ---------> gone (once our FIN has left)
                |
-               +--- reset, RST in, too much unread, lingered too long ---> gone, was_reset
+               +--- reset, RST in, too much unread, lingered too long ---> RESET (and gone)
 
     the peer sends                        and we
     SYN, an id of its own, room           open the stream

@@ -81,8 +81,7 @@ class FrameReader:
             MalformedMessage: A version or kind of frame that yamux does not have. Nothing
                 that follows can be understood.
         """
-        if self._partial:
-            data, self._partial = self._partial + data, b""
+        data = self._partial + data
         view = memoryview(data)
         position, end = 0, len(data)
         while True:
