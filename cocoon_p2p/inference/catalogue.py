@@ -23,7 +23,7 @@ from cocoon_p2p.inference.gguf import GgufHead
 from cocoon_p2p.protocols.ids import NAME_MAX_BYTES
 
 DEMO_NAME: Final = "cocoon-demo"
-DEMO_WEIGHTS_HASH: Final = bytes.fromhex("00" * 32)
+DEMO_WEIGHTS_HASH: Final = bytes.fromhex("341bafeb4ede492667e6bcaa95a83c044b92c9446bbdfb0a4d7c59ba2ebe231f")
 "The demo model's weights hash: it is what makes an answer be shown as the demo model's."
 
 _SPLIT = re.compile(r"^(?P<stem>.+)-(?P<part>\d{5})-of-(?P<parts>\d{5})\.gguf$")
