@@ -8,12 +8,14 @@ Rule 1: a mend of more than a few lines lives in its own room; here it is only p
 Rule 2: only `_replace` touches upstream, so that `uninstall` can give all of it back.
 """
 
+import logging
 from collections.abc import Callable
 from importlib.metadata import version
 
 from cryptography import x509
 from libp2p.abc import IMuxedConn, ISecureConn
 from libp2p.crypto.keys import PublicKey
+from libp2p.network.connection import swarm_connection
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
 from libp2p.protocol_muxer.multiselect_client import MultiselectClient
@@ -124,10 +126,21 @@ def read_and_write_without_a_lock() -> None:
     _replace(NetStream, "write", net_stream.write)
 
 
+def leave_the_root_logger_alone() -> None:
+    """Let upstream's connections log under their own name.
+
+    Upstream calls `logging.debug` of the module itself there, which logs to the root logger and,
+    while that has no handler, gives it one that prints to stderr: from the first connection on,
+    the application's log is configured by a library.
+    """
+    _replace(swarm_connection, "logging", logging.getLogger(swarm_connection.__name__))
+
+
 _MENDS: tuple[Callable[[], None], ...] = (
     use_the_registered_muxer,
     put_the_libp2p_extension_first,
     agree_in_one_round_trip,
     bound_a_negotiation_message,
     read_and_write_without_a_lock,
+    leave_the_root_logger_alone,
 )

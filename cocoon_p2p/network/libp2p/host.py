@@ -1,0 +1,250 @@
+"""One node on the real network: the four verbs of `network.transport` over py-libp2p 0.8.1.
+
+    async with open_transport(identity, listen=["/ip4/0.0.0.0/tcp/4001"]) as transport:
+        transport.accept_streams("/cocoon/exchange/1", acceptor)
+
+TCP only, secured by Noise or TLS, multiplexed by yamux. What of libp2p is mended, and why, is
+told in docs/decisions/0003-libp2p-behind-one-door.md.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+from libp2p.abc import INetStream
+from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.custom_types import TProtocol
+from libp2p.network.stream.net_stream import NetStream
+from libp2p.peer.id import ID
+from libp2p.transport.upgrader import TransportUpgrader
+
+from cocoon_p2p.errors import CocoonError, ConfigurationError, Unavailable
+from cocoon_p2p.identity import Identity, PeerId, peer_id_text
+from cocoon_p2p.network.libp2p import patches
+from cocoon_p2p.network.libp2p.addresses import Address, parse_address, parse_peer_address
+from cocoon_p2p.network.libp2p.guarded_host import GuardedHost
+from cocoon_p2p.network.libp2p.limits import Limits
+from cocoon_p2p.network.libp2p.listener import bound_addresses, open_listeners
+from cocoon_p2p.network.libp2p.muxer import muxer_options
+from cocoon_p2p.network.libp2p.peers import BoundedPeerStore
+from cocoon_p2p.network.libp2p.security import security_options
+from cocoon_p2p.network.libp2p.stream import Libp2pStream, open_on
+from cocoon_p2p.network.libp2p.swarm import RuledSwarm
+from cocoon_p2p.network.libp2p.upstream_log import quieten
+from cocoon_p2p.network.transport import StreamAcceptor
+
+log = logging.getLogger(__name__)
+
+CLOSING_SECONDS = 2.0
+"How long our connections may take to send what was written, when the transport closes."
+
+
+class Libp2pTransport:
+    """A node on the network (`network.transport.Transport`); made by `open_transport`."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        host: GuardedHost,
+        swarm: RuledSwarm,
+        addresses: tuple[str, ...],
+        limits: Limits,
+    ) -> None:
+        self._identity = identity
+        self._limits = limits
+        self._addresses = addresses
+        self.host = host
+        "libp2p's host, for the directory next door."
+        self.swarm = swarm
+        "libp2p's swarm, for the directory next door."
+
+    @property
+    def peer_id(self) -> PeerId:
+        return self._identity.peer_id
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return self._addresses
+
+    async def dial(self, addresses: Sequence[str]) -> PeerId:
+        """Connect to the one peer that the addresses name, unless we are. A cancel leaves nothing behind.
+
+        Raises:
+            Unavailable: No address answered with this peer's key in time, or none can be used.
+        """
+        peer, places = _one_peer(addresses)
+        await self.swarm.dialler.dial(peer, places)
+        return peer
+
+    async def open_stream(self, peer: PeerId, protocol: str) -> Libp2pStream:
+        """Open a stream over the connection that stands. A cancel leaves the connection unharmed.
+
+        Raises:
+            Unavailable: There is no connection, or the peer does not speak this protocol.
+        """
+        conns = self.swarm.open_connections(peer)
+        if not conns:
+            raise Unavailable(f"not connected (peer={peer_id_text(peer)})")
+        # The newest one: of two connections to a peer that dialled anew, it is the one that lives.
+        return await open_on(
+            conns[-1],
+            protocol,
+            is_known=self.host.is_known_to_speak(peer, protocol),
+            seconds=self._limits.negotiation_seconds,
+        )
+
+    def accept_streams(self, protocol: str, acceptor: StreamAcceptor) -> None:
+        """Let peers open streams of this protocol; each runs `acceptor` in a task of the transport."""
+
+        async def accept(net_stream: INetStream) -> None:
+            stream = _wrap(net_stream)
+            try:
+                await acceptor(stream)
+            except CocoonError as exc:
+                log.warning(
+                    "accepted stream failed",
+                    extra={"peer": peer_id_text(stream.peer), "protocol": protocol, "reason": str(exc)},
+                )
+                stream.reset()
+            except Exception:
+                log.exception("accepted stream failed", extra={"protocol": protocol})
+                stream.reset()
+            finally:
+                if not stream.was_closed:
+                    stream.reset()
+
+        self.host.set_stream_handler(TProtocol(protocol), accept)
+
+    def is_connected(self, peer: PeerId) -> bool:
+        """Say whether a connection to this peer stands right now."""
+        return self.swarm.is_connected(peer)
+
+    async def wait_disconnected(self, peer: PeerId) -> None:
+        """Return once no connection to this peer stands (at once if there is none)."""
+        await self.swarm.wait_disconnected(peer)
+
+
+@asynccontextmanager
+async def open_transport(
+    identity: Identity,
+    *,
+    listen: Sequence[str] = (),
+    announce: Sequence[str] = (),
+    limits: Limits | None = None,
+) -> AsyncIterator[Libp2pTransport]:
+    """Put a node on the network for as long as the block lasts.
+
+    On the way out, also by a cancel, connections are closed so that what was written still leaves
+    (for two seconds at most); tasks of accepted streams are cancelled after that.
+
+    Args:
+        identity: Whose key the node proves.
+        listen: Multiaddrs to listen on (`/ip4/0.0.0.0/tcp/4001`, port 0 for any). Empty: it only dials.
+        announce: Multiaddrs to tell others instead of those, for a node behind a forwarded port.
+        limits: What the world may take of this node.
+
+    Raises:
+        ConfigurationError: An address is malformed, taken or not ours.
+        Unavailable: libp2p itself failed while the block ran (a bug, there or here).
+    """
+    patches.install()
+    quieten()
+    limits = limits or Limits()
+    announced = tuple(_announced(text, identity.peer_id) for text in announce)
+    listeners = await _listen(listen)
+    bound = tuple(address.of(identity.peer_id) for each in listeners for address in bound_addresses(each))
+    addresses = announced or bound
+    swarm = _swarm(identity, limits)
+    host = GuardedHost(swarm, addresses, limits)
+    transport = Libp2pTransport(identity, host, swarm, addresses, limits)
+
+    failure: Exception | None = None
+    try:
+        async with host.run([]), trio.open_nursery() as nursery:
+            accepting = trio.CancelScope()
+            nursery.start_soon(_accept, accepting, swarm, listeners, nursery)
+            try:
+                yield transport
+            except Exception as exc:  # noqa: BLE001  it is raised again below
+                # Kept back, so that no nursery on the way out wraps the caller's own error in a group.
+                failure = exc
+            finally:
+                accepting.cancel()
+                await _close_connections(swarm)
+                nursery.cancel_scope.cancel()
+    except ExceptionGroup as exc:
+        raise Unavailable("libp2p stopped on an error of its own") from exc
+    finally:
+        for listener in listeners:
+            listener.socket.close()
+    if failure is not None:
+        raise failure
+
+
+def _wrap(net_stream: INetStream) -> Libp2pStream:
+    assert isinstance(net_stream, NetStream)
+    return Libp2pStream(net_stream)
+
+
+def _swarm(identity: Identity, limits: Limits) -> RuledSwarm:
+    key_pair = create_new_key_pair(identity.seed)
+    upgrader = TransportUpgrader(
+        secure_transports_by_protocol=security_options(key_pair),
+        muxer_transports_by_protocol=muxer_options(),
+    )
+    return RuledSwarm(ID(identity.peer_id), BoundedPeerStore(key_pair), upgrader, limits)
+
+
+def _announced(text: str, own: PeerId) -> str:
+    address, peer = parse_address(text)
+    if peer not in (None, own):
+        raise ConfigurationError(
+            f"the address to announce names another peer: {text}",
+            hint=f"leave /p2p/... out, or write /p2p/{peer_id_text(own)}",
+        )
+    return address.of(own)
+
+
+async def _listen(texts: Sequence[str]) -> list[trio.SocketListener]:
+    listeners: list[trio.SocketListener] = []
+    try:
+        for text in texts:
+            listeners += await open_listeners(parse_address(text)[0])
+    except BaseException:
+        for listener in listeners:
+            listener.socket.close()
+        raise
+    return listeners
+
+
+async def _accept(
+    scope: trio.CancelScope, swarm: RuledSwarm, listeners: list[trio.SocketListener], nursery: trio.Nursery
+) -> None:
+    # Accepted connections live in the outer nursery: they go on, to be closed in order, when accepting stops.
+    if listeners:
+        with scope:
+            await trio.serve_listeners(swarm.accept, listeners, handler_nursery=nursery)
+
+
+async def _close_connections(swarm: RuledSwarm) -> None:
+    # All at once, and only what is on the wire: upstream closes one after the other and sleeps after each.
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSING_SECONDS):
+        async with trio.open_nursery() as nursery:
+            for conn in swarm.get_connections():
+                nursery.start_soon(conn.muxed_conn.close)
+
+
+def _one_peer(texts: Sequence[str]) -> tuple[PeerId, list[Address]]:
+    places: dict[PeerId, list[Address]] = {}
+    for text in texts:
+        # Addresses come from other people's records: what cannot be dialled is skipped, not an error.
+        try:
+            address, peer = parse_peer_address(text)
+        except ConfigurationError:
+            log.debug("address skipped", extra={"address": text[:128]})
+            continue
+        places.setdefault(peer, []).append(address)
+    if len(places) != 1:
+        raise Unavailable(f"the addresses name {len(places)} peers that could be dialled, not one")
+    return places.popitem()

@@ -1,0 +1,198 @@
+"""libp2p's swarm with our rules for accepting, counting and dialling.
+
+A subclass, so that nothing but our own hosts is changed. Faults of 0.8.1 that it cures:
+
+* an accepted connection's place came back only when the node stopped (250 in a lifetime);
+* a peer could hold any number of connections for their first twenty seconds;
+* below half of its connection limit a node dialled whomever its peer store named;
+* a dial tried one address, waited 250 ms at least, and shunned the peer for a minute after.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+
+import trio
+from libp2p.abc import IMuxedConn, INetConn
+from libp2p.io.trio import TrioTCPStream
+from libp2p.network.auto_connector import AutoConnector
+from libp2p.network.config import ConnectionConfig, RetryConfig
+from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.network.connection.swarm_connection import SwarmConn
+from libp2p.network.exceptions import SwarmException
+from libp2p.network.swarm import Swarm
+from libp2p.peer.id import ID
+from libp2p.peer.peerstore import PeerStore, PeerStoreError
+from libp2p.transport.tcp.tcp import TCP
+from libp2p.transport.upgrader import TransportUpgrader
+from multiaddr import Multiaddr  # type: ignore[import-untyped]  # it ships no types
+
+from cocoon_p2p.errors import ConfigurationError, RecordRejected, Unavailable
+from cocoon_p2p.identity import PeerId, public_key_of
+from cocoon_p2p.network.libp2p.addresses import Address, parse_address
+from cocoon_p2p.network.libp2p.admission import Admission
+from cocoon_p2p.network.libp2p.dialling import Dialler
+from cocoon_p2p.network.libp2p.errors import UPSTREAM_ERRORS, root_cause
+from cocoon_p2p.network.libp2p.limits import Limits
+
+log = logging.getLogger(__name__)
+
+
+class _NeverDialling(AutoConnector):
+    """Dials nobody: who is connected is decided by the roles and by the directory."""
+
+    async def maybe_connect(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def run_background_task(self, nursery: trio.Nursery) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class RuledSwarm(Swarm):
+    """The connections of one node.
+
+    Args:
+        peer_id: Our own.
+        peerstore: Addresses by which `dial_peer` may reach others.
+        upgrader: Secures and multiplexes what connects.
+        limits: See there.
+    """
+
+    def __init__(
+        self, peer_id: ID, peerstore: PeerStore, upgrader: TransportUpgrader, limits: Limits
+    ) -> None:
+        config = ConnectionConfig(
+            max_connections=limits.connections_max,
+            high_watermark=limits.connections_max,
+            low_watermark=0,
+            min_connections=0,
+            max_connections_per_peer=limits.connections_per_peer_max,
+            inbound_upgrade_timeout=limits.handshake_seconds,
+            outbound_upgrade_timeout=limits.dial_seconds,
+            outbound_stream_protocol_negotiation_timeout=limits.negotiation_seconds,
+            inbound_stream_protocol_negotiation_timeout=limits.negotiation_seconds,
+        )
+        retry = RetryConfig(max_retries=0)
+        super().__init__(peer_id, peerstore, upgrader, [TCP()], retry_config=retry, connection_config=config)
+        self.auto_connector = _NeverDialling(self)
+        self.admission = Admission(limits)
+        self.dialler = Dialler[INetConn](self._connect, self._drop, self.is_connected, limits)
+        self._limits = limits
+        self._removals: dict[INetConn, trio.Event] = {}
+
+    # --------------------------------------------------------------- asking
+
+    def open_connections(self, peer: PeerId) -> list[SwarmConn]:
+        """List the connections to a peer that nobody has begun to close, oldest first."""
+        conns = self.get_connections(ID(peer))
+        return [conn for conn in conns if isinstance(conn, SwarmConn) and not conn.is_closed]
+
+    def is_connected(self, peer: PeerId) -> bool:
+        """Say whether a connection to this peer stands."""
+        return bool(self.open_connections(peer))
+
+    async def wait_disconnected(self, peer: PeerId) -> None:
+        """Return once no connection to this peer stands."""
+        while conns := self.open_connections(peer):
+            await conns[0].event_closed.wait()
+        await trio.lowlevel.checkpoint()
+
+    # ------------------------------------------------------------ accepting
+
+    async def accept(self, stream: trio.SocketStream) -> None:
+        """Secure an accepted socket, and hold its place for exactly as long as the connection lives.
+
+        A task's top: it returns when the connection is gone, and raises nothing but a cancel.
+        """
+        try:
+            host = stream.socket.getpeername()[0]
+            self._make_room()
+            with self.admission.connection(host):
+                with self.admission.handshake(host):
+                    raw = RawConnection(TrioTCPStream(stream), False)
+                    muxed = await self.upgrade_inbound_raw_conn(raw, Multiaddr("/ip4/0.0.0.0/tcp/0"))
+                await self._wait_removed(muxed)
+        except Exception:
+            # Strangers cause these at will, so they may not reach a level that anybody is paid to read.
+            log.debug("accepted connection refused", exc_info=True)
+
+    async def _wait_removed(self, muxed: IMuxedConn) -> None:
+        for conn in self.get_connections(muxed.peer_id):
+            if conn.muxed_conn is muxed:
+                removal = self._removals[conn] = trio.Event()
+                await removal.wait()
+
+    def _make_room(self) -> None:
+        # The last tenth of the places is kept free: the oldest connection that carries nothing goes.
+        conns = self.get_connections()
+        if len(conns) < self._limits.connections_max * 9 // 10:
+            return
+        idle = next((conn for conn in conns if not conn.get_streams() and not conn.is_closed), None)
+        if idle is not None:
+            self._drop(idle)
+
+    # ------------------------------------------------------------- counting
+
+    async def add_conn(self, muxed_conn: IMuxedConn, direction: str = "unknown") -> SwarmConn:
+        """Register a secured connection, if its peer may have one."""
+        try:
+            public_key_of(PeerId(muxed_conn.peer_id.to_bytes()))
+            if muxed_conn.peer_id == self.self_id:
+                raise RecordRejected("it proved our own key: we dialled ourselves, or the key is used twice")
+        except RecordRejected as exc:
+            await muxed_conn.close()
+            raise SwarmException(str(exc)) from exc
+        return await super().add_conn(muxed_conn, direction)
+
+    def remove_conn(self, swarm_conn: SwarmConn) -> None:
+        """Forget a closed connection, and give its place back."""
+        super().remove_conn(swarm_conn)
+        if (removal := self._removals.pop(swarm_conn, None)) is not None:
+            removal.set()
+
+    def _trim_connections(self, peer_id: ID) -> None:
+        # The newest stay: a peer that dials anew has most likely lost the old ones.
+        for conn in self.connections[peer_id][: -self._limits.connections_per_peer_max]:
+            self._drop(conn)
+
+    def _schedule_prune(self) -> None:
+        """Never prune: `_make_room` lets idle ones go when places run out."""
+
+    def _schedule_auto_connect(self) -> None:
+        """Dial nobody on a disconnect."""
+
+    def _drop(self, conn: INetConn) -> None:
+        self.manager.run_task(self._close_connection_async, conn)
+
+    # -------------------------------------------------------------- dialling
+
+    async def dial_peer(self, peer_id: ID) -> list[INetConn]:
+        """Dial by our rules where upstream dials on its own account (the DHT's pings)."""
+        peer = PeerId(peer_id.to_bytes())
+        try:
+            await self.dialler.dial(peer, self.known_addresses(peer))
+        except Unavailable as exc:
+            raise SwarmException(str(exc)) from exc
+        return list(self.open_connections(peer))
+
+    def known_addresses(self, peer: PeerId) -> tuple[Address, ...]:
+        """List the addresses of a peer that the peer store holds and that we could dial."""
+        try:
+            return tuple(_dialable(self.peerstore.addrs(ID(peer))))
+        except PeerStoreError:
+            return ()
+
+    async def _connect(self, address: Address, peer: PeerId) -> INetConn:
+        try:
+            return await self.dial_addr(Multiaddr(str(address)), ID(peer))
+        except UPSTREAM_ERRORS as exc:
+            raise Unavailable(str(root_cause(exc))) from exc
+
+
+def _dialable(multiaddrs: Iterable[object]) -> Iterator[Address]:
+    for multiaddr in multiaddrs:
+        try:
+            address, _ = parse_address(str(multiaddr))
+        except ConfigurationError:
+            continue
+        if address.port and not address.is_wildcard:
+            yield address

@@ -1,0 +1,47 @@
+"""What a node remembers of others, and of itself."""
+
+import pytest
+from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.peer.id import ID
+from libp2p.peer.peerstore import PeerStore, PeerStoreError
+from multiaddr import Multiaddr
+
+from cocoon_p2p.identity import peer_id_of
+from cocoon_p2p.network.libp2p.peers import BoundedPeerStore
+
+KEY_PAIR = create_new_key_pair(bytes([7]) * 32)
+OWN = ID.from_pubkey(KEY_PAIR.public_key)
+ADDRESS = Multiaddr("/ip4/203.0.113.7/tcp/4001")
+
+
+def name_peers(store: PeerStore, count: int) -> None:
+    for number in range(count):
+        store.add_addrs(ID(peer_id_of(number.to_bytes(32, "big"))), [ADDRESS], 3600)
+
+
+def test_upstream_forgets_its_own_key_when_somebody_names_many_peers() -> None:
+    store = PeerStore(max_peers=50)
+    store.add_key_pair(OWN, KEY_PAIR)
+
+    name_peers(store, 60)
+
+    with pytest.raises(PeerStoreError):
+        store.privkey(OWN)
+
+
+def test_a_node_keeps_its_own_key_however_many_peers_are_named() -> None:
+    store = BoundedPeerStore(KEY_PAIR, peers_max=50)
+
+    name_peers(store, 500)
+
+    assert store.privkey(OWN) == KEY_PAIR.private_key
+    assert len(store.peer_ids()) <= 50
+
+
+def test_who_was_heard_of_longest_ago_is_forgotten_first() -> None:
+    store = BoundedPeerStore(KEY_PAIR, peers_max=50)
+
+    name_peers(store, 60)
+
+    assert store.has_peer(ID(peer_id_of((59).to_bytes(32, "big"))))
+    assert not store.has_peer(ID(peer_id_of((0).to_bytes(32, "big"))))
