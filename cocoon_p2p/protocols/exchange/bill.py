@@ -1,0 +1,138 @@
+"""What a client pays: it judges a proxy's settlement before it books the charge.
+
+The papers inside are held against each other, against the terms that were agreed on, and
+against what was delivered.
+
+Spec: protocols/exchange.md (Who checks what: Settled; Amounts; Cancel and loss).
+"""
+
+from dataclasses import dataclass
+
+from cocoon_p2p.errors import RecordRejected
+from cocoon_p2p.identity import NetworkId, PeerId
+from cocoon_p2p.payments.pricing import client_amount, owed_usage, worker_amount
+from cocoon_p2p.protocols.exchange.delivery import NOTHING, Delivery
+from cocoon_p2p.protocols.exchange.terms import Terms
+from cocoon_p2p.protocols.ids import Outcome
+from cocoon_p2p.protocols.messages import Meter, Receipt, Settlement, Signed, Usage
+from cocoon_p2p.protocols.papers import check
+from cocoon_p2p.units import Nano
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """A settlement that was accepted."""
+
+    signed: Signed
+    settlement: Settlement
+    receipt: Receipt | None
+    usage: Usage
+    "What the worker signed for."
+
+    amount: Nano
+    "What the client owes for the exchange, commission included."
+
+
+def judge_settlement(
+    signed: Signed,
+    *,
+    terms: Terms,
+    delivery: Delivery | None,
+    was_cancelled: bool,
+    amount_max: Nano,
+    proxy: PeerId,
+    network: NetworkId,
+) -> Bill:
+    """Decide whether to accept a charge.
+
+    Args:
+        signed: The settlement as it came.
+        terms: What was agreed on.
+        delivery: What we were given; None if we lost sight of it, because the connection broke
+            and chunks may have been lost on it.
+        was_cancelled: Whether we cancelled, or our deadline has passed: only then may a prompt be
+            charged without its answer.
+        amount_max: The most we pay, whatever the papers say: the Ask's max cost, or what we held
+            for the exchange when we lost sight of it.
+        proxy: Who must have signed the settlement.
+        network: The network that all papers must be for.
+
+    Raises:
+        RecordRejected, MalformedMessage: The charge is not what the rules say. Nothing is owed
+            for now; both papers are worth keeping.
+    """
+    settlement = check(Settlement, signed, signer=proxy, network=network)
+    if settlement.exchange != terms.quote.exchange or settlement.quote_hash != terms.quote_hash:
+        raise RecordRejected("settlement: of another exchange")
+    receipt = _receipt(settlement, terms, network)
+    usage = receipt.usage if receipt is not None else _metered(settlement, terms, network)
+    due = worker_amount(owed_usage(usage, settlement.outcome), terms.quote.price)
+    amount = client_amount(due, terms.quote.commission_basis_points)
+    _check_amounts(settlement, receipt, due, amount)
+    if delivery is not None:
+        _check_delivery(settlement, receipt, usage, delivery)
+        is_prompt_charged = usage.prompt + usage.cached > 0
+        if settlement.outcome is Outcome.CANCELLED and is_prompt_charged and not was_cancelled:
+            # Else a proxy could break answers off and be paid for their prompts.
+            raise RecordRejected("settlement: cancelled, but not by us")
+    if amount > amount_max:
+        raise RecordRejected(f"settlement: above the limit (limit={amount_max} charged={amount} nanoTON)")
+    return Bill(signed, settlement, receipt, usage, amount)
+
+
+def _receipt(settlement: Settlement, terms: Terms, network: NetworkId) -> Receipt | None:
+    if settlement.receipt is None:
+        return None
+    receipt = check(Receipt, settlement.receipt, signer=terms.worker, network=network)
+    if receipt.exchange != terms.quote.exchange or receipt.quote_hash != terms.quote_hash:
+        raise RecordRejected("receipt: of another exchange")
+    if receipt.model != terms.offer.name or receipt.weights_hash != terms.offer.weights_hash:
+        raise RecordRejected("receipt: of another model")
+    if receipt.outcome is not settlement.outcome:
+        raise RecordRejected("settlement: another outcome than the receipt's")
+    return receipt
+
+
+def _metered(settlement: Settlement, terms: Terms, network: NetworkId) -> Usage:
+    """Read the paper of a worker that vanished; without one nothing is owed."""
+    if settlement.outcome is Outcome.COMPLETED:
+        raise RecordRejected("settlement: completed, but without a receipt")
+    if settlement.meter is None:
+        return NOTHING
+    meter = check(Meter, settlement.meter, signer=terms.worker, network=network)
+    if meter.exchange != terms.quote.exchange or meter.quote_hash != terms.quote_hash:
+        raise RecordRejected("meter: of another exchange")
+    if settlement.outcome is not Outcome.FAILED:
+        raise RecordRejected("settlement: a meter stands only for a worker that failed")
+    return meter.usage
+
+
+def _check_amounts(settlement: Settlement, receipt: Receipt | None, due: Nano, amount: Nano) -> None:
+    if receipt is not None and receipt.amount != due:
+        raise RecordRejected(f"receipt: wrong amount (expected={due} got={receipt.amount} nanoTON)")
+    if settlement.worker_amount != due or settlement.commission != amount - due:
+        raise RecordRejected(
+            f"settlement: wrong amount (expected={due}+{amount - due} "
+            f"got={settlement.worker_amount}+{settlement.commission} nanoTON)"
+        )
+
+
+def _check_delivery(
+    settlement: Settlement, receipt: Receipt | None, usage: Usage, delivery: Delivery
+) -> None:
+    is_whole = delivery.is_complete and usage == delivery.usage
+    if settlement.outcome is Outcome.COMPLETED and not is_whole:
+        raise RecordRejected("settlement: completed, but not what was delivered")
+    if not _is_within(usage, delivery.usage):
+        raise RecordRejected("settlement: for more than was delivered")
+    if receipt is not None and receipt.answer_hash != delivery.answer_hash:
+        raise RecordRejected("receipt: of another answer")
+
+
+def _is_within(usage: Usage, limit: Usage) -> bool:
+    return (
+        usage.prompt <= limit.prompt
+        and usage.cached <= limit.cached
+        and usage.completion <= limit.completion
+        and usage.reasoning <= limit.reasoning
+    )

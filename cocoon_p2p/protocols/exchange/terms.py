@@ -1,0 +1,149 @@
+"""On what terms a client goes on: it judges a proxy's quote before it sends a word.
+
+Everything in a quote is held against what the client knows by itself: the Ask that it sent,
+the rules it was given, and the worker's own signed record.
+
+Spec: protocols/exchange.md (Who checks what: Quoted).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cocoon_p2p.errors import AttestationFailed, RecordRejected, Refused
+from cocoon_p2p.identity import NetworkId, PeerId, peer_id_text
+from cocoon_p2p.payments.pricing import client_amount, worker_amount
+from cocoon_p2p.protocols.ids import CLOCK_SKEW_SECONDS, QUOTE_LIFETIME_SECONDS, Kind, Reason, Role, Trust
+from cocoon_p2p.protocols.messages import Ask, KeyStatement, ModelOffer, Quote, Record, Signed, Usage
+from cocoon_p2p.protocols.papers import check, message_hash, paper_hash
+from cocoon_p2p.records import check_pair, check_record
+from cocoon_p2p.units import Nano
+
+Appraise = Callable[[Record, KeyStatement], Trust]
+"Says what is proven about a worker's machine. Pure: evidence was fetched before."
+
+
+def prove_nothing(_record: Record, _statement: KeyStatement) -> Trust:
+    """Appraise without evidence: every machine is `OPEN`."""
+    return Trust.OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a client insists on beyond what the Ask says."""
+
+    commission_basis_points_max: int = 10_000
+    window_tokens_max: int = 256
+    "Tokens that are covered ahead of delivery at most: what a proxy that vanishes may take along."
+
+    appraise: Appraise = prove_nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """A quote that was accepted, with all that it carries verified and read."""
+
+    signed: Signed
+    quote: Quote
+    quote_hash: bytes
+    worker: PeerId
+    statement: KeyStatement
+    statement_hash: bytes
+    offer: ModelOffer
+    trust: Trust
+    "What is proven about the worker's machine, which may be more than was asked for."
+
+    def amount(self, usage: Usage) -> Nano:
+        """Say what the client pays for this usage, commission included."""
+        return client_amount(worker_amount(usage, self.quote.price), self.quote.commission_basis_points)
+
+
+def judge_quote(
+    signed: Signed, *, ask: Ask, proxy: PeerId, network: NetworkId, rules: Rules, now: float
+) -> Terms:
+    """Decide whether to go on with a quote.
+
+    Args:
+        signed: The quote as it came.
+        ask: The question that was sent.
+        proxy: Who was asked.
+        network: The network that all papers must be for.
+        rules: The client's own.
+        now: Seconds since the Unix epoch.
+
+    Raises:
+        RecordRejected, MalformedMessage: The proxy did what no honest proxy does: a paper does not
+            verify, answers another question, or offers what the worker does not.
+        Refused: It is honest and too dear (`price-above-limit`).
+        AttestationFailed: Less is proven about the worker's machine than the Ask demands.
+    """
+    quote = check(Quote, signed, signer=proxy, network=network)
+    _check_answers(quote, ask, now)
+    record = check_record(quote.worker_record, network=network, now=now, role=Role.WORKER)
+    statement = check_pair(record, quote.worker_statement, network=network, now=now, role=Role.WORKER)
+    terms = Terms(
+        signed=signed,
+        quote=quote,
+        quote_hash=paper_hash(signed),
+        worker=PeerId(record.peer),
+        statement=statement,
+        statement_hash=paper_hash(quote.worker_statement),
+        offer=_offer(record, quote, ask),
+        trust=rules.appraise(record, statement),
+    )
+    if record.peer in ask.exclude:
+        raise RecordRejected(f"quote: of a worker that was excluded (worker={peer_id_text(terms.worker)})")
+    _check_cost(terms, ask, rules)
+    if terms.trust < ask.trust:
+        raise AttestationFailed(
+            f"trust below request (asked={ask.trust.name.lower()} proven={terms.trust.name.lower()})",
+            hint="ask for less trust, or for a model that attested workers offer",
+        )
+    return terms
+
+
+def _check_answers(quote: Quote, ask: Ask, now: float) -> None:
+    if quote.exchange != ask.exchange or quote.ask_hash != message_hash(ask):
+        raise RecordRejected("quote: answers another question")
+    if not now < quote.expires <= now + QUOTE_LIFETIME_SECONDS + CLOCK_SKEW_SECONDS:
+        raise RecordRejected(f"quote: outside its dates (ends_in={quote.expires - now:.0f} seconds)")
+    if quote.reserved is not (ask.channel is not None):
+        raise RecordRejected(f"quote: reserved={quote.reserved} is not what was asked for")
+
+
+def _offer(record: Record, quote: Quote, ask: Ask) -> ModelOffer:
+    """Find the model in the worker's own record: what the quote says of it must stand there too."""
+    offer = next((one for one in record.models if one.name == ask.model), None)
+    if offer is None:
+        raise RecordRejected("quote: the worker does not offer the model")
+    if offer.price != quote.price:
+        raise RecordRejected("quote: another price than the worker's")
+    if ask.weights_hash not in (None, offer.weights_hash):
+        raise RecordRejected("quote: other weights than were asked for")
+    # Whatever chats can also complete a bare prompt.
+    if offer.kind is not ask.kind and (offer.kind, ask.kind) != (Kind.CHAT, Kind.COMPLETION):
+        raise RecordRejected(f"quote: the worker does no {ask.kind.name.lower()} with this model")
+    if missing := sorted(set(ask.features) - set(offer.features)):
+        raise RecordRejected(f"quote: the worker lacks a feature (features={','.join(missing)})")
+    return offer
+
+
+def _check_cost(terms: Terms, ask: Ask, rules: Rules) -> None:
+    commission, commission_max = terms.quote.commission_basis_points, rules.commission_basis_points_max
+    if commission > commission_max:
+        raise _too_dear(
+            f"commission above limit (limit={commission_max} asked={commission} basis points)",
+            "accept a higher commission, or wait for another proxy",
+        )
+    # The bound of a prompt is reckoned at its full price.
+    if terms.quote.price.cached > terms.quote.price.prompt:
+        raise _too_dear("a cached token is dearer than a computed one", "")
+    least = terms.amount(Usage(prompt=ask.prompt_tokens_max, cached=0, completion=1, reasoning=0))
+    if least > ask.max_cost:
+        raise _too_dear(
+            f"price above limit (limit={ask.max_cost} prompt_and_one_token={least} nanoTON)",
+            "raise the request's max cost, or shorten its prompt",
+        )
+
+
+def _too_dear(message: str, hint: str) -> Refused:
+    return Refused(message, code=Reason.PRICE_ABOVE_LIMIT.code, hint=hint)
