@@ -24,8 +24,8 @@ def _reject_tag(*_: object) -> NoReturn:
 
 # Tags that the library would interpret by itself (dates, big numbers, regular expressions ...),
 # some of which cost much more to decode than their few bytes suggest.
-_KNOWN_TAGS = (0, 1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 43, 100, 256, 258, 260, 261, 1004, 43000, 55799)
-_REJECT_KNOWN_TAGS: dict[int, Callable[..., NoReturn]] = dict.fromkeys(_KNOWN_TAGS, _reject_tag)
+_TAGS = (0, 1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799)
+_REJECT_TAGS: dict[int, Callable[..., NoReturn]] = dict.fromkeys(_TAGS, _reject_tag)
 
 
 def encode(value: Value) -> bytes:
@@ -47,7 +47,7 @@ def decode(data: bytes) -> Value:
             max_depth=_DEPTH_MAX,
             allow_indefinite=False,
             allow_duplicate_keys=False,
-            semantic_decoders=_REJECT_KNOWN_TAGS,
+            semantic_decoders=_REJECT_TAGS,
             tag_hook=_reject_tag,
         )
     # The decoder reports hostile input through several built-in types besides its own.
