@@ -224,25 +224,26 @@ def test_every_phase_takes_every_event_as_the_grid_says(phase: Phase, name: str,
 
 def test_a_whole_exchange_is_asked_sealed_held_delivered_and_paid() -> None:
     exchange, asked = begin(ORDER, 0.0)
-    digest = hashlib.sha256(b"sealed 0sealed 1").digest()
-    settlement = DEAL.settle(usage(7), answer_hash=digest)
+    digest = hashlib.sha256(b"sealed 0sealed 1sealed 2").digest()
+    settlement = DEAL.settle(usage(36), answer_hash=digest)
 
     exchange, effects = run(
         exchange,
         *TO_METERED,
-        opened(chunk(0, 3), "one "),
-        opened(chunk(1, 7, final=True), "two"),
+        opened(chunk(0, 30), "one "),
+        opened(chunk(1, 35), "two "),
+        opened(chunk(2, 36, final=True), "three"),
         received(messages.Settled(ID, settlement)),
     )
 
     assert asked == (Send((ASK,)),)
     shapes = [type(effect).__name__ for effect in effects]
-    assert " ".join(shapes) == "Hold SealRequest Send Hold Deliver Hold Deliver Charge Finish"
-    # Prompt bound 100 x 4, prompt 10 x 4, then 3 tokens more; each with 16 tokens ahead, and 5 %.
-    assert [effect.amount for effect in effects if isinstance(effect, Hold)] == [756, 378, 441]
+    assert " ".join(shapes) == "Hold SealRequest Send Deliver Hold Deliver Hold Deliver Charge Finish"
+    # The prompt's bound is 100 x 4, later the prompt is 10 x 4; 16 tokens of 20 are covered ahead.
+    assert [effect.amount for effect in effects if isinstance(effect, Hold)] == [756, 1008, 1113]
     paid = end_of(effects)
     assert isinstance(paid, Paid)
-    assert paid.bill.amount == 189
+    assert paid.bill.amount == 798
     assert effects[-2] == Charge(paid.bill)
 
 
@@ -428,8 +429,7 @@ def test_a_lost_proxy_may_still_claim_what_was_held_and_it_stays_held() -> None:
 
     end = end_of(effects)
     assert isinstance(end, Lost)
-    # 10 x 4 + (1 + 16) x 20, and 5 %.
-    assert end.owed_max == 399
+    assert end.owed_max == 756
     assert Release() not in effects
 
 
