@@ -35,6 +35,8 @@ class MessageStream:
             Unavailable: The stream was reset or the connection lost.
         """
         while not self._arrived:
+            if self._frames.fault is not None:
+                raise self._frames.fault
             data = await self._stream.read(_READ_SIZE_BYTES)
             if not data:
                 if not self._frames.at_boundary:

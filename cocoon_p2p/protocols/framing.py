@@ -5,7 +5,7 @@ Bytes in, messages out; however the bytes are cut on their way, the messages are
 Spec: protocols/README.md (Framing). Vectors: protocols/vectors/framing.json.
 """
 
-from cocoon_p2p.errors import LocalProtocolError, MalformedMessage
+from cocoon_p2p.errors import MalformedMessage
 from cocoon_p2p.protocols.ids import FRAME_SIZE_MAX_BYTES, FRAME_SIZE_MAX_NEWCOMER_BYTES
 from cocoon_p2p.protocols.schema import decode_message, encode_message
 
@@ -16,13 +16,10 @@ def frame(message: object) -> bytes:
     """Spell one message with its length in front. Frames may be concatenated and written at once.
 
     Raises:
-        LocalProtocolError: A field is outside its bound, or the message is above
-            `FRAME_SIZE_MAX_BYTES`.
+        LocalProtocolError: It is no message, or a field is outside its bound.
     """
     body = encode_message(message)
-    if len(body) > FRAME_SIZE_MAX_BYTES:
-        name = type(message).__name__
-        raise LocalProtocolError(f"{name} fits no frame (size={len(body)} max={FRAME_SIZE_MAX_BYTES} bytes)")
+    assert len(body) <= FRAME_SIZE_MAX_BYTES, "a message whose fields are within their bounds fits a frame"
     return len(body).to_bytes(LENGTH_SIZE_BYTES, "big") + body
 
 
@@ -47,12 +44,12 @@ class FrameReader:
 
     @property
     def at_boundary(self) -> bool:
-        """Whether the stream may end here: no frame is incomplete."""
-        return not self._buffer
+        """Whether the stream may end here: no frame is incomplete, and none was malformed."""
+        return not self._buffer and self._fault is None
 
     @property
     def fault(self) -> MalformedMessage | None:
-        """What was wrong with the stream, as soon as it is known, else None."""
+        """What is wrong with the stream, as soon as it is known; it counts after the messages before it."""
         return self._fault
 
     def feed(self, data: bytes) -> list[object]:
