@@ -24,6 +24,7 @@ from cocoon_p2p.identity import (
 from cocoon_p2p.protocols.ids import (
     CLOCK_SKEW_SECONDS,
     PROXY_SHARDS,
+    RECORD_BODY_MAX_BYTES,
     RECORD_LIFETIME_MAX_SECONDS,
     RECORD_SIZE_MAX_BYTES,
     STATEMENT_LIFETIME_MAX_SECONDS,
@@ -128,7 +129,12 @@ def make_record(
     )
     if (fault := _fault(record)) is not None:
         raise LocalProtocolError(f"record: {fault}")
-    return sign(identity, network, record)
+    signed = sign(identity, network, record)
+    if len(signed.body) > RECORD_BODY_MAX_BYTES:
+        raise LocalProtocolError(
+            f"record: too long (size={len(signed.body)} max={RECORD_BODY_MAX_BYTES} bytes)"
+        )
+    return signed
 
 
 # ---------------------------------------------------------------- checking
@@ -178,6 +184,8 @@ def check_record(
     Raises:
         RecordRejected, MalformedMessage: It is not such a record.
     """
+    if len(signed.body) > RECORD_BODY_MAX_BYTES:
+        raise RecordRejected(f"record: too long (size={len(signed.body)} max={RECORD_BODY_MAX_BYTES} bytes)")
     record = check_own(Record, signed, network=network)
     if peer is not None and record.peer != peer:
         raise RecordRejected(

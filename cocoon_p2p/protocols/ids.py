@@ -70,6 +70,12 @@ PEERS_MAX = 32
 RUNNING_MAX = 1024
 "Exchanges that run at once on one channel."
 
+PAPER_SIZE_MAX_BYTES = 64 * 1024
+"The body of anything signed: a channel state with RUNNING_MAX exchanges, twice over."
+
+RECORD_BODY_MAX_BYTES = 12 * 1024
+"A record fits a newcomer's frame together with its statement, or inside a quote or a refusal."
+
 RECORD_SIZE_MAX_BYTES = 1024
 "A proxy's record in the DHT; a longer catalogue goes by hash."
 

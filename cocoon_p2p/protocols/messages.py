@@ -22,6 +22,7 @@ from cocoon_p2p.protocols.ids import (
     MODELS_MAX,
     NAME_MAX_BYTES,
     NETWORK_SIZE_BYTES,
+    PAPER_SIZE_MAX_BYTES,
     PART_SIZE_MAX_BYTES,
     PARTS_MAX,
     PEERS_MAX,
@@ -60,7 +61,7 @@ AAddress = Annotated[str, Max(ADDRESS_MAX_BYTES)]
 class Signed:
     """A paper and its signature. Who must have signed, and as what, is said where it is used."""
 
-    body: Annotated[bytes, Key(1), Max(64 * 1024)]
+    body: Annotated[bytes, Key(1), Max(PAPER_SIZE_MAX_BYTES)]
     signature: Annotated[ASignature, Key(2)]
 
 

@@ -12,8 +12,9 @@ import hashlib
 from collections.abc import Mapping
 from typing import TypeVar
 
-from cocoon_p2p.errors import RecordRejected
+from cocoon_p2p.errors import LocalProtocolError, RecordRejected
 from cocoon_p2p.identity import Identity, NetworkId, PeerId, peer_id_of, verify
+from cocoon_p2p.protocols.ids import PAPER_SIZE_MAX_BYTES
 from cocoon_p2p.protocols.messages import (
     ChannelOffer,
     ChannelState,
@@ -53,10 +54,16 @@ def sign(identity: Identity, network: NetworkId, paper: Paper) -> Signed:
     """Spell a paper and sign it as what it is.
 
     Raises:
-        LocalProtocolError: A field of ours is outside its bound, or the paper names another network.
+        LocalProtocolError: A field of ours is outside its bound, the paper as a whole is, or it
+            names another network.
     """
+    what = SIGNED_AS[type(paper)]
     body = encode_paper(paper)
-    return Signed(body, identity.sign(SIGNED_AS[type(paper)], network, body))
+    if len(body) > PAPER_SIZE_MAX_BYTES:
+        raise LocalProtocolError(f"{what}: too long (size={len(body)} max={PAPER_SIZE_MAX_BYTES} bytes)")
+    if not _names_network(paper, network):
+        raise LocalProtocolError(f"{what}: names another network than it is signed for")
+    return Signed(body, identity.sign(what, network, body))
 
 
 def check(cls: type[P], signed: Signed, *, signer: PeerId, network: NetworkId) -> P:
@@ -110,9 +117,14 @@ def _own_signer(paper: KeyStatement | Record | ChannelOffer) -> PeerId:
             return PeerId(paper.payer)
 
 
-def _check_network(what: str, paper: object, network: NetworkId) -> None:
-    if isinstance(paper, KeyStatement | Record | ChannelOffer) and paper.network != network:
-        raise RecordRejected(f"{what}: names another network (got={paper.network.hex()[:16]})")
+def _check_network(what: str, paper: Paper, network: NetworkId) -> None:
+    if not _names_network(paper, network):
+        raise RecordRejected(f"{what}: names another network than it was signed for")
+
+
+def _names_network(paper: Paper, network: NetworkId) -> bool:
+    """Say whether a paper names this network, where papers of its kind name one at all."""
+    return not isinstance(paper, KeyStatement | Record | ChannelOffer) or paper.network == network
 
 
 def paper_hash(signed: Signed) -> bytes:
