@@ -59,6 +59,6 @@ def test_what_people_write_is_understood(text: str, amount: int) -> None:
     ],
 )
 def test_what_is_no_amount_is_refused_and_named(text: str) -> None:
-    with pytest.raises(ValueError, match="amount|number") as caught:
+    with pytest.raises(ValueError, match=r"amount|number") as caught:
         parse_ton(text)
     assert repr(text) in str(caught.value)

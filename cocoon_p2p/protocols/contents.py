@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated
 
-from cocoon_p2p.errors import MalformedMessage
+from cocoon_p2p.errors import LocalProtocolError, MalformedMessage
 from cocoon_p2p.protocols.ids import (
     ANSWER_TEXT_MAX_BYTES,
     CHAT_MESSAGES_MAX,
     PART_PLAIN_MAX_BYTES,
+    PARTS_MAX,
     REQUEST_TEXT_MAX_BYTES,
     STOP_MAX,
     STOP_STRING_MAX_BYTES,
@@ -105,10 +106,17 @@ def decode_answer(plain: bytes) -> AnswerContent:
 
 
 def cut_parts(plain: bytes) -> tuple[bytes, ...]:
-    """Cut a padded request into the parts that are sealed one by one; at least one."""
-    return tuple(
-        plain[start : start + PART_PLAIN_MAX_BYTES] for start in range(0, len(plain), PART_PLAIN_MAX_BYTES)
-    )
+    """Cut a padded request into the parts that are sealed one by one; at least one.
+
+    Raises:
+        LocalProtocolError: It would take more than `PARTS_MAX`.
+    """
+    if len(plain) > PARTS_MAX * PART_PLAIN_MAX_BYTES:
+        raise LocalProtocolError(
+            f"request: too long (size={len(plain)} max={PARTS_MAX * PART_PLAIN_MAX_BYTES} bytes)"
+        )
+    starts = range(0, len(plain), PART_PLAIN_MAX_BYTES)
+    return tuple(plain[start : start + PART_PLAIN_MAX_BYTES] for start in starts)
 
 
 def pad(plain: bytes) -> bytes:

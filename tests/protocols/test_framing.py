@@ -12,10 +12,10 @@ from cocoon_p2p.protocols.ids import (
     FRAME_SIZE_MAX_NEWCOMER_BYTES,
     PART_SIZE_MAX_BYTES,
 )
-from cocoon_p2p.protocols.messages import Heartbeat, Part
+from cocoon_p2p.protocols.messages import ExchangeId, Heartbeat, Part
 from tests.protocols.shapes import MESSAGES, Bound, bounds, take_apart, values
 
-EXCHANGE = bytes(range(16))
+EXCHANGE = ExchangeId(bytes(range(16)))
 HEARTBEAT = Heartbeat(EXCHANGE, 7)
 PART = Part(EXCHANGE, bytes(16), 1, 0, True, bytes(PART_SIZE_MAX_BYTES))
 
