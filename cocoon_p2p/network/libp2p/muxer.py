@@ -282,6 +282,7 @@ class MuxedConnection(IMuxedConn):
     async def _finish(self) -> None:
         self._is_closing = True
         ended = self.session.terminate()
+        self._flushed.set()  # Nothing will leave any more, so nobody need wait for it.
         self.event_closed.set()
         self._accept_in.close()
         self._openers.unpark_all()
