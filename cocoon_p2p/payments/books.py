@@ -1,0 +1,184 @@
+"""One channel's pages in the ledger: which rows and lines an effect becomes, and the way back.
+
+A page knows the row as it will be on disk once all that was handed over has landed, and the
+number of the next line. Consecutive vouchers are one line that grows, so the books do not get
+longer by the vouchers of a long answer.
+
+Spec: payments/settlement.md (The ledger).
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from cocoon_p2p.ledger import (
+    Account,
+    Change,
+    ChannelName,
+    ChannelRow,
+    Evidence,
+    ExchangeForgotten,
+    ExchangeRow,
+    Line,
+    Side,
+    Status,
+)
+from cocoon_p2p.payments.channel import Channel, Phase, channel_of
+from cocoon_p2p.payments.events import SaveBegun, SaveCharge, SaveRecovered, SaveStopped
+from cocoon_p2p.payments.payee import Payee, opened
+from cocoon_p2p.payments.payer import Payer
+from cocoon_p2p.protocols.messages import ChannelOffer, ChannelState, CloseTerms, ExchangeId, Signed, Voucher
+from cocoon_p2p.protocols.papers import decode_signed, encode_signed
+from cocoon_p2p.protocols.schema import decode_paper, encode_message
+from cocoon_p2p.units import Nano
+
+_NOTHING = Nano(0)
+
+
+class Page:
+    """The rows and lines of one end of one channel. It makes changes; handing them over is the caller's."""
+
+    def __init__(self, row: ChannelRow, capacity: Nano) -> None:
+        self.row = row
+        self._capacity = capacity
+        self._vouchers: Line | None = None
+
+    @property
+    def name(self) -> ChannelName:
+        return self.row.name
+
+    def open(self, at: int) -> tuple[Change, ...]:
+        """Begin a payer's channel: the deposit leaves the wallet."""
+        return self._line(Account.WALLET, Account.DEPOSIT, self._capacity, at), self.row
+
+    def voucher(self, voucher: Voucher, at: int) -> tuple[Change, ...]:
+        rise = Nano(voucher.total - self.row.vouchered)
+        if self._vouchers is not None and rise >= 0:
+            grown = replace(self._vouchers, amount=Nano(self._vouchers.amount + rise), at=at)
+            line = self._vouchers = grown
+        else:
+            line = self._line(*self._arrow(Account.VOUCHERS, Account.OWED), rise, at)
+            self._vouchers = line
+        return line, self._update(vouchered=Nano(voucher.total), voucher=encode_message(voucher))
+
+    def charge(self, charge: SaveCharge, at: int) -> tuple[Change, ...]:
+        total = Nano(self.row.charged + charge.rise)
+        exchange = ExchangeRow(
+            name=self.name,
+            exchange=charge.exchange,
+            status=Status.BROKEN if charge.held else Status.ENDED,
+            amount=charge.amount,
+            held=charge.held,
+            total=total,
+            paper=encode_signed(charge.paper),
+            at=at,
+        )
+        line = self._line(*self._cost(), charge.rise, at, charge.exchange)
+        return line, exchange, self._update(charged=total)
+
+    def recover(self, recovered: SaveRecovered, at: int) -> tuple[Change, ...]:
+        line = self._line(*self._cost(), recovered.rise, at)
+        return line, self._update(charged=Nano(self.row.charged + recovered.rise))
+
+    def begin(self, begun: SaveBegun, at: int) -> tuple[Change, ...]:
+        row = ExchangeRow(
+            self.name, begun.exchange, Status.RUNNING, _NOTHING, begun.held, self.row.charged, None, at
+        )
+        return row, self.row
+
+    def release(self, exchange: ExchangeId, known: ExchangeRow | None) -> tuple[Change, ...]:
+        if known is not None and known.status is Status.BROKEN:
+            return (replace(known, status=Status.ENDED, held=_NOTHING),)
+        return (ExchangeForgotten(self.name, exchange),)
+
+    def state(self, paper: Signed) -> tuple[Change, ...]:
+        return (self._update(state=encode_signed(paper)),)
+
+    def stop(self, stopped: SaveStopped, at: int) -> tuple[Change, ...]:
+        papers = tuple(encode_signed(paper) for paper in stopped.papers)
+        return Evidence(self.name, stopped.reason, papers, at), self._update(phase=Phase.STOPPED)
+
+    def terms(self, ours: Signed) -> tuple[Change, ...]:
+        return (self._update(phase=Phase.CLOSING, terms=encode_signed(ours)),)
+
+    def close(self, terms: CloseTerms, theirs: Signed, at: int) -> tuple[Change, ...]:
+        """Settle at the total that both have signed: what was vouchered beyond it goes back."""
+        total = Nano(terms.total)
+        lines = [self._line(*self._arrow(Account.OWED, Account.VOUCHERS), self.row.vouchered, at)]
+        if self.name.side is Side.PAYER:
+            rest = Nano(self._capacity - total)
+            lines.append(self._line(Account.DEPOSIT, Account.OWED, total, at))
+            lines.append(self._line(Account.DEPOSIT, Account.WALLET, rest, at))
+        else:
+            lines.append(self._line(Account.OWED, Account.WALLET, total, at))
+        return *lines, self._update(phase=Phase.CLOSED, agreed=encode_signed(theirs))
+
+    def _line(
+        self, source: Account, target: Account, amount: Nano, at: int, exchange: ExchangeId | None = None
+    ) -> Line:
+        line = Line(self.name, self.row.lines, source, target, amount, exchange, at)
+        self.row = replace(self.row, lines=self.row.lines + 1)
+        self._vouchers = None
+        return line
+
+    def _update(self, **fields: object) -> ChannelRow:
+        self.row = replace(self.row, **fields)  # type: ignore[arg-type]  # names of the row's own fields
+        return self.row
+
+    def _arrow(self, source: Account, target: Account) -> tuple[Account, Account]:
+        """Turn a movement of the payer's books into one of the payee's, which mirror them."""
+        return (source, target) if self.name.side is Side.PAYER else (target, source)
+
+    def _cost(self) -> tuple[Account, Account]:
+        if self.name.side is Side.PAYER:
+            return Account.OWED, Account.EXPENSE
+        return Account.INCOME, Account.OWED
+
+
+def name_of(channel: Channel, side: Side) -> ChannelName:
+    """Name one end of a channel the way the ledger does."""
+    return ChannelName(side, channel.reference.channel, channel.reference.epoch)
+
+
+def channel_of_row(row: ChannelRow) -> Channel:
+    """Read the channel out of a row of ours."""
+    return channel_of(decode_paper(ChannelOffer, decode_signed(row.offer).body))
+
+
+def restore_payer(row: ChannelRow, unsettled: Iterable[ExchangeRow]) -> Payer:
+    """Stand a payer's machine up again as the ledger has it.
+
+    Exchanges that were running are held again: what the payee did for them meanwhile is owed.
+    """
+    running = {exchange.exchange: exchange.held for exchange in unsettled if exchange.name == row.name}
+    newest = None if row.state is None else decode_signed(row.state)
+    state = None if newest is None else decode_paper(ChannelState, newest.body)
+    return Payer(
+        channel=channel_of_row(row),
+        phase=Phase(row.phase),
+        vouchered=row.vouchered,
+        charged=row.charged,
+        running=running,
+        held=Nano(sum(running.values())),
+        newest=newest,
+        sequence=-1 if state is None else state.sequence,
+        claimed=_NOTHING if state is None else Nano(state.charged),
+        terms=_terms(row),
+    )
+
+
+def restore_payee(row: ChannelRow, grant: Nano) -> Payee:
+    """Stand a payee's machine up again as the ledger has it. What had accrued and was not charged is lost."""
+    payee = opened(channel_of_row(row), grant)
+    state = payee.state if row.state is None else decode_paper(ChannelState, decode_signed(row.state).body)
+    return replace(
+        payee,
+        phase=Phase(row.phase),
+        state=state,
+        best=row.vouchered,
+        vouchered=row.vouchered,
+        terms=_terms(row),
+    )
+
+
+def _terms(row: ChannelRow) -> CloseTerms | None:
+    return None if row.terms is None else decode_paper(CloseTerms, decode_signed(row.terms).body)

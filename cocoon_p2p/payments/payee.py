@@ -1,0 +1,299 @@
+"""The payee's side of a one-way payment channel, as a pure function.
+
+    OPEN ------CloseRequested, CloseProposed (while exchanges run)--> DRAINING
+    OPEN, DRAINING --CloseRequested (nothing runs)------------------> CLOSING
+    OPEN, DRAINING, CLOSING --CloseProposed (a total that pays us)--> CLOSED
+    CLOSING ---CloseAccepted----------------------------------------> CLOSED
+
+    In OPEN, DRAINING and CLOSING: VoucherReceived, VoucherSaved, OwnStateReturned.
+    In OPEN and DRAINING: AccruedRaised, ExchangeCharged, ExchangeReleased. Nothing new begins
+    in DRAINING.
+
+Rule 1: `credit = vouchered + grant - charged - accrued`; nothing is accrued beyond it, and a
+voucher counts only once it is on disk.
+Rule 2: what is vouchered never falls and never exceeds the channel's capacity.
+Rule 3: every charge makes one new `ChannelState`, saved with it.
+
+Spec: payments/settlement.md. Vectors: payments/vectors/channel.json.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+from cocoon_p2p.errors import LocalProtocolError, Refused, RemoteProtocolError, VoucherRejected
+from cocoon_p2p.payments.channel import CLOSE_TERMS_SECONDS, Channel, Phase
+from cocoon_p2p.payments.events import (
+    AccruedRaised,
+    CloseAccepted,
+    CloseProposed,
+    CloseRequested,
+    ExchangeCharged,
+    ExchangeReleased,
+    GrantChanged,
+    OwnStateReturned,
+    PayeeEffect,
+    PayeeEvent,
+    SaveCharge,
+    SaveClosed,
+    SaveRecovered,
+    SaveVoucher,
+    SendCloseAgreed,
+    SendCloseWanted,
+    SendRefused,
+    SendState,
+    SignState,
+    SignTerms,
+    VoucherReceived,
+    VoucherSaved,
+)
+from cocoon_p2p.payments.voucher import check_voucher
+from cocoon_p2p.protocols.ids import RUNNING_MAX, Reason
+from cocoon_p2p.protocols.messages import ChannelState, CloseTerms, ExchangeId, Running, Voucher
+from cocoon_p2p.units import Nano
+
+_NOTHING = Nano(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Payee:
+    """What the payee knows of one channel."""
+
+    channel: Channel
+    grant: Nano
+    "How much we let this payer owe."
+
+    state: ChannelState
+    "The newest that we signed: its sequence, and what we have charged."
+
+    phase: Phase = Phase.OPEN
+    best: Nano = _NOTHING
+    "The highest valid voucher, on disk or on its way there."
+
+    vouchered: Nano = _NOTHING
+    "The highest voucher on disk."
+
+    running: Mapping[ExchangeId, Nano] = field(default_factory=dict[ExchangeId, Nano])
+    "What each running exchange has accrued. A crash forgets it: what was not charged is not paid."
+
+    accrued: Nano = _NOTHING
+    "Their sum."
+
+    terms: CloseTerms | None = None
+    "Close terms that we signed."
+
+    @property
+    def charged(self) -> Nano:
+        return Nano(self.state.charged)
+
+    @property
+    def credit(self) -> Nano:
+        """What the payer may still have done; below zero after a grant was cut."""
+        return Nano(self.vouchered + self.grant - self.state.charged - self.accrued)
+
+    @property
+    def close_total(self) -> Nano:
+        """What a close must pay us: the deposit covers no more than its capacity."""
+        return min(self.charged, self.channel.capacity)
+
+
+def opened(channel: Channel, grant: Nano) -> Payee:
+    """Begin a channel: nothing vouchered, nothing charged, and a state that says so."""
+    reference = channel.reference
+    nothing = ChannelState(reference.channel, reference.epoch, 0, 0, 0, ())
+    return Payee(channel=channel, grant=grant, state=nothing)
+
+
+def covers(payee: Payee, exchange: ExchangeId, accrued: Nano) -> bool:
+    """Say whether credit lets this exchange accrue to this total."""
+    return accrued - payee.running.get(exchange, 0) <= payee.credit
+
+
+Step = tuple[Payee, tuple[PayeeEffect, ...]]
+
+
+def step(payee: Payee, event: PayeeEvent) -> Step:
+    """Apply one event.
+
+    Args:
+        payee: The channel as it stands.
+        event: What happened. An event of the payer's making is judged here, not trusted.
+
+    Returns:
+        The channel after the event, and the effects to carry out, in order; each may be
+        carried out twice. A valid voucher that is not above the best one changes nothing.
+
+    Raises:
+        VoucherRejected: The voucher is for another channel or epoch, by another key, or above
+            capacity. `payee` still holds.
+        RemoteProtocolError: The payer agreed to terms that we did not propose.
+        Refused: Credit does not cover what would be accrued, or nothing new may begin.
+        LocalProtocolError: A fault of ours: the event cannot occur in this phase.
+    """
+    match event:
+        case VoucherReceived():
+            return _take_voucher(payee, event.voucher)
+        case VoucherSaved():
+            return replace(payee, vouchered=max(payee.vouchered, event.total)), ()
+        case AccruedRaised():
+            return _accrue(payee, event.exchange, event.accrued), ()
+        case ExchangeCharged():
+            return _charge(payee, event)
+        case ExchangeReleased():
+            return _without(payee, event.exchange), ()
+        case GrantChanged():
+            return replace(payee, grant=event.grant), ()
+        case OwnStateReturned():
+            return _take_own_state(payee, event.state)
+        case CloseRequested():
+            return _request_close(payee, event.now)
+        case CloseProposed():
+            return _judge_terms(payee, event)
+        case CloseAccepted():
+            return _take_agreement(payee, event)
+        case _:
+            assert_never(event)
+
+
+def _take_voucher(payee: Payee, voucher: Voucher) -> Step:
+    channel = payee.channel
+    # Most vouchers that come late are ones we have: cheaper to see that than to verify them.
+    if payee.phase is Phase.CLOSED or (
+        voucher.channel == channel.reference.channel
+        and voucher.epoch == channel.reference.epoch
+        and voucher.total <= payee.best
+    ):
+        return payee, ()
+    if voucher.total > channel.capacity:
+        raise VoucherRejected(
+            f"above the channel's capacity of {channel.capacity} nanoTON",
+            claimed=voucher.total,
+            paid=payee.best,
+        )
+    check_voucher(channel.channel_key, channel.reference, voucher, paid=payee.best)
+    return replace(payee, best=Nano(voucher.total)), (SaveVoucher(voucher),)
+
+
+def _accrue(payee: Payee, exchange: ExchangeId, accrued: Nano) -> Payee:
+    known = payee.running.get(exchange)
+    if known is None:
+        _require_open(payee)
+    elif payee.phase not in (Phase.OPEN, Phase.DRAINING):
+        raise LocalProtocolError(f"an exchange runs on a channel that is {payee.phase.name}")
+    rise = accrued - (known or 0)
+    # A total below the earlier one changes nothing: what was delivered stays delivered.
+    if rise <= 0 and known is not None:
+        return payee
+    if rise > payee.credit:
+        raise Refused(
+            f"no credit: short of {rise - payee.credit} nanoTON (credit={payee.credit})",
+            code=Reason.NO_CREDIT.code,
+        )
+    return replace(payee, running={**payee.running, exchange: accrued}, accrued=Nano(payee.accrued + rise))
+
+
+def _require_open(payee: Payee) -> None:
+    if payee.phase is not Phase.OPEN:
+        raise Refused("the channel is closing: nothing new begins", code=Reason.DRAINING.code)
+    if len(payee.running) >= RUNNING_MAX:
+        raise Refused(
+            f"too many exchanges run on the channel (most={RUNNING_MAX})", code=Reason.NO_CAPACITY.code
+        )
+
+
+def _charge(payee: Payee, event: ExchangeCharged) -> Step:
+    if payee.phase not in (Phase.OPEN, Phase.DRAINING):
+        raise LocalProtocolError(f"a charge on a channel that is {payee.phase.name}")
+    beyond = event.amount - payee.running.get(event.exchange, 0)
+    # A grant that was cut meanwhile may leave credit below zero: what is accrued is still owed.
+    if beyond > max(payee.credit, 0):
+        raise LocalProtocolError(f"a charge that no credit covers (amount={event.amount} beyond={beyond})")
+    freed = _without(payee, event.exchange)
+    state = _state(freed, charged=Nano(payee.charged + event.amount))
+    return replace(freed, state=state), (
+        SaveCharge(event.exchange, event.amount, event.amount, _NOTHING, event.paper),
+        SignState(state),
+        SendState(state),
+    )
+
+
+def _without(payee: Payee, exchange: ExchangeId) -> Payee:
+    accrued = payee.running.get(exchange)
+    if accrued is None:
+        return payee
+    running = {other: amount for other, amount in payee.running.items() if other != exchange}
+    return replace(payee, running=running, accrued=Nano(payee.accrued - accrued))
+
+
+def _state(payee: Payee, *, charged: Nano, after: int | None = None) -> ChannelState:
+    return replace(
+        payee.state,
+        sequence=(payee.state.sequence if after is None else after) + 1,
+        vouchered=payee.vouchered,
+        charged=charged,
+        running=tuple(Running(exchange, accrued) for exchange, accrued in payee.running.items()),
+    )
+
+
+def _take_own_state(payee: Payee, state: ChannelState) -> Step:
+    if (state.channel, state.epoch) != (payee.state.channel, payee.state.epoch):
+        raise RemoteProtocolError("a channel state for another channel")
+    if state.sequence < payee.state.sequence or state == payee.state:
+        return payee, ()
+    # We signed it and do not know it: our ledger is an older one. Whatever we charged in the life
+    # that we forgot is still owed; a fresh state, above both, says so.
+    charged = max(payee.charged, Nano(state.charged))
+    newest = _state(payee, charged=charged, after=state.sequence)
+    return replace(payee, state=newest), (
+        SaveRecovered(Nano(charged - payee.charged)),
+        SignState(newest),
+        SendState(newest),
+    )
+
+
+# ---------------------------------------------------------------- closing
+
+
+def _request_close(payee: Payee, now: float) -> Step:
+    if payee.phase is Phase.CLOSED:
+        return payee, ()
+    if payee.running:
+        return replace(payee, phase=Phase.DRAINING), ()
+    terms = payee.terms
+    if terms is not None and now <= terms.valid_until:
+        return payee, (SendCloseWanted(terms),)
+    reference = payee.channel.reference
+    terms = CloseTerms(reference.channel, reference.epoch, payee.close_total, int(now) + CLOSE_TERMS_SECONDS)
+    return replace(payee, phase=Phase.CLOSING, terms=terms), (
+        SignTerms(terms, None),
+        SendCloseWanted(terms),
+    )
+
+
+def _judge_terms(payee: Payee, event: CloseProposed) -> Step:
+    terms = event.terms
+    reference = payee.channel.reference
+    if (terms.channel, terms.epoch) != (reference.channel, reference.epoch):
+        raise RemoteProtocolError("close terms for another channel")
+    if payee.phase is Phase.CLOSED:
+        return payee, (SendCloseAgreed(terms),) if terms == payee.terms else ()
+    if payee.running:
+        refusal = SendRefused(Reason.DRAINING, f"exchanges still run (number={len(payee.running)})")
+        return replace(payee, phase=Phase.DRAINING), (refusal,)
+    if event.now > terms.valid_until:
+        return payee, (SendRefused(Reason.DEADLINE, "the close terms have expired"),)
+    if not payee.close_total <= terms.total <= payee.channel.capacity:
+        detail = f"wrong total: asked {terms.total}, charged {payee.close_total} nanoTON"
+        return payee, (SendRefused(Reason.WRONG_AMOUNT, detail),)
+    return replace(payee, phase=Phase.CLOSED, terms=terms), (
+        SignTerms(terms, event.paper),
+        SendCloseAgreed(terms),
+    )
+
+
+def _take_agreement(payee: Payee, event: CloseAccepted) -> Step:
+    if payee.phase is Phase.CLOSED:
+        return payee, ()
+    if payee.phase is not Phase.CLOSING or event.terms != payee.terms:
+        raise RemoteProtocolError("agreed to close terms that we did not propose")
+    return replace(payee, phase=Phase.CLOSED), (SaveClosed(event.terms, event.paper),)

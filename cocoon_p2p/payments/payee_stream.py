@@ -1,0 +1,128 @@
+"""The payee's end of `/cocoon/channel/1`: take a payer's stream, listen, answer.
+
+One task writes states and papers, each once it is on disk; one reads. The next voucher is read
+when the last one is on disk: a payer cannot make us write faster than we can.
+
+Spec: protocols/channel.md.
+"""
+
+import logging
+
+import trio
+
+from cocoon_p2p.errors import MalformedMessage, RemoteProtocolError
+from cocoon_p2p.network.messaging import MessageStream
+from cocoon_p2p.payments.events import CloseAccepted, CloseProposed, GrantChanged, OwnStateReturned
+from cocoon_p2p.payments.party import Party
+from cocoon_p2p.payments.receiving import ReceivingAccount
+from cocoon_p2p.protocols.ids import Reason
+from cocoon_p2p.protocols.messages import (
+    ChannelAccepted,
+    ChannelRefused,
+    ChannelState,
+    CloseAgreed,
+    CloseTerms,
+    CloseWanted,
+    ExchangeId,
+    OpenChannel,
+    Paper,
+    PaperWanted,
+    Settlement,
+    Voucher,
+)
+from cocoon_p2p.protocols.papers import check, decode_signed
+from cocoon_p2p.protocols.schema import decode_paper
+from cocoon_p2p.units import Nano
+
+log = logging.getLogger(__name__)
+
+
+async def serve(
+    account: ReceivingAccount, party: Party, stream: MessageStream, opening: OpenChannel, grant: Nano
+) -> None:
+    """Speak with a payer on a stream whose first message was `opening`, until it ends.
+
+    An older stream of the same channel is ended: its payer has left it.
+
+    Raises:
+        RemoteProtocolError: The payer broke the protocol; it was told so where that was possible.
+        Unavailable: The stream broke.
+    """
+    if account.stream_scope is not None:
+        account.stream_scope.cancel()
+    with trio.CancelScope() as scope:
+        account.stream_scope = scope
+        account.outbox.clear()
+        try:
+            await _introduce(account, party, stream, opening, grant)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_write, account, stream)
+                await _read(account, party, stream)
+                nursery.cancel_scope.cancel()
+            await stream.close()
+        finally:
+            if account.stream_scope is scope:
+                account.stream_scope = None
+                account.is_connected = False
+
+
+async def _introduce(
+    account: ReceivingAccount, party: Party, stream: MessageStream, opening: OpenChannel, grant: Nano
+) -> None:
+    agreement = account.agreement()
+    if agreement is not None:
+        await stream.send(agreement)
+        return
+    account.apply(GrantChanged(grant))
+    if opening.state is not None:
+        state = check(ChannelState, opening.state, signer=party.identity.peer_id, network=party.network)
+        account.apply(OwnStateReturned(state))
+    account.is_connected = True
+    voucher = account.voucher()
+    accepted = ChannelAccepted(account.reference.channel, grant, account.state())
+    account.outbox.put(*(() if voucher is None else (voucher,)), accepted, after=party.store.submit())
+
+
+async def _write(account: ReceivingAccount, stream: MessageStream) -> None:
+    while True:
+        messages = await account.outbox.take()
+        if messages:
+            await stream.send(*messages)
+        else:
+            await account.outbox.woken()
+
+
+async def _read(account: ReceivingAccount, party: Party, stream: MessageStream) -> None:
+    while (message := await stream.receive()) is not None:
+        match message:
+            case Voucher():
+                await account.take_voucher(message)
+            case PaperWanted():
+                await account.outbox.room()
+                account.outbox.put(_answer(account, message.exchange))
+            case CloseWanted():
+                terms = check(CloseTerms, message.terms, signer=account.payer, network=party.network)
+                account.apply(CloseProposed(terms, message.terms, party.now()))
+            case CloseAgreed():
+                terms = check(CloseTerms, message.terms, signer=account.payer, network=party.network)
+                account.apply(CloseAccepted(terms, message.terms))
+            case ChannelRefused():
+                log.warning(
+                    "the payer refused", extra={"reason": message.reason.code, "detail": message.detail}
+                )
+            case _:
+                raise RemoteProtocolError(f"not for a payee: {type(message).__name__}")
+
+
+def _answer(account: ReceivingAccount, exchange: ExchangeId) -> Paper | ChannelRefused:
+    if account.is_running(exchange):
+        return ChannelRefused(Reason.ALREADY_RUNNING, "the exchange has not ended", exchange)
+    row = account.ended(exchange)
+    if row is None or row.paper is None:
+        return ChannelRefused(Reason.UNKNOWN_EXCHANGE, "no such exchange on this channel", exchange)
+    paper = decode_signed(row.paper)
+    try:
+        decode_paper(Settlement, paper.body)
+    except MalformedMessage:
+        return Paper(exchange, receipt=paper)
+    return Paper(exchange, settlement=paper)

@@ -1,0 +1,355 @@
+"""The payer's side of a one-way payment channel, as a pure function.
+
+    OPEN ------CloseRequested, CloseProposed (while exchanges run)--> DRAINING
+    OPEN, DRAINING --CloseRequested (nothing runs)------------------> CLOSING
+    any but CLOSED --CloseProposed (a total that we owe)------------> CLOSED
+    CLOSING ---CloseAccepted----------------------------------------> CLOSED
+    any but CLOSED --Disputed, or a state that cannot be reconciled-> STOPPED
+
+    In OPEN and DRAINING: HoldRaised, VoucherDue. Nothing new begins in DRAINING.
+    In any phase: Accepted, StateReceived, ExchangeCharged, ExchangeReleased, ExchangeRecovered.
+
+Rule 1: `vouchered >= charged + held - grant` as soon as the newest voucher is signed, and
+never above the channel's capacity. A total that was signed never falls.
+Rule 2: the payee's signed states are compared with what we reckon. While nothing runs it may
+not have charged more than we have; while something runs, not more than it had credit for.
+Rule 3: once close terms bear our signature, no voucher is signed.
+
+Spec: payments/settlement.md. Vectors: payments/vectors/channel.json.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+from cocoon_p2p.errors import LocalProtocolError, Refused, RemoteProtocolError
+from cocoon_p2p.payments.channel import CLOSE_TERMS_SECONDS, Channel, Phase
+from cocoon_p2p.payments.events import (
+    Accepted,
+    CloseAccepted,
+    CloseProposed,
+    CloseRequested,
+    Disputed,
+    ExchangeCharged,
+    ExchangeRecovered,
+    ExchangeReleased,
+    HoldRaised,
+    PayerEffect,
+    PayerEvent,
+    SaveBegun,
+    SaveCharge,
+    SaveClosed,
+    SaveRecovered,
+    SaveReleased,
+    SaveState,
+    SaveStopped,
+    SaveVoucher,
+    SendCloseAgreed,
+    SendCloseWanted,
+    SendRefused,
+    SendVoucher,
+    SignTerms,
+    SignVoucher,
+    StateReceived,
+    VoucherDue,
+)
+from cocoon_p2p.payments.voucher import check_voucher
+from cocoon_p2p.protocols.ids import RUNNING_MAX, Reason
+from cocoon_p2p.protocols.messages import ChannelState, CloseTerms, ExchangeId, Signed, Voucher
+from cocoon_p2p.units import Nano
+
+_NOTHING = Nano(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """What the payer knows of one channel."""
+
+    channel: Channel
+    phase: Phase = Phase.OPEN
+    grant: Nano = _NOTHING
+    "How much the payee lets us owe; it says so whenever it accepts the channel's stream."
+
+    vouchered: Nano = _NOTHING
+    "The highest total that we signed."
+
+    charged: Nano = _NOTHING
+    "What all ended exchanges have cost, by papers that we checked."
+
+    running: Mapping[ExchangeId, Nano] = field(default_factory=dict[ExchangeId, Nano])
+    """What is held for each exchange that may still cost something. It outlives a crash: what a
+    payee did for us meanwhile is owed."""
+
+    held: Nano = _NOTHING
+    "Their sum."
+
+    newest: Signed | None = None
+    "The payee's newest signed state."
+
+    sequence: int = -1
+    "That state's sequence."
+
+    claimed: Nano = _NOTHING
+    "What that state says we were charged."
+
+    terms: CloseTerms | None = None
+    "Close terms that we signed."
+
+    @property
+    def due(self) -> Nano:
+        """The total that should be vouchered now."""
+        return Nano(min(max(self.charged + self.held - self.grant, 0), self.channel.capacity))
+
+    @property
+    def close_total(self) -> Nano:
+        """What we owe at most when the channel closes: the deposit holds no more than its capacity."""
+        return min(self.charged, self.channel.capacity)
+
+
+Step = tuple[Payer, tuple[PayerEffect, ...]]
+
+
+def step(payer: Payer, event: PayerEvent) -> Step:
+    """Apply one event.
+
+    Args:
+        payer: The channel as it stands.
+        event: What happened. An event of the payee's making is judged here, not trusted.
+
+    Returns:
+        The channel after the event, and the effects to carry out, in order; each may be
+        carried out twice.
+
+    Raises:
+        RemoteProtocolError: The payee sent a paper for another channel, or agreed to terms that
+            we did not propose. `payer` still holds.
+        VoucherRejected: The voucher it returned is not one of ours.
+        Refused: The hold exceeds the channel, or nothing new may begin.
+        LocalProtocolError: A fault of ours: the event cannot occur in this phase.
+    """
+    match event:
+        case HoldRaised():
+            return _hold(payer, event.exchange, event.amount)
+        case VoucherDue():
+            return _voucher(payer)
+        case ExchangeCharged():
+            return _charge(payer, event)
+        case ExchangeReleased():
+            return _release(payer, event.exchange)
+        case ExchangeRecovered():
+            return _recover(payer, event)
+        case Accepted():
+            return _accept(payer, event)
+        case StateReceived():
+            return _compare(payer, event.state, event.paper)
+        case Disputed():
+            return _stop(payer, event.reason, *event.papers)
+        case CloseRequested():
+            return _request_close(payer, event.now)
+        case CloseProposed():
+            return _judge_terms(payer, event)
+        case CloseAccepted():
+            return _take_agreement(payer, event)
+        case _:
+            assert_never(event)
+
+
+# ---------------------------------------------------------------- exchanges
+
+
+def _hold(payer: Payer, exchange: ExchangeId, amount: Nano) -> Step:
+    known = payer.running.get(exchange)
+    if known is None or payer.phase is not Phase.DRAINING:
+        _require_open(payer)
+    if known is None and len(payer.running) >= RUNNING_MAX:
+        raise Refused(f"too many exchanges run (most={RUNNING_MAX})", code=Reason.NO_CAPACITY.code)
+    held = payer.held - (known or 0) + amount
+    room = payer.channel.capacity + payer.grant - payer.charged - held
+    if room < 0:
+        raise Refused(
+            f"no credit: the channel is short of {-room} nanoTON (capacity={payer.channel.capacity})",
+            code=Reason.NO_CREDIT.code,
+            hint="close the channel and open a larger one",
+        )
+    after = replace(payer, running={**payer.running, exchange: amount}, held=Nano(held))
+    return after, (SaveBegun(exchange, amount),) if known is None else ()
+
+
+def _require_open(payer: Payer) -> None:
+    if payer.phase is Phase.STOPPED:
+        raise Refused(
+            "payments on this channel are stopped: the payee's papers do not fit ours",
+            code=Reason.WRONG_AMOUNT.code,
+        )
+    if payer.phase is not Phase.OPEN:
+        raise Refused("the channel is closing: nothing new begins", code=Reason.DRAINING.code)
+
+
+def _voucher(payer: Payer) -> Step:
+    total = payer.due
+    if total <= payer.vouchered or payer.phase not in (Phase.OPEN, Phase.DRAINING):
+        return payer, ()
+    return replace(payer, vouchered=total), (SignVoucher(total), SendVoucher(total))
+
+
+def _charge(payer: Payer, event: ExchangeCharged) -> Step:
+    if payer.phase in (Phase.CLOSING, Phase.CLOSED):
+        raise LocalProtocolError(f"a charge on a channel that is {payer.phase.name}")
+    rest = Nano(max(event.amount_max - event.amount, 0))
+    charged = replace(_holding(payer, event.exchange, rest), charged=Nano(payer.charged + event.amount))
+    saved = SaveCharge(event.exchange, event.amount, event.amount, rest, event.paper)
+    return _after(_reconcile(charged), saved)
+
+
+def _release(payer: Payer, exchange: ExchangeId) -> Step:
+    if exchange not in payer.running:
+        return payer, ()
+    return _after(_reconcile(_holding(payer, exchange, _NOTHING)), SaveReleased(exchange))
+
+
+def _recover(payer: Payer, event: ExchangeRecovered) -> Step:
+    held = payer.running.get(event.exchange)
+    if held is None:
+        return payer, ()
+    rise = event.amount - (event.before or 0)
+    # Charged by its Meter: not more than we saw delivered. Not charged at all, because a crash of
+    # ours forgot what we saw: the payee cannot have done more than it had credit for.
+    limit = held if event.before is not None else payer.vouchered + payer.grant - payer.charged
+    if rise > limit:
+        reason = f"a paper for more than we saw (asked={event.amount} nanoTON, {rise - limit} too much)"
+        return _stop(payer, reason, event.paper)
+    rise = max(rise, 0)
+    after = _holding(payer, event.exchange, _NOTHING)
+    after = replace(after, charged=Nano(payer.charged + rise))
+    amount = Nano((event.before or 0) + rise)
+    saved = SaveCharge(event.exchange, amount, Nano(rise), _NOTHING, event.paper)
+    return _after(_reconcile(after), saved)
+
+
+def _holding(payer: Payer, exchange: ExchangeId, amount: Nano) -> Payer:
+    """Hold this much for an exchange; 0 forgets it."""
+    running = {other: held for other, held in payer.running.items() if other != exchange}
+    if amount:
+        running[exchange] = amount
+    held = payer.held - payer.running.get(exchange, 0) + amount
+    return replace(payer, running=running, held=Nano(held))
+
+
+# ---------------------------------------------------------------- what the payee says
+
+
+def _accept(payer: Payer, event: Accepted) -> Step:
+    channel, effects = payer.channel, tuple[PayerEffect, ...]()
+    payer, returned = replace(payer, grant=event.grant), event.returned
+    if returned is not None:
+        check_voucher(channel.channel_key, channel.reference, returned, paid=payer.vouchered)
+    if payer.phase is Phase.CLOSED:
+        return payer, (SendCloseAgreed(payer.terms),) if payer.terms is not None else ()
+    if returned is not None and returned.total > payer.vouchered:
+        payer, effects = _catch_up(payer, returned, event.state)
+    elif payer.phase is Phase.CLOSING and payer.terms is not None:
+        effects = (SendCloseWanted(payer.terms),)
+    # The payee lost our newest voucher, or it never arrived.
+    elif payer.vouchered > (returned.total if returned is not None else 0):
+        effects = (SendVoucher(payer.vouchered),)
+    after, more = _compare(payer, event.state, event.paper)
+    if after.phase is Phase.STOPPED:
+        return after, more
+    return after, (*effects, *more)
+
+
+def _catch_up(payer: Payer, returned: Voucher, state: ChannelState) -> Step:
+    """Take up a voucher of ours that we do not know: our ledger is an older one.
+
+    What was signed was owed or held, so a state that stays within it costs us nothing that we had
+    not promised. Exchanges that the old ledger remembers ended in the life that we forgot.
+    """
+    total = Nano(min(returned.total, payer.channel.capacity))
+    charged = Nano(max(payer.charged, min(state.charged, total + payer.grant)))
+    after = replace(payer, vouchered=total, charged=charged, running={}, held=_NOTHING)
+    forgotten = (SaveReleased(exchange) for exchange in payer.running)
+    return after, (SaveVoucher(returned), SaveRecovered(Nano(charged - payer.charged)), *forgotten)
+
+
+def _compare(payer: Payer, state: ChannelState, paper: Signed) -> Step:
+    reference = payer.channel.reference
+    if (state.channel, state.epoch) != (reference.channel, reference.epoch):
+        raise RemoteProtocolError("a channel state for another channel")
+    if state.sequence < payer.sequence:
+        return payer, ()
+    if state.sequence == payer.sequence:
+        if payer.newest is None or payer.newest.body == paper.body:
+            return payer, ()
+        return _stop(payer, f"two states with one number (sequence={state.sequence})", payer.newest, paper)
+    if state.charged < payer.claimed and payer.newest is not None:
+        reason = f"what it charged fell (before={payer.claimed} now={state.charged} nanoTON)"
+        return _stop(payer, reason, payer.newest, paper)
+    after = replace(payer, newest=paper, sequence=state.sequence, claimed=Nano(state.charged))
+    return _after(_reconcile(after), SaveState(paper))
+
+
+def _reconcile(payer: Payer) -> Step:
+    """Stop if the payee's newest state claims more than can be right (rule 2)."""
+    limit = payer.charged
+    if payer.running:
+        limit = Nano(max(payer.charged + payer.held, payer.vouchered + payer.grant))
+    if payer.claimed <= limit or payer.phase in (Phase.STOPPED, Phase.CLOSED) or payer.newest is None:
+        return payer, ()
+    reason = f"it charged more than we owe (claimed={payer.claimed} charged={payer.charged} nanoTON)"
+    return _stop(payer, reason, payer.newest)
+
+
+def _stop(payer: Payer, reason: str, *papers: Signed) -> Step:
+    if payer.phase in (Phase.STOPPED, Phase.CLOSED):
+        return payer, ()
+    return replace(payer, phase=Phase.STOPPED), (SaveStopped(reason, papers),)
+
+
+def _after(step: Step, *first: PayerEffect) -> Step:
+    """Put effects in front of a step's own."""
+    payer, effects = step
+    return payer, (*first, *effects)
+
+
+# ---------------------------------------------------------------- closing
+
+
+def _request_close(payer: Payer, now: float) -> Step:
+    if payer.phase in (Phase.CLOSED, Phase.STOPPED):
+        return payer, ()
+    if payer.running:
+        return replace(payer, phase=Phase.DRAINING), ()
+    if payer.terms is not None and now <= payer.terms.valid_until:
+        return payer, (SendCloseWanted(payer.terms),)
+    reference = payer.channel.reference
+    terms = CloseTerms(reference.channel, reference.epoch, payer.close_total, int(now) + CLOSE_TERMS_SECONDS)
+    after = replace(payer, phase=Phase.CLOSING, terms=terms)
+    return after, (SignTerms(terms, None), SendCloseWanted(terms))
+
+
+def _judge_terms(payer: Payer, event: CloseProposed) -> Step:
+    terms = event.terms
+    reference = payer.channel.reference
+    if (terms.channel, terms.epoch) != (reference.channel, reference.epoch):
+        raise RemoteProtocolError("close terms for another channel")
+    if payer.phase is Phase.CLOSED:
+        return payer, (SendCloseAgreed(terms),) if terms == payer.terms else ()
+    if payer.running:
+        refusal = SendRefused(Reason.DRAINING, f"exchanges still run (number={len(payer.running)})")
+        phase = Phase.DRAINING if payer.phase is Phase.OPEN else payer.phase
+        return replace(payer, phase=phase), (refusal,)
+    if event.now > terms.valid_until:
+        return payer, (SendRefused(Reason.DEADLINE, "the close terms have expired"),)
+    if terms.total > payer.close_total:
+        detail = f"wrong total: asked {terms.total}, owed {payer.close_total} nanoTON"
+        return payer, (SendRefused(Reason.WRONG_AMOUNT, detail),)
+    after = replace(payer, phase=Phase.CLOSED, terms=terms)
+    return after, (SignTerms(terms, event.paper), SendCloseAgreed(terms))
+
+
+def _take_agreement(payer: Payer, event: CloseAccepted) -> Step:
+    if payer.phase is Phase.CLOSED:
+        return payer, ()
+    if payer.phase is not Phase.CLOSING or event.terms != payer.terms:
+        raise RemoteProtocolError("agreed to close terms that we did not propose")
+    return replace(payer, phase=Phase.CLOSED), (SaveClosed(event.terms, event.paper),)

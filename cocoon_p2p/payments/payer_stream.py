@@ -1,0 +1,226 @@
+"""The payer's end of `/cocoon/channel/1`: keep a stream to the payee, speak, listen.
+
+    payer                               payee
+      | OpenChannel{offer, state?} ------>|   first on every stream
+      |<---------------------- (Voucher) -|   our newest, as the payee has it
+      |<-- ChannelAccepted{grant, state} -|
+      | Voucher, PaperWanted ... -------->|
+      |<----- StateSigned, Paper ... -----|
+
+One task writes, so vouchers ascend; one reads. A stream that breaks is opened again while the
+account lives, and everything that matters is said again on it.
+
+Spec: protocols/channel.md.
+"""
+
+import logging
+
+import trio
+
+from cocoon_p2p.errors import CocoonError, Refused, RemoteProtocolError, Unavailable
+from cocoon_p2p.identity import peer_id_text
+from cocoon_p2p.network.messaging import MessageStream
+from cocoon_p2p.payments.channel import Phase
+from cocoon_p2p.payments.events import (
+    Accepted,
+    CloseAccepted,
+    CloseProposed,
+    ExchangeRecovered,
+    ExchangeReleased,
+    StateReceived,
+    VoucherDue,
+)
+from cocoon_p2p.payments.party import Party, read_bill
+from cocoon_p2p.payments.paying import Attempt, PayingAccount
+from cocoon_p2p.protocols.ids import CHANNEL
+from cocoon_p2p.protocols.messages import (
+    ChannelAccepted,
+    ChannelRefused,
+    ChannelState,
+    CloseAgreed,
+    CloseTerms,
+    CloseWanted,
+    OpenChannel,
+    Paper,
+    PaperWanted,
+    StateSigned,
+    Voucher,
+)
+from cocoon_p2p.protocols.papers import check, decode_signed
+from cocoon_p2p.units import Nano
+
+log = logging.getLogger(__name__)
+
+ACCEPT_SECONDS = 10.0
+"How long a payee may take to accept a channel: it writes to disk first."
+
+REDIAL_FIRST_SECONDS = 0.1
+REDIAL_LAST_SECONDS = 10.0
+"A lost stream is opened again at once, then with doubling pauses; a payee that is away costs little."
+
+ASK_AGAIN_SECONDS = 1.0
+"How often a payee is asked for the paper of an exchange that it has not ended yet."
+
+
+async def keep(account: PayingAccount, party: Party) -> None:
+    """Keep the account's stream alive until the channel is closed on both sides, or cancelled."""
+    pause = REDIAL_FIRST_SECONDS
+    while True:
+        error: CocoonError | None = None
+        was_reached = False
+        try:
+            await _meet(account, party)
+        except* (Unavailable, Refused, RemoteProtocolError) as group:
+            error = _first(group)
+            _note(account, error)
+        was_reached = account.attempt.done.is_set()
+        account.attempt.finish(error or Unavailable("the payee closed the channel's stream"))
+        account.attempt = Attempt()
+        if account.phase is Phase.CLOSED and error is None:
+            return
+        pause = REDIAL_FIRST_SECONDS if was_reached else min(pause * 2, REDIAL_LAST_SECONDS)
+        with trio.move_on_after(pause):
+            await account.wanted.wait()
+        account.wanted = trio.Event()
+
+
+def _first(group: BaseException) -> CocoonError:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    assert isinstance(group, CocoonError)
+    return group
+
+
+def _note(account: PayingAccount, error: CocoonError) -> None:
+    facts = {"payee": peer_id_text(account.payee), "error": str(error)}
+    if isinstance(error, Unavailable):
+        log.debug("channel stream lost", extra=facts)
+    else:
+        log.warning("channel stream ended", extra=facts)
+
+
+async def _meet(account: PayingAccount, party: Party) -> None:
+    """Open one stream and speak on it until it ends."""
+    await party.store.submit().wait()
+    stream = MessageStream(await party.transport.open_stream(account.payee, CHANNEL))
+    try:
+        await _introduce(account, party, stream)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_write, account, stream)
+            nursery.start_soon(_ask_for_leftovers, account, party)
+            await _read(account, party, stream)
+            nursery.cancel_scope.cancel()
+    finally:
+        account.is_connected = False
+        account.outbox.clear()
+        stream.reset()
+
+
+async def _introduce(account: PayingAccount, party: Party, stream: MessageStream) -> None:
+    """Offer the channel and take in what the payee holds."""
+    returned: Voucher | None = None
+    with trio.move_on_after(ACCEPT_SECONDS) as scope:
+        await stream.send(OpenChannel(decode_signed(account.offer), account.state))
+        answer = await stream.receive()
+        if isinstance(answer, Voucher):
+            returned, answer = answer, await stream.receive()
+    if scope.cancelled_caught:
+        raise Unavailable(f"the payee did not accept the channel within {ACCEPT_SECONDS} seconds")
+    match answer:
+        case ChannelAccepted():
+            state = check(ChannelState, answer.state, signer=account.payee, network=party.network)
+            account.is_connected = True
+            account.apply(Accepted(Nano(answer.grant), state, answer.state, returned))
+            account.send(*(PaperWanted(exchange) for exchange in account.questions))
+            account.attempt.finish()
+        case ChannelRefused():
+            raise Refused(f"the payee refused the channel: {answer.detail}", code=answer.reason.code)
+        case CloseAgreed():
+            _take_agreement(account, party, answer)
+        case None:
+            raise Unavailable("the payee closed the channel's stream")
+        case _:
+            raise RemoteProtocolError(f"not an answer to OpenChannel: {type(answer).__name__}")
+
+
+async def _write(account: PayingAccount, stream: MessageStream) -> None:
+    """Send what is due, newest voucher last; end the stream once the channel is closed."""
+    while True:
+        account.apply(VoucherDue())
+        messages = await account.outbox.take()
+        if messages:
+            await stream.send(*messages)
+        elif account.phase is Phase.CLOSED:
+            await stream.close()
+            return
+        else:
+            await account.outbox.woken()
+
+
+async def _read(account: PayingAccount, party: Party, stream: MessageStream) -> None:
+    while (message := await stream.receive()) is not None:
+        match message:
+            case StateSigned():
+                state = check(ChannelState, message.state, signer=account.payee, network=party.network)
+                account.apply(StateReceived(state, message.state))
+            case Paper():
+                _answer(account, party, message)
+            case ChannelRefused(exchange=exchange) if exchange is not None:
+                _refuse(account, message)
+            case ChannelRefused():
+                log.warning(
+                    "the payee refused", extra={"reason": message.reason.code, "detail": message.detail}
+                )
+            case CloseWanted():
+                terms = check(CloseTerms, message.terms, signer=account.payee, network=party.network)
+                account.apply(CloseProposed(terms, message.terms, party.now()))
+            case CloseAgreed():
+                _take_agreement(account, party, message)
+            case _:
+                raise RemoteProtocolError(f"not for a payer: {type(message).__name__}")
+
+
+def _take_agreement(account: PayingAccount, party: Party, message: CloseAgreed) -> None:
+    terms = check(CloseTerms, message.terms, signer=account.payee, network=party.network)
+    account.apply(CloseAccepted(terms, message.terms))
+    # The writer ends the stream of a closed channel.
+    account.outbox.wake()
+
+
+def _answer(account: PayingAccount, party: Party, paper: Paper) -> None:
+    question = account.questions.get(paper.exchange)
+    if question is None:
+        return
+    read_bill(paper, payee=account.payee, party=party)
+    del account.questions[paper.exchange]
+    question.paper = paper
+    question.answered.set()
+
+
+def _refuse(account: PayingAccount, refusal: ChannelRefused) -> None:
+    assert refusal.exchange is not None
+    question = account.questions.pop(refusal.exchange, None)
+    if question is not None:
+        question.refusal = refusal
+        question.answered.set()
+
+
+async def _ask_for_leftovers(account: PayingAccount, party: Party) -> None:
+    """Settle the exchanges whose end only the payee knows."""
+    while True:
+        if not account.leftovers:
+            await account.left_over.wait()
+        account.left_over = trio.Event()
+        for exchange, before in tuple(account.leftovers.items()):
+            try:
+                paper = await account.paper(exchange)
+            except Refused:
+                # Still winding up there: ask again in the next round.
+                continue
+            account.leftovers.pop(exchange, None)
+            if paper is None:
+                account.apply(ExchangeReleased(exchange))
+                continue
+            amount, signed = read_bill(paper, payee=account.payee, party=party)
+            account.apply(ExchangeRecovered(exchange, before, amount, signed))
+        await trio.sleep(ASK_AGAIN_SECONDS)

@@ -1,0 +1,380 @@
+"""What we pay one payee through one channel: the payer's machine and its face to the roles.
+
+The account belongs to no exchange: it outlives streams, connections and, through the ledger, the
+process. `payer_stream` carries its messages.
+
+Spec: payments/settlement.md.
+"""
+
+import logging
+from collections.abc import Iterable
+from typing import assert_never
+
+import trio
+from nacl import bindings
+
+from cocoon_p2p.errors import CocoonError, LocalProtocolError, Refused
+from cocoon_p2p.identity import PeerId
+from cocoon_p2p.ledger import Change, ExchangeRow, Status, Written
+from cocoon_p2p.payments.books import Page
+from cocoon_p2p.payments.channel import Phase
+from cocoon_p2p.payments.events import (
+    CloseRequested,
+    Disputed,
+    ExchangeCharged,
+    ExchangeReleased,
+    HoldRaised,
+    PayerEffect,
+    PayerEvent,
+    PayerSave,
+    PayerSend,
+    SaveBegun,
+    SaveCharge,
+    SaveClosed,
+    SaveRecovered,
+    SaveReleased,
+    SaveState,
+    SaveStopped,
+    SaveVoucher,
+    SendCloseAgreed,
+    SendCloseWanted,
+    SendRefused,
+    SendVoucher,
+    SignTerms,
+    SignVoucher,
+)
+from cocoon_p2p.payments.outbox import Outbox
+from cocoon_p2p.payments.party import Party
+from cocoon_p2p.payments.payer import Payer, step
+from cocoon_p2p.payments.voucher import sign_voucher
+from cocoon_p2p.protocols.ids import Reason
+from cocoon_p2p.protocols.messages import (
+    ChannelReference,
+    ChannelRefused,
+    CloseAgreed,
+    CloseTerms,
+    CloseWanted,
+    ExchangeId,
+    Paper,
+    PaperWanted,
+    Signed,
+    Voucher,
+)
+from cocoon_p2p.protocols.papers import sign
+from cocoon_p2p.units import Nano
+
+log = logging.getLogger(__name__)
+
+CLOSE_RETRY_SECONDS = 2.0
+"How often a close is proposed again while the peer is away or has exchanges to end."
+
+
+class Attempt:
+    """One try at reaching the payee; whoever needs the channel waits for how it went."""
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.error: CocoonError | None = None
+
+    def finish(self, error: CocoonError | None = None) -> None:
+        self.error = error
+        self.done.set()
+
+
+class Question:
+    """A paper that was asked for."""
+
+    def __init__(self) -> None:
+        self.answered = trio.Event()
+        self.paper: Paper | None = None
+        self.refusal: ChannelRefused | None = None
+
+
+class PayingAccount:
+    """What we pay one payee. Made by `Accounts.paying`."""
+
+    def __init__(self, party: Party, payer: Payer, page: Page, unsettled: Iterable[ExchangeRow]) -> None:
+        assert page.row.seed is not None
+        self._party = party
+        self._payer = payer
+        self._page = page
+        self._secret = bindings.crypto_sign_seed_keypair(page.row.seed)[1]
+        self._changed = trio.Event()
+        self.outbox = Outbox()
+        self.is_connected = False
+        self.attempt = Attempt()
+        self.wanted = trio.Event()
+        "Set when somebody waits for the channel: do not sleep on."
+
+        self.questions: dict[ExchangeId, Question] = {}
+        self.leftovers: dict[ExchangeId, Nano | None] = {
+            row.exchange: row.amount if row.status is Status.BROKEN else None
+            for row in unsettled
+            if row.name == page.name
+        }
+        "Exchanges whose end only the payee knows, and what their Meter was charged at."
+
+        self.left_over = trio.Event()
+        "Set when there is one more of them."
+
+    # ------------------------------------------------------------ what stands
+
+    @property
+    def reference(self) -> ChannelReference:
+        return self._payer.channel.reference
+
+    @property
+    def payee(self) -> PeerId:
+        return self._payer.channel.payee
+
+    @property
+    def capacity(self) -> Nano:
+        return self._payer.channel.capacity
+
+    @property
+    def vouchered(self) -> Nano:
+        """The highest total that we signed; it may still be on its way to disk."""
+        return self._payer.vouchered
+
+    @property
+    def charged(self) -> Nano:
+        """What all ended exchanges have cost, those included that are on their way to disk."""
+        return self._payer.charged
+
+    @property
+    def grant(self) -> Nano:
+        return self._payer.grant
+
+    @property
+    def held(self) -> Nano:
+        return self._payer.held
+
+    @property
+    def phase(self) -> Phase:
+        return self._payer.phase
+
+    @property
+    def room(self) -> Nano:
+        """How much more can be held."""
+        payer = self._payer
+        return Nano(payer.channel.capacity + payer.grant - payer.charged - payer.held)
+
+    @property
+    def state(self) -> Signed | None:
+        """The payee's newest signed state."""
+        return self._payer.newest
+
+    @property
+    def offer(self) -> bytes:
+        """The signed channel offer, as CBOR."""
+        return self._page.row.offer
+
+    # ------------------------------------------------------------ exchanges
+
+    def hold(self, exchange: ExchangeId, amount: Nano) -> None:
+        """Keep an exchange covered up to this total; the voucher follows by itself.
+
+        Cheap enough for every chunk. A voucher covers all holds that came while the one before it
+        was on its way to disk.
+
+        Raises:
+            Refused: The channel cannot cover it (`no-credit`), takes nothing new (`draining`), or was
+                stopped (`wrong-amount`). What was held before is still held.
+            LocalProtocolError: The exchange has ended.
+        """
+        if exchange not in self._payer.running and self._row(exchange) is not None:
+            raise LocalProtocolError("a hold for an exchange that has ended")
+        self.apply(HoldRaised(exchange, amount))
+        if self._payer.due > self._payer.vouchered:
+            self.outbox.wake()
+
+    async def charge(
+        self, exchange: ExchangeId, amount: Nano, paper: Signed, *, amount_max: Nano | None = None
+    ) -> None:
+        """Book what an exchange cost, once its paper was checked, and let go of what was held for it.
+
+        Args:
+            exchange: The exchange. Charged once: called again, it only waits for the first to be on disk.
+            amount: What it cost.
+            paper: The receipt or settlement; for an exchange that broke, the worker's last Meter.
+            amount_max: For one that broke: what its receipt may yet come to, by what was seen
+                delivered. The payee is asked for that receipt when it is back.
+
+        A cancel leaves the charge on its way to disk; `charged` counts it already.
+
+        Raises:
+            Unavailable: The ledger cannot be written.
+        """
+        row = self._row(exchange)
+        if row is None or row.status is Status.RUNNING:
+            written = self.apply(ExchangeCharged(exchange, amount, paper, amount_max or Nano(0)))
+            self.leftovers.pop(exchange, None)
+            if exchange in self._payer.running:
+                self.leftovers[exchange] = amount
+                self.left_over.set()
+        else:
+            written = self._party.store.submit()
+        assert written is not None
+        await written.wait()
+
+    def release(self, exchange: ExchangeId) -> None:
+        """Let go of what is held for an exchange for which nothing is owed: it was refused.
+
+        An exchange whose end is not known stays held: ask for its `paper`.
+        """
+        self.leftovers.pop(exchange, None)
+        self.apply(ExchangeReleased(exchange))
+
+    async def dispute(self, reason: str, *papers: Signed) -> None:
+        """Stop paying on this channel, because papers do not hold; keep them as evidence."""
+        self.apply(Disputed(reason, papers))
+        await self._party.store.submit().wait()
+
+    async def paper(self, exchange: ExchangeId) -> Paper | None:
+        """Ask the payee how an exchange ended; waits for the payee to be back if it is away.
+
+        The paper's signature and exchange were checked, nothing else.
+
+        Returns:
+            The paper, or None if the payee knows nothing of the exchange.
+
+        Raises:
+            Refused: `already-running`: the payee has not ended it yet.
+        """
+        question = self.questions.get(exchange)
+        if question is None:
+            question = self.questions[exchange] = Question()
+            self.send(PaperWanted(exchange))
+        await question.answered.wait()
+        refusal = question.refusal
+        if refusal is not None and refusal.reason is not Reason.UNKNOWN_EXCHANGE:
+            raise Refused(refusal.detail, code=refusal.reason.code)
+        return question.paper
+
+    def unsettled(self) -> tuple[ExchangeId, ...]:
+        """Name the exchanges that something is held for: they run, or their end is not known."""
+        return tuple(self._payer.running)
+
+    # ------------------------------------------------------------ the channel
+
+    async def ready(self) -> None:
+        """Wait until the payee has accepted the channel.
+
+        Raises:
+            Unavailable: There is no connection to the payee, or it does not answer.
+            Refused: The payee does not want the channel.
+        """
+        while not self.is_connected:
+            attempt = self.attempt
+            self.wanted.set()
+            await attempt.done.wait()
+            if attempt.error is not None:
+                raise attempt.error
+
+    async def close(self) -> None:
+        """Agree with the payee on a close at what was charged; waits for what runs, and for the payee.
+
+        A cancel leaves the channel draining or closing; calling again goes on.
+
+        Raises:
+            Refused: Payments on the channel were stopped.
+        """
+        while self._payer.phase is not Phase.CLOSED:
+            if self._payer.phase is Phase.STOPPED:
+                raise Refused("payments on the channel are stopped", code=Reason.WRONG_AMOUNT.code)
+            changed = self._changed
+            self.apply(CloseRequested(self._party.now()))
+            with trio.move_on_after(CLOSE_RETRY_SECONDS):
+                await changed.wait()
+        await self._party.store.submit().wait()
+
+    # ------------------------------------------------------------ the machine
+
+    def apply(self, event: PayerEvent) -> Written | None:
+        """Step the machine, hand its changes to the ledger, and queue its messages behind them.
+
+        Returns:
+            The write to wait for, or None if nothing had to be saved.
+        """
+        before = self._payer
+        self._payer, effects = step(before, event)
+        written = self._carry_out(effects) if effects else None
+        if self._payer.phase is not before.phase or len(self._payer.running) != len(before.running):
+            self._changed.set()
+            self._changed = trio.Event()
+        return written
+
+    def send(self, *messages: object) -> None:
+        """Queue messages that depend on nothing; dropped if there is no stream."""
+        if self.is_connected:
+            self.outbox.put(*messages)
+
+    def _carry_out(self, effects: tuple[PayerEffect, ...]) -> Written | None:
+        changes, messages = list[Change](), list[object]()
+        for effect in effects:
+            if isinstance(effect, PayerSend):
+                messages.append(self._message(effect))
+            else:
+                changes.extend(self._changes(effect))
+        written = self._party.store.submit(*changes) if changes else None
+        if self.is_connected:
+            self.outbox.put(*messages, after=written)
+        return written
+
+    def _changes(self, effect: PayerSave) -> tuple[Change, ...]:
+        page, at = self._page, self._party.at
+        match effect:
+            case SaveBegun():
+                return page.begin(effect, at)
+            case SaveCharge():
+                return page.charge(effect, at)
+            case SaveReleased():
+                return page.release(effect.exchange, self._row(effect.exchange))
+            case SaveRecovered():
+                log.warning("our ledger is an older one", extra=self._facts(rise=effect.rise))
+                return page.recover(effect, at)
+            case SignVoucher():
+                return page.voucher(self._voucher(effect.total), at)
+            case SaveVoucher():
+                return page.voucher(effect.voucher, at)
+            case SaveState():
+                return page.state(effect.paper)
+            case SaveStopped():
+                log.error("payments stopped", extra=self._facts(reason=effect.reason))
+                return page.stop(effect, at)
+            case SignTerms():
+                ours = page.terms(self._sign(effect.terms))
+                return (
+                    ours if effect.theirs is None else (*ours, *page.close(effect.terms, effect.theirs, at))
+                )
+            case SaveClosed():
+                return page.close(effect.terms, effect.theirs, at)
+            case _:
+                assert_never(effect)
+
+    def _message(self, effect: PayerSend) -> object:
+        match effect:
+            case SendVoucher():
+                return self._voucher(effect.total)
+            case SendCloseWanted():
+                return CloseWanted(self._sign(effect.terms))
+            case SendCloseAgreed():
+                return CloseAgreed(self._sign(effect.terms))
+            case SendRefused():
+                return ChannelRefused(effect.reason, effect.detail)
+            case _:
+                assert_never(effect)
+
+    def _voucher(self, total: Nano) -> Voucher:
+        reference = self.reference
+        signature = sign_voucher(self._secret, reference.channel, reference.epoch, total)
+        return Voucher(reference.channel, reference.epoch, total, signature)
+
+    def _sign(self, terms: CloseTerms) -> Signed:
+        return sign(self._party.identity, self._party.network, terms)
+
+    def _row(self, exchange: ExchangeId) -> ExchangeRow | None:
+        return self._party.store.exchange(self._page.name, exchange)
+
+    def _facts(self, **facts: object) -> dict[str, object]:
+        return {"channel": self.reference.channel.hex()[:8], **facts}

@@ -1,0 +1,326 @@
+"""What one payer pays us through one channel: the payee's machine and its face to the roles.
+
+The account belongs to no exchange and outlives streams and, through the ledger, the process. A
+newcomer's channel costs no disk: it is written with its first voucher or charge. `payee_stream`
+carries its messages.
+
+Spec: payments/settlement.md.
+"""
+
+import logging
+from typing import assert_never
+
+import trio
+
+from cocoon_p2p.identity import PeerId
+from cocoon_p2p.ledger import Change, ExchangeRow, Written
+from cocoon_p2p.payments.books import Page
+from cocoon_p2p.payments.channel import Phase
+from cocoon_p2p.payments.events import (
+    AccruedRaised,
+    CloseRequested,
+    ExchangeCharged,
+    ExchangeReleased,
+    PayeeEffect,
+    PayeeEvent,
+    PayeeSave,
+    PayeeSend,
+    SaveCharge,
+    SaveClosed,
+    SaveRecovered,
+    SaveVoucher,
+    SendCloseAgreed,
+    SendCloseWanted,
+    SendRefused,
+    SendState,
+    SignState,
+    SignTerms,
+    VoucherReceived,
+    VoucherSaved,
+)
+from cocoon_p2p.payments.outbox import Outbox
+from cocoon_p2p.payments.party import Party
+from cocoon_p2p.payments.payee import Payee, covers, step
+from cocoon_p2p.payments.paying import CLOSE_RETRY_SECONDS
+from cocoon_p2p.protocols.messages import (
+    ChannelReference,
+    ChannelRefused,
+    ChannelState,
+    CloseAgreed,
+    CloseTerms,
+    CloseWanted,
+    ExchangeId,
+    Signed,
+    StateSigned,
+    Voucher,
+)
+from cocoon_p2p.protocols.papers import decode_signed, sign
+from cocoon_p2p.protocols.schema import decode_message
+from cocoon_p2p.units import Nano
+
+log = logging.getLogger(__name__)
+
+
+class ReceivingAccount:
+    """What one payer pays us. Found by `Accounts.receiving`."""
+
+    def __init__(self, party: Party, payee: Payee, page: Page) -> None:
+        self._party = party
+        self._payee = payee
+        self._page = page
+        self._vouchered_changed = trio.Event()
+        self._credit_changed = trio.Event()
+        self._changed = trio.Event()
+        self.outbox = Outbox()
+        self.is_connected = False
+        self.stream_scope: trio.CancelScope | None = None
+        "Of the stream that the payer speaks on now; a newer stream ends it."
+
+    # ------------------------------------------------------------ what stands
+
+    @property
+    def reference(self) -> ChannelReference:
+        return self._payee.channel.reference
+
+    @property
+    def payer(self) -> PeerId:
+        return self._payee.channel.payer
+
+    @property
+    def capacity(self) -> Nano:
+        return self._payee.channel.capacity
+
+    @property
+    def credit(self) -> Nano:
+        """What may still be accrued; below zero after a grant was cut."""
+        return self._payee.credit
+
+    @property
+    def grant(self) -> Nano:
+        return self._payee.grant
+
+    @property
+    def accrued(self) -> Nano:
+        return self._payee.accrued
+
+    @property
+    def phase(self) -> Phase:
+        return self._payee.phase
+
+    @property
+    def vouchered_changed(self) -> trio.Event:
+        """Set when a higher voucher is on disk; ask for it again after each wait."""
+        return self._vouchered_changed
+
+    def charged(self) -> Nano:
+        """What was charged all told, those charges included that are on their way to disk.
+
+        Whoever signs a total with its next charge reads it and calls `charge` without awaiting
+        anything in between.
+        """
+        return self._payee.charged
+
+    def vouchered(self) -> Nano:
+        """The highest voucher on disk."""
+        return self._payee.vouchered
+
+    # ------------------------------------------------------------ exchanges
+
+    def covered(self, exchange: ExchangeId, accrued: Nano) -> bool:
+        """Raise what an exchange has accrued to this total, if credit covers it.
+
+        Cheap enough for every chunk.
+
+        Returns:
+            True if it is raised (or was that high already); False if nothing changed.
+
+        Raises:
+            Refused: The channel is closing and the exchange is new (`draining`), or too many run.
+        """
+        if not covers(self._payee, exchange, accrued):
+            return False
+        self.apply(AccruedRaised(exchange, accrued))
+        return True
+
+    async def cover(self, exchange: ExchangeId, accrued: Nano) -> None:
+        """Wait until credit covers this total, and raise what the exchange has accrued to it.
+
+        A cancel leaves the exchange at what it had accrued before.
+
+        Raises:
+            Refused: As `covered` does.
+        """
+        await trio.lowlevel.checkpoint()
+        while not self.covered(exchange, accrued):
+            await self._credit_changed.wait()
+
+    async def charge(self, exchange: ExchangeId, amount: Nano, paper: Signed) -> Nano:
+        """Turn what an exchange accrued into a charge, on disk before this returns.
+
+        The new `ChannelState` is signed and saved with it, and sent to the payer.
+
+        Args:
+            exchange: The exchange. Charged once: called again, it gives the first call's result.
+            amount: What is owed; what had accrued beyond it is let go.
+            paper: Our receipt or settlement, kept for whoever asks by the exchange's id.
+
+        A cancel leaves the charge on its way to disk; `charged` counts it already.
+
+        Returns:
+            What the channel has charged all told, this exchange included.
+
+        Raises:
+            Unavailable: The ledger cannot be written.
+        """
+        row = self.ended(exchange)
+        if row is None:
+            written = self.apply(ExchangeCharged(exchange, amount, paper))
+            assert written is not None
+            total = self._payee.charged
+        else:
+            written, total = self._party.store.submit(), row.total
+        await written.wait()
+        return total
+
+    def release(self, exchange: ExchangeId) -> None:
+        """Let go of what an exchange accrued: nothing is owed for it."""
+        self.apply(ExchangeReleased(exchange))
+
+    def ended(self, exchange: ExchangeId) -> ExchangeRow | None:
+        """Look up how an exchange ended on this channel."""
+        return self._party.store.exchange(self._page.name, exchange)
+
+    def is_running(self, exchange: ExchangeId) -> bool:
+        """Say whether an exchange has accrued something and is not charged yet."""
+        return exchange in self._payee.running
+
+    # ------------------------------------------------------------ the channel
+
+    async def close(self) -> None:
+        """Agree with the payer on a close at what was charged; waits for what runs, and for the payer.
+
+        A cancel leaves the channel draining or closing; calling again goes on.
+        """
+        while self._payee.phase is not Phase.CLOSED:
+            changed = self._changed
+            self.apply(CloseRequested(self._party.now()))
+            with trio.move_on_after(CLOSE_RETRY_SECONDS):
+                await changed.wait()
+        await self._party.store.submit().wait()
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the ledger knows the channel: a newcomer that cost nothing is not written down."""
+        return self._page.row.lines > 0 or self._page.row.state is not None
+
+    def state(self) -> Signed:
+        """Our newest state, signed. The same bytes every time."""
+        kept = self._page.row.state
+        return decode_signed(kept) if kept is not None else self._sign(self._payee.state)
+
+    def voucher(self) -> Voucher | None:
+        """The payer's newest voucher, as we have it."""
+        kept = self._page.row.voucher
+        if kept is None:
+            return None
+        voucher = decode_message(kept)
+        assert isinstance(voucher, Voucher)
+        return voucher
+
+    def agreement(self) -> CloseAgreed | None:
+        """The close terms that we signed, where the channel is closed."""
+        terms = self._page.row.terms
+        return CloseAgreed(decode_signed(terms)) if self.phase is Phase.CLOSED and terms else None
+
+    async def take_voucher(self, voucher: Voucher) -> None:
+        """Judge a voucher; credit counts it once it is on disk.
+
+        A cancel leaves it on its way to disk, uncounted until the next one or a restart.
+
+        Raises:
+            VoucherRejected: It is not for this channel, not by its key, or above its capacity.
+        """
+        written = self.apply(VoucherReceived(voucher))
+        if written is not None:
+            await written.wait()
+            self.apply(VoucherSaved(Nano(voucher.total)))
+
+    # ------------------------------------------------------------ the machine
+
+    def apply(self, event: PayeeEvent) -> Written | None:
+        """Step the machine, hand its changes to the ledger, and queue its messages behind them.
+
+        Returns:
+            The write to wait for, or None if nothing had to be saved.
+        """
+        before = self._payee
+        self._payee, effects = step(before, event)
+        written = self._carry_out(effects) if effects else None
+        self._wake(before, self._payee)
+        return written
+
+    def _wake(self, before: Payee, after: Payee) -> None:
+        if after.vouchered > before.vouchered:
+            self._vouchered_changed.set()
+            self._vouchered_changed = trio.Event()
+        # Whoever waits for credit must also learn that none will come.
+        if after.credit > before.credit or after.phase is not before.phase:
+            self._credit_changed.set()
+            self._credit_changed = trio.Event()
+        if after.phase is not before.phase or len(after.running) < len(before.running):
+            self._changed.set()
+            self._changed = trio.Event()
+
+    def _carry_out(self, effects: tuple[PayeeEffect, ...]) -> Written | None:
+        changes, messages = list[Change](), list[object]()
+        for effect in effects:
+            if isinstance(effect, PayeeSend):
+                messages.append(self._message(effect))
+            else:
+                changes.extend(self._changes(effect))
+        written = self._party.store.submit(*changes) if changes else None
+        if self.is_connected:
+            is_state = any(isinstance(message, StateSigned) for message in messages)
+            self.outbox.put(*messages, after=written, supersedes=StateSigned if is_state else None)
+        return written
+
+    def _changes(self, effect: PayeeSave) -> tuple[Change, ...]:
+        page, at = self._page, self._party.at
+        match effect:
+            case SaveVoucher():
+                return page.voucher(effect.voucher, at)
+            case SaveCharge():
+                return page.charge(effect, at)
+            case SaveRecovered():
+                log.warning("our ledger is an older one", extra=self._facts(rise=effect.rise))
+                return page.recover(effect, at)
+            case SignState():
+                return page.state(self._sign(effect.state))
+            case SignTerms():
+                ours = page.terms(self._sign(effect.terms))
+                return (
+                    ours if effect.theirs is None else (*ours, *page.close(effect.terms, effect.theirs, at))
+                )
+            case SaveClosed():
+                return page.close(effect.terms, effect.theirs, at)
+            case _:
+                assert_never(effect)
+
+    def _message(self, effect: PayeeSend) -> object:
+        match effect:
+            case SendState():
+                return StateSigned(self.state())
+            case SendCloseWanted():
+                return CloseWanted(self._sign(effect.terms))
+            case SendCloseAgreed():
+                return CloseAgreed(self._sign(effect.terms))
+            case SendRefused():
+                return ChannelRefused(effect.reason, effect.detail)
+            case _:
+                assert_never(effect)
+
+    def _sign(self, paper: ChannelState | CloseTerms) -> Signed:
+        return sign(self._party.identity, self._party.network, paper)
+
+    def _facts(self, **facts: object) -> dict[str, object]:
+        return {"channel": self.reference.channel.hex()[:8], **facts}

@@ -1,0 +1,297 @@
+"""A node's accounts: every channel it pays through and every channel it is paid through.
+
+    async with open_store(path) as store, \
+            open_accounts(transport, identity, network, store, grant_policy=policy) as accounts:
+        account = await accounts.paying(payee, capacity=capacity)
+
+One process owns one ledger; the accounts are what it knows. Each channel is a pure machine
+(`payer`, `payee`) with a row in the ledger; this is the shell that stands them up again after a
+restart, opens new ones, and takes in the streams of payers.
+
+Spec: payments/settlement.md, protocols/channel.md.
+"""
+
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import trio
+from nacl import bindings
+
+from cocoon_p2p.errors import RecordRejected, Refused, RemoteProtocolError, Unavailable
+from cocoon_p2p.identity import Identity, NetworkId, PeerId, peer_id_text
+from cocoon_p2p.ledger import ChannelRow, EndedForgotten, ExchangeRow, Side, Store
+from cocoon_p2p.network.messaging import MessageStream
+from cocoon_p2p.network.transport import Stream, Transport
+from cocoon_p2p.payments import payee_stream, payer_stream
+from cocoon_p2p.payments.books import Page, channel_of_row, name_of, restore_payee, restore_payer
+from cocoon_p2p.payments.channel import Phase, channel_of, make_offer
+from cocoon_p2p.payments.party import Party
+from cocoon_p2p.payments.payee import opened
+from cocoon_p2p.payments.payer import Payer
+from cocoon_p2p.payments.paying import PayingAccount as PayingAccount
+from cocoon_p2p.payments.receiving import ReceivingAccount as ReceivingAccount
+from cocoon_p2p.protocols.ids import CHANNEL, FRAME_SIZE_MAX_NEWCOMER_BYTES, TEXT_MAX_BYTES, Reason
+from cocoon_p2p.protocols.messages import (
+    ChannelOffer,
+    ChannelReference,
+    ChannelRefused,
+    ExchangeId,
+    OpenChannel,
+    Signed,
+)
+from cocoon_p2p.protocols.papers import check, decode_signed, encode_signed, sign
+from cocoon_p2p.units import Nano
+
+log = logging.getLogger(__name__)
+
+GrantPolicy = Callable[[PeerId], Nano]
+"How much a payer may owe us; asked whenever it opens its channel's stream."
+
+CHANNELS_PER_PAYER_MAX = 8
+"Open channels of one payer: one is in use, another drains, and a restored ledger may bring a third."
+
+OPENING_SECONDS = 10.0
+"How long a payer's stream may stay without its first message."
+
+PAPERS_KEPT_SECONDS = 30 * 24 * 3600
+"How long the paper of an exchange can be asked for, and its id cannot be charged again."
+
+FORGET_SECONDS = 3600.0
+"How often older ones are dropped."
+
+
+class Accounts:
+    """Every channel of one node. Made by `open_accounts`."""
+
+    def __init__(
+        self, party: Party, nursery: trio.Nursery, grant_policy: GrantPolicy, draw: Callable[[int], bytes]
+    ) -> None:
+        self._party = party
+        self._nursery = nursery
+        self._grant_policy = grant_policy
+        self._draw = draw
+        self._paying: dict[PeerId, PayingAccount] = {}
+        self._receiving: dict[tuple[bytes, int], ReceivingAccount] = {}
+
+    # ------------------------------------------------------------ as payer
+
+    async def paying(self, payee: PeerId, *, capacity: Nano) -> PayingAccount:
+        """Find the channel to a connected payee, or open one, and wait until the payee accepts it.
+
+        Args:
+            payee: Who is to be paid.
+            capacity: Of a new channel; one that stands is taken as it is while it has room.
+
+        A cancel leaves a new channel in the ledger, to be found by the next call.
+
+        Raises:
+            Unavailable: There is no connection to the payee, or it does not answer.
+            Refused: The payee does not want the channel, or payments to it were stopped.
+        """
+        account = self._paying.get(payee)
+        if account is not None and account.phase is Phase.STOPPED:
+            raise Refused(
+                f"payments are stopped: this payee's papers do not fit ours (peer={peer_id_text(payee)})",
+                code=Reason.WRONG_AMOUNT.code,
+                hint="look at the evidence in the ledger; pay another peer meanwhile",
+            )
+        if account is None or account.phase is not Phase.OPEN:
+            account = self._open(payee, capacity)
+        await account.ready()
+        return account
+
+    def _open(self, payee: PeerId, capacity: Nano) -> PayingAccount:
+        party = self._party
+        seed, salt = self._draw(32), self._draw(16)
+        channel_key = bindings.crypto_sign_seed_keypair(seed)[0]
+        offer = make_offer(
+            party.network, party.identity.peer_id, payee, channel_key, capacity=capacity, salt=salt
+        )
+        channel = channel_of(offer)
+        row = ChannelRow(
+            name=name_of(channel, Side.PAYER),
+            peer=payee,
+            offer=encode_signed(sign(party.identity, party.network, offer)),
+            seed=seed,
+            phase=Phase.OPEN,
+        )
+        page = Page(row, capacity)
+        party.store.submit(*page.open(party.at))
+        log.info("channel opened", extra={"payee": peer_id_text(payee), "capacity": capacity})
+        return self.add_paying(PayingAccount(party, Payer(channel), page, ()))
+
+    def add_paying(self, account: PayingAccount) -> PayingAccount:
+        """Take charge of a payer's account: from now on its stream is kept alive."""
+        known = self._paying.get(account.payee)
+        if known is None or known.phase is not Phase.OPEN or account.room > known.room:
+            self._paying[account.payee] = account
+        self._nursery.start_soon(payer_stream.keep, account, self._party)
+        return account
+
+    def payees(self) -> tuple[PayingAccount, ...]:
+        """Give every account that we pay through."""
+        return tuple(self._paying.values())
+
+    # ------------------------------------------------------------ as payee
+
+    def receiving(self, reference: ChannelReference, payer: PeerId) -> ReceivingAccount:
+        """Find the account that a payer pays us through.
+
+        Raises:
+            Refused: This payer has not opened such a channel (`channel-unknown`), or it closes
+                (`draining`).
+        """
+        account = self._receiving.get((reference.channel, reference.epoch))
+        if account is None or account.payer != payer:
+            raise Refused(
+                f"channel unknown (channel={reference.channel.hex()[:16]})", code=Reason.CHANNEL_UNKNOWN.code
+            )
+        if account.phase is not Phase.OPEN:
+            raise Refused("the channel is closing: nothing new begins", code=Reason.DRAINING.code)
+        return account
+
+    def add_receiving(self, account: ReceivingAccount) -> ReceivingAccount:
+        """Take charge of a payee's account."""
+        self._receiving[account.reference.channel, account.reference.epoch] = account
+        return account
+
+    def payers(self) -> tuple[ReceivingAccount, ...]:
+        """Give every account that we are paid through."""
+        return tuple(self._receiving.values())
+
+    def ended(self, exchange: ExchangeId) -> Signed | None:
+        """Give the receipt or settlement of an exchange that we were paid for, if it has ended."""
+        row = self._party.store.ended(exchange)
+        return None if row is None or row.paper is None else decode_signed(row.paper)
+
+    async def accept(self, stream: Stream) -> None:
+        """Take in a payer's stream (the transport's acceptor for `/cocoon/channel/1`)."""
+        messages = MessageStream(stream, frame_size_max_bytes=FRAME_SIZE_MAX_NEWCOMER_BYTES)
+        opening: object = None
+        with trio.move_on_after(OPENING_SECONDS):
+            opening = await messages.receive()
+        if not isinstance(opening, OpenChannel):
+            messages.reset()
+            return
+        try:
+            account = self._admit(stream.peer, opening)
+        except (Refused, RemoteProtocolError) as exc:
+            reason = Reason.RATE_LIMITED if isinstance(exc, Refused) else Reason.MALFORMED
+            await _refuse(messages, reason, str(exc))
+            return
+        await self._serve(account, messages, opening)
+
+    def _admit(self, payer: PeerId, opening: OpenChannel) -> ReceivingAccount:
+        """Find or begin the account that an offer is about."""
+        party = self._party
+        offer = check(ChannelOffer, opening.offer, signer=payer, network=party.network)
+        if offer.payer != payer or offer.payee != party.identity.peer_id:
+            raise RecordRejected("channel-offer: it is between others")
+        channel = channel_of(offer)
+        known = self._receiving.get((channel.reference.channel, channel.reference.epoch))
+        if known is not None:
+            return known
+        standing = [account for account in self._receiving.values() if account.payer == payer]
+        if sum(account.phase is not Phase.CLOSED for account in standing) >= CHANNELS_PER_PAYER_MAX:
+            raise Refused(
+                f"too many open channels (most={CHANNELS_PER_PAYER_MAX})", code=Reason.RATE_LIMITED.code
+            )
+        row = ChannelRow(
+            name=name_of(channel, Side.PAYEE),
+            peer=payer,
+            offer=encode_signed(opening.offer),
+            seed=None,
+            phase=Phase.OPEN,
+        )
+        payee = opened(channel, Nano(0))
+        return self.add_receiving(ReceivingAccount(party, payee, Page(row, channel.capacity)))
+
+    async def _serve(self, account: ReceivingAccount, messages: MessageStream, opening: OpenChannel) -> None:
+        try:
+            grant = self._grant_policy(account.payer)
+            await payee_stream.serve(account, self._party, messages, opening, grant)
+        except* Unavailable:
+            log.debug("channel stream lost", extra={"payer": peer_id_text(account.payer)})
+        except* RemoteProtocolError as group:
+            error = str(group.exceptions[0])
+            log.warning("channel stream ended", extra={"payer": peer_id_text(account.payer), "error": error})
+            await _refuse(messages, Reason.MALFORMED, error)
+        finally:
+            self._drop_unkept(account)
+
+    def _drop_unkept(self, account: ReceivingAccount) -> None:
+        """Forget a newcomer that is gone and cost nothing."""
+        if not account.is_kept and account.stream_scope is None and not account.accrued:
+            self._receiving.pop((account.reference.channel, account.reference.epoch), None)
+
+    async def forget_old(self) -> None:
+        """Drop what nobody will ask for any more, now and then."""
+        while True:
+            for account in self.payers():
+                self._drop_unkept(account)
+            self._party.store.submit(EndedForgotten(self._party.at - PAPERS_KEPT_SECONDS))
+            await trio.sleep(FORGET_SECONDS)
+
+
+async def _refuse(messages: MessageStream, reason: Reason, detail: str) -> None:
+    """Tell a payer why its stream ends, if it still listens."""
+    with trio.move_on_after(OPENING_SECONDS), suppress(Unavailable):
+        await messages.send(ChannelRefused(reason, detail[:TEXT_MAX_BYTES]))
+        await messages.close()
+
+
+@asynccontextmanager
+async def open_accounts(
+    transport: Transport,
+    identity: Identity,
+    network: NetworkId,
+    store: Store,
+    *,
+    grant_policy: GrantPolicy,
+    draw: Callable[[int], bytes] = os.urandom,
+    clock: Callable[[], float] = time.time,
+) -> AsyncIterator[Accounts]:
+    """Stand up every account that the ledger knows, and serve payers' streams while the block runs.
+
+    Args:
+        transport: Where the node speaks; takes `/cocoon/channel/1` for us.
+        identity: Who we are: signs offers, states and close terms.
+        network: The network that all papers are for.
+        store: Our ledger.
+        grant_policy: How much a payer may owe us.
+        draw: Draws random bytes, for channel keys and salts.
+        clock: Seconds since the Unix epoch.
+    """
+    party = Party(transport, identity, network, store, clock)
+    rows, unsettled = await store.channels(), await store.unsettled()
+    raised: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        accounts = Accounts(party, nursery, grant_policy, draw)
+        for row in rows:
+            _stand_up(accounts, party, row, unsettled, grant_policy)
+        transport.accept_streams(CHANNEL, accounts.accept)
+        nursery.start_soon(accounts.forget_old)
+        try:
+            yield accounts
+        except Exception as exc:  # noqa: BLE001 (raised again below, in no group)
+            raised = exc
+        nursery.cancel_scope.cancel()
+    if raised is not None:
+        raise raised
+
+
+def _stand_up(
+    accounts: Accounts,
+    party: Party,
+    row: ChannelRow,
+    unsettled: Sequence[ExchangeRow],
+    grant_policy: GrantPolicy,
+) -> None:
+    page = Page(row, channel_of_row(row).capacity)
+    if row.name.side is Side.PAYER:
+        accounts.add_paying(PayingAccount(party, restore_payer(row, unsettled), page, unsettled))
+    else:
+        accounts.add_receiving(ReceivingAccount(party, restore_payee(row, grant_policy(row.peer)), page))

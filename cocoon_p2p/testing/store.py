@@ -1,0 +1,130 @@
+"""A ledger in memory: what a store promises, in the fewest lines, with a crash on demand.
+
+Nothing waits for a disk or a thread, so trio's `autojump_clock` works with it. What was handed
+over lands a scheduler turn later, so code that counts on a write before it waited for it fails here too.
+"""
+
+from collections.abc import Sequence
+
+import trio
+
+from cocoon_p2p.errors import CocoonError, Unavailable
+from cocoon_p2p.ledger import (
+    Change,
+    ChannelName,
+    ChannelRow,
+    EndedForgotten,
+    Evidence,
+    ExchangeForgotten,
+    ExchangeRow,
+    Line,
+    Side,
+    Status,
+)
+from cocoon_p2p.protocols.messages import ExchangeId
+
+
+class MemoryDisk:
+    """What outlives a crash."""
+
+    def __init__(self) -> None:
+        self.channels: dict[ChannelName, ChannelRow] = {}
+        self.exchanges: dict[tuple[ChannelName, ExchangeId], ExchangeRow] = {}
+        self.lines: dict[tuple[ChannelName, int], Line] = {}
+        self.evidence: list[Evidence] = []
+
+    def copy(self) -> "MemoryDisk":
+        """Keep a backup."""
+        other = MemoryDisk()
+        other.channels, other.exchanges = dict(self.channels), dict(self.exchanges)
+        other.lines, other.evidence = dict(self.lines), list(self.evidence)
+        return other
+
+    def write(self, change: Change) -> None:
+        match change:
+            case ChannelRow():
+                self.channels[change.name] = change
+            case ExchangeRow():
+                self.exchanges[change.name, change.exchange] = change
+            case ExchangeForgotten():
+                self.exchanges.pop((change.name, change.exchange), None)
+            case EndedForgotten():
+                for key, row in tuple(self.exchanges.items()):
+                    if row.status is Status.ENDED and row.at < change.before:
+                        del self.exchanges[key]
+            case Line():
+                self.lines[change.name, change.number] = change
+            case Evidence():
+                if change not in self.evidence:
+                    self.evidence.append(change)
+
+
+class _Handed:
+    def __init__(self, store: "MemoryStore", changes: tuple[Change, ...]) -> None:
+        self._store = store
+        self.changes = changes
+        self.done = False
+
+    async def wait(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if not self.done:
+            self._store.land(self)
+        if self._store.error is not None:
+            raise self._store.error
+
+
+class MemoryStore:
+    """A node's ledger (`ledger.Store`) on a `MemoryDisk`.
+
+    Args:
+        disk: What is there already; a fresh one if left out.
+        fail_after: Let this many writes land, then fail every one, as a full disk does.
+    """
+
+    def __init__(self, disk: MemoryDisk | None = None, *, fail_after: int | None = None) -> None:
+        self.disk = disk or MemoryDisk()
+        self.landed = 0
+        self.error: CocoonError | None = None
+        self._fail_after = fail_after
+        self._queue: list[_Handed] = []
+        self._view = self.disk.copy()
+
+    def submit(self, *changes: Change) -> _Handed:
+        handed = _Handed(self, changes)
+        for change in changes:
+            self._view.write(change)
+        self._queue.append(handed)
+        return handed
+
+    def land(self, last: _Handed) -> None:
+        """Let what was handed over land, up to and with `last`, in order."""
+        while self._queue and not last.done and self.error is None:
+            handed = self._queue.pop(0)
+            if handed.changes and self._fail_after is not None and self.landed >= self._fail_after:
+                self.error = Unavailable("the ledger cannot be written: the disk is full")
+                return
+            for change in handed.changes:
+                self.disk.write(change)
+            self.landed += bool(handed.changes)
+            handed.done = True
+
+    def exchange(self, name: ChannelName, exchange: ExchangeId) -> ExchangeRow | None:
+        return self._view.exchanges.get((name, exchange))
+
+    def ended(self, exchange: ExchangeId) -> ExchangeRow | None:
+        for (name, other), row in self._view.exchanges.items():
+            if other == exchange and name.side is Side.PAYEE and row.status is Status.ENDED:
+                return row
+        return None
+
+    async def channels(self) -> Sequence[ChannelRow]:
+        await self.submit().wait()
+        return tuple(self.disk.channels.values())
+
+    async def unsettled(self) -> Sequence[ExchangeRow]:
+        await self.submit().wait()
+        return tuple(row for row in self.disk.exchanges.values() if row.status is not Status.ENDED)
+
+    async def lines(self) -> Sequence[Line]:
+        await self.submit().wait()
+        return tuple(line for _, line in sorted(self.disk.lines.items(), key=lambda item: item[0][1]))
