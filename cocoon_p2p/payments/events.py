@@ -44,20 +44,12 @@ class CloseRequested:
 
 
 @dataclass(frozen=True, slots=True)
-class CloseProposed:
-    """The peer signed close terms."""
+class TermsReceived:
+    """The peer signed close terms: ours, which it agrees to, or some that it proposes."""
 
     terms: CloseTerms
     paper: Signed
     now: float
-
-
-@dataclass(frozen=True, slots=True)
-class CloseAccepted:
-    """The peer signed the close terms that we had proposed."""
-
-    terms: CloseTerms
-    paper: Signed
 
 
 # ---------------------------------------------------------------- events of the payer
@@ -127,8 +119,7 @@ PayerEvent = (
     | StateReceived
     | Disputed
     | CloseRequested
-    | CloseProposed
-    | CloseAccepted
+    | TermsReceived
 )
 
 # ---------------------------------------------------------------- events of the payee
@@ -177,8 +168,7 @@ PayeeEvent = (
     | ExchangeReleased
     | OwnStateReturned
     | CloseRequested
-    | CloseProposed
-    | CloseAccepted
+    | TermsReceived
 )
 
 # ---------------------------------------------------------------- effects: what to save

@@ -1,7 +1,7 @@
 """Messages that wait for the ledger: what a channel's writer may send, and when.
 
 *Save before send*: each message comes with the write that it depends on, and leaves only once that
-is on disk. A newer state supersedes one that has not left yet. The box does not outlive a stream:
+is on disk. A newer state supersedes one that has not left yet. Each stream has a box of its own:
 what matters is sent again after a reconnect, from the machine's state.
 """
 
@@ -22,6 +22,8 @@ class _Item:
 
 
 class Outbox:
+    """What waits to be sent on one stream."""
+
     def __init__(self) -> None:
         self._items: list[_Item] = []
         self._woken = trio.Event()
@@ -46,11 +48,6 @@ class Outbox:
     def wake(self) -> None:
         """Let the writer look whether there is something to do."""
         self._woken.set()
-
-    def clear(self) -> None:
-        """Forget everything: the stream is gone."""
-        self._items.clear()
-        self._taken.set()
 
     async def room(self) -> None:
         """Wait until the box is not full."""

@@ -1,9 +1,8 @@
 """The payee's side of a one-way payment channel, as a pure function.
 
-    OPEN ------CloseRequested, CloseProposed (while exchanges run)--> DRAINING
+    OPEN ------CloseRequested, TermsReceived (while exchanges run)--> DRAINING
     OPEN, DRAINING --CloseRequested (nothing runs)------------------> CLOSING
-    OPEN, DRAINING, CLOSING --CloseProposed (a total that pays us)--> CLOSED
-    CLOSING ---CloseAccepted----------------------------------------> CLOSED
+    any -------TermsReceived (ours, or a total that pays us)--------> CLOSED
 
     In OPEN, DRAINING and CLOSING: VoucherReceived, VoucherSaved, OwnStateReturned.
     In OPEN and DRAINING: AccruedRaised, ExchangeCharged, ExchangeReleased. Nothing new begins
@@ -25,8 +24,6 @@ from cocoon_p2p.errors import LocalProtocolError, Refused, RemoteProtocolError, 
 from cocoon_p2p.payments.channel import CLOSE_TERMS_SECONDS, Channel, Phase
 from cocoon_p2p.payments.events import (
     AccruedRaised,
-    CloseAccepted,
-    CloseProposed,
     CloseRequested,
     ExchangeCharged,
     ExchangeReleased,
@@ -44,6 +41,7 @@ from cocoon_p2p.payments.events import (
     SendState,
     SignState,
     SignTerms,
+    TermsReceived,
     VoucherReceived,
     VoucherSaved,
 )
@@ -126,7 +124,7 @@ def step(payee: Payee, event: PayeeEvent) -> Step:
     Raises:
         VoucherRejected: The voucher is for another channel or epoch, by another key, or above
             capacity. `payee` still holds.
-        RemoteProtocolError: The payer agreed to terms that we did not propose.
+        RemoteProtocolError: The payer sent a paper for another channel.
         Refused: Credit does not cover what would be accrued, or nothing new may begin.
         LocalProtocolError: A fault of ours: the event cannot occur in this phase.
     """
@@ -147,10 +145,8 @@ def step(payee: Payee, event: PayeeEvent) -> Step:
             return _take_own_state(payee, event.state)
         case CloseRequested():
             return _request_close(payee, event.now)
-        case CloseProposed():
+        case TermsReceived():
             return _judge_terms(payee, event)
-        case CloseAccepted():
-            return _take_agreement(payee, event)
         case _:
             assert_never(event)
 
@@ -270,13 +266,15 @@ def _request_close(payee: Payee, now: float) -> Step:
     )
 
 
-def _judge_terms(payee: Payee, event: CloseProposed) -> Step:
+def _judge_terms(payee: Payee, event: TermsReceived) -> Step:
     terms = event.terms
     reference = payee.channel.reference
     if (terms.channel, terms.epoch) != (reference.channel, reference.epoch):
         raise RemoteProtocolError("close terms for another channel")
     if payee.phase is Phase.CLOSED:
         return payee, (SendCloseAgreed(terms),) if terms == payee.terms else ()
+    if payee.phase is Phase.CLOSING and terms == payee.terms:
+        return replace(payee, phase=Phase.CLOSED), (SaveClosed(terms, event.paper),)
     if payee.running:
         refusal = SendRefused(Reason.DRAINING, f"exchanges still run (number={len(payee.running)})")
         return replace(payee, phase=Phase.DRAINING), (refusal,)
@@ -289,11 +287,3 @@ def _judge_terms(payee: Payee, event: CloseProposed) -> Step:
         SignTerms(terms, event.paper),
         SendCloseAgreed(terms),
     )
-
-
-def _take_agreement(payee: Payee, event: CloseAccepted) -> Step:
-    if payee.phase is Phase.CLOSED:
-        return payee, ()
-    if payee.phase is not Phase.CLOSING or event.terms != payee.terms:
-        raise RemoteProtocolError("agreed to close terms that we did not propose")
-    return replace(payee, phase=Phase.CLOSED), (SaveClosed(event.terms, event.paper),)

@@ -12,7 +12,9 @@ import trio
 
 from cocoon_p2p.errors import MalformedMessage, RemoteProtocolError
 from cocoon_p2p.network.messaging import MessageStream
-from cocoon_p2p.payments.events import CloseAccepted, CloseProposed, GrantChanged, OwnStateReturned
+from cocoon_p2p.payments.channel import Phase
+from cocoon_p2p.payments.events import CloseRequested, GrantChanged, OwnStateReturned, TermsReceived
+from cocoon_p2p.payments.outbox import Outbox
 from cocoon_p2p.payments.party import Party
 from cocoon_p2p.payments.receiving import ReceivingAccount
 from cocoon_p2p.protocols.ids import Reason
@@ -52,11 +54,12 @@ async def serve(
         account.stream_scope.cancel()
     with trio.CancelScope() as scope:
         account.stream_scope = scope
-        account.outbox.clear()
+        # Its own box: the writer of an older stream may still hold on to the last one.
+        account.outbox = Outbox()
         try:
             await _introduce(account, party, stream, opening, grant)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_write, account, stream)
+                nursery.start_soon(_write, account.outbox, stream)
                 await _read(account, party, stream)
                 nursery.cancel_scope.cancel()
             await stream.close()
@@ -81,15 +84,17 @@ async def _introduce(
     voucher = account.voucher()
     accepted = ChannelAccepted(account.reference.channel, grant, account.state())
     account.outbox.put(*(() if voucher is None else (voucher,)), accepted, after=party.store.submit())
+    if account.phase is Phase.CLOSING:
+        account.apply(CloseRequested(party.now()))
 
 
-async def _write(account: ReceivingAccount, stream: MessageStream) -> None:
+async def _write(outbox: Outbox, stream: MessageStream) -> None:
     while True:
-        messages = await account.outbox.take()
+        messages = await outbox.take()
         if messages:
             await stream.send(*messages)
         else:
-            await account.outbox.woken()
+            await outbox.woken()
 
 
 async def _read(account: ReceivingAccount, party: Party, stream: MessageStream) -> None:
@@ -100,12 +105,9 @@ async def _read(account: ReceivingAccount, party: Party, stream: MessageStream) 
             case PaperWanted():
                 await account.outbox.room()
                 account.outbox.put(_answer(account, message.exchange))
-            case CloseWanted():
+            case CloseWanted() | CloseAgreed():
                 terms = check(CloseTerms, message.terms, signer=account.payer, network=party.network)
-                account.apply(CloseProposed(terms, message.terms, party.now()))
-            case CloseAgreed():
-                terms = check(CloseTerms, message.terms, signer=account.payer, network=party.network)
-                account.apply(CloseAccepted(terms, message.terms))
+                account.apply(TermsReceived(terms, message.terms, party.now()))
             case ChannelRefused():
                 log.warning(
                     "the payer refused", extra={"reason": message.reason.code, "detail": message.detail}

@@ -1,9 +1,8 @@
 """The payer's side of a one-way payment channel, as a pure function.
 
-    OPEN ------CloseRequested, CloseProposed (while exchanges run)--> DRAINING
+    OPEN ------CloseRequested, TermsReceived (while exchanges run)--> DRAINING
     OPEN, DRAINING --CloseRequested (nothing runs)------------------> CLOSING
-    any but CLOSED --CloseProposed (a total that we owe)------------> CLOSED
-    CLOSING ---CloseAccepted----------------------------------------> CLOSED
+    any -------TermsReceived (ours, or a total that we owe)---------> CLOSED
     any but CLOSED --Disputed, or a state that cannot be reconciled-> STOPPED
 
     In OPEN and DRAINING: HoldRaised, VoucherDue. Nothing new begins in DRAINING.
@@ -26,8 +25,6 @@ from cocoon_p2p.errors import LocalProtocolError, Refused, RemoteProtocolError
 from cocoon_p2p.payments.channel import CLOSE_TERMS_SECONDS, Channel, Phase
 from cocoon_p2p.payments.events import (
     Accepted,
-    CloseAccepted,
-    CloseProposed,
     CloseRequested,
     Disputed,
     ExchangeCharged,
@@ -51,6 +48,7 @@ from cocoon_p2p.payments.events import (
     SignTerms,
     SignVoucher,
     StateReceived,
+    TermsReceived,
     VoucherDue,
 )
 from cocoon_p2p.payments.voucher import check_voucher
@@ -121,8 +119,7 @@ def step(payer: Payer, event: PayerEvent) -> Step:
         carried out twice.
 
     Raises:
-        RemoteProtocolError: The payee sent a paper for another channel, or agreed to terms that
-            we did not propose. `payer` still holds.
+        RemoteProtocolError: The payee sent a paper for another channel. `payer` still holds.
         VoucherRejected: The voucher it returned is not one of ours.
         Refused: The hold exceeds the channel, or nothing new may begin.
         LocalProtocolError: A fault of ours: the event cannot occur in this phase.
@@ -146,10 +143,8 @@ def step(payer: Payer, event: PayerEvent) -> Step:
             return _stop(payer, event.reason, *event.papers)
         case CloseRequested():
             return _request_close(payer, event.now)
-        case CloseProposed():
+        case TermsReceived():
             return _judge_terms(payer, event)
-        case CloseAccepted():
-            return _take_agreement(payer, event)
         case _:
             assert_never(event)
 
@@ -327,13 +322,15 @@ def _request_close(payer: Payer, now: float) -> Step:
     return after, (SignTerms(terms, None), SendCloseWanted(terms))
 
 
-def _judge_terms(payer: Payer, event: CloseProposed) -> Step:
+def _judge_terms(payer: Payer, event: TermsReceived) -> Step:
     terms = event.terms
     reference = payer.channel.reference
     if (terms.channel, terms.epoch) != (reference.channel, reference.epoch):
         raise RemoteProtocolError("close terms for another channel")
     if payer.phase is Phase.CLOSED:
         return payer, (SendCloseAgreed(terms),) if terms == payer.terms else ()
+    if payer.phase is Phase.CLOSING and terms == payer.terms:
+        return replace(payer, phase=Phase.CLOSED), (SaveClosed(terms, event.paper),)
     if payer.running:
         refusal = SendRefused(Reason.DRAINING, f"exchanges still run (number={len(payer.running)})")
         phase = Phase.DRAINING if payer.phase is Phase.OPEN else payer.phase
@@ -345,11 +342,3 @@ def _judge_terms(payer: Payer, event: CloseProposed) -> Step:
         return payer, (SendRefused(Reason.WRONG_AMOUNT, detail),)
     after = replace(payer, phase=Phase.CLOSED, terms=terms)
     return after, (SignTerms(terms, event.paper), SendCloseAgreed(terms))
-
-
-def _take_agreement(payer: Payer, event: CloseAccepted) -> Step:
-    if payer.phase is Phase.CLOSED:
-        return payer, ()
-    if payer.phase is not Phase.CLOSING or event.terms != payer.terms:
-        raise RemoteProtocolError("agreed to close terms that we did not propose")
-    return replace(payer, phase=Phase.CLOSED), (SaveClosed(event.terms, event.paper),)

@@ -23,13 +23,13 @@ from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.payments.events import (
     Accepted,
-    CloseAccepted,
-    CloseProposed,
     ExchangeRecovered,
     ExchangeReleased,
     StateReceived,
+    TermsReceived,
     VoucherDue,
 )
+from cocoon_p2p.payments.outbox import Outbox
 from cocoon_p2p.payments.party import Party, read_bill
 from cocoon_p2p.payments.paying import Attempt, PayingAccount
 from cocoon_p2p.protocols.ids import CHANNEL
@@ -43,6 +43,7 @@ from cocoon_p2p.protocols.messages import (
     OpenChannel,
     Paper,
     PaperWanted,
+    Signed,
     StateSigned,
     Voucher,
 )
@@ -63,11 +64,10 @@ ASK_AGAIN_SECONDS = 1.0
 
 
 async def keep(account: PayingAccount, party: Party) -> None:
-    """Keep the account's stream alive until the channel is closed on both sides, or cancelled."""
+    """Keep the account's stream alive until the channel is closed and the payee knows, or cancelled."""
     pause = REDIAL_FIRST_SECONDS
     while True:
         error: CocoonError | None = None
-        was_reached = False
         try:
             await _meet(account, party)
         except* (Unavailable, Refused, RemoteProtocolError) as group:
@@ -76,7 +76,7 @@ async def keep(account: PayingAccount, party: Party) -> None:
         was_reached = account.attempt.done.is_set()
         account.attempt.finish(error or Unavailable("the payee closed the channel's stream"))
         account.attempt = Attempt()
-        if account.phase is Phase.CLOSED and error is None:
+        if account.phase is Phase.CLOSED and (error is None or account.is_over):
             return
         pause = REDIAL_FIRST_SECONDS if was_reached else min(pause * 2, REDIAL_LAST_SECONDS)
         with trio.move_on_after(pause):
@@ -84,11 +84,10 @@ async def keep(account: PayingAccount, party: Party) -> None:
         account.wanted = trio.Event()
 
 
-def _first(group: BaseException) -> CocoonError:
-    while isinstance(group, BaseExceptionGroup):
-        group = group.exceptions[0]
-    assert isinstance(group, CocoonError)
-    return group
+def _first(group: "BaseExceptionGroup[CocoonError]") -> CocoonError:
+    """Pick one of the errors that ended the stream: the writer's and the reader's go together."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _note(account: PayingAccount, error: CocoonError) -> None:
@@ -112,33 +111,31 @@ async def _meet(account: PayingAccount, party: Party) -> None:
             nursery.cancel_scope.cancel()
     finally:
         account.is_connected = False
-        account.outbox.clear()
         stream.reset()
 
 
 async def _introduce(account: PayingAccount, party: Party, stream: MessageStream) -> None:
     """Offer the channel and take in what the payee holds."""
     returned: Voucher | None = None
-    with trio.move_on_after(ACCEPT_SECONDS) as scope:
+    answer: object = None
+    with trio.move_on_after(ACCEPT_SECONDS):
         await stream.send(OpenChannel(decode_signed(account.offer), account.state))
         answer = await stream.receive()
         if isinstance(answer, Voucher):
             returned, answer = answer, await stream.receive()
-    if scope.cancelled_caught:
-        raise Unavailable(f"the payee did not accept the channel within {ACCEPT_SECONDS} seconds")
     match answer:
         case ChannelAccepted():
             state = check(ChannelState, answer.state, signer=account.payee, network=party.network)
-            account.is_connected = True
+            account.outbox, account.is_connected = Outbox(), True
             account.apply(Accepted(Nano(answer.grant), state, answer.state, returned))
             account.send(*(PaperWanted(exchange) for exchange in account.questions))
             account.attempt.finish()
         case ChannelRefused():
             raise Refused(f"the payee refused the channel: {answer.detail}", code=answer.reason.code)
         case CloseAgreed():
-            _take_agreement(account, party, answer)
+            _take_terms(account, party, answer.terms)
         case None:
-            raise Unavailable("the payee closed the channel's stream")
+            raise Unavailable(f"the payee did not answer within {ACCEPT_SECONDS} seconds, or hung up")
         case _:
             raise RemoteProtocolError(f"not an answer to OpenChannel: {type(answer).__name__}")
 
@@ -171,18 +168,15 @@ async def _read(account: PayingAccount, party: Party, stream: MessageStream) -> 
                 log.warning(
                     "the payee refused", extra={"reason": message.reason.code, "detail": message.detail}
                 )
-            case CloseWanted():
-                terms = check(CloseTerms, message.terms, signer=account.payee, network=party.network)
-                account.apply(CloseProposed(terms, message.terms, party.now()))
-            case CloseAgreed():
-                _take_agreement(account, party, message)
+            case CloseWanted() | CloseAgreed():
+                _take_terms(account, party, message.terms)
             case _:
                 raise RemoteProtocolError(f"not for a payer: {type(message).__name__}")
 
 
-def _take_agreement(account: PayingAccount, party: Party, message: CloseAgreed) -> None:
-    terms = check(CloseTerms, message.terms, signer=account.payee, network=party.network)
-    account.apply(CloseAccepted(terms, message.terms))
+def _take_terms(account: PayingAccount, party: Party, paper: Signed) -> None:
+    terms = check(CloseTerms, paper, signer=account.payee, network=party.network)
+    account.apply(TermsReceived(terms, paper, party.now()))
     # The writer ends the stream of a closed channel.
     account.outbox.wake()
 

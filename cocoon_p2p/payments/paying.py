@@ -69,6 +69,10 @@ CLOSE_RETRY_SECONDS = 2.0
 "How often a close is proposed again while the peer is away or has exchanges to end."
 
 
+SPENT_PART = 20
+"A channel with less than this part of its capacity left is replaced, before an exchange fails on it."
+
+
 class Attempt:
     """One try at reaching the payee; whoever needs the channel waits for how it went."""
 
@@ -152,6 +156,17 @@ class PayingAccount:
     @property
     def phase(self) -> Phase:
         return self._payer.phase
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the channel is closed for so long that the payee will not ask for the terms again."""
+        terms = self._payer.terms
+        return self.phase is Phase.CLOSED and (terms is None or self._party.now() > terms.valid_until)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether so little of the capacity is left that a new channel is due."""
+        return self.capacity - self.charged < self.capacity // SPENT_PART
 
     @property
     def room(self) -> Nano:

@@ -33,7 +33,13 @@ from cocoon_p2p.payments.payee import opened
 from cocoon_p2p.payments.payer import Payer
 from cocoon_p2p.payments.paying import PayingAccount as PayingAccount
 from cocoon_p2p.payments.receiving import ReceivingAccount as ReceivingAccount
-from cocoon_p2p.protocols.ids import CHANNEL, FRAME_SIZE_MAX_NEWCOMER_BYTES, TEXT_MAX_BYTES, Reason
+from cocoon_p2p.protocols.ids import (
+    CHANNEL,
+    FRAME_SIZE_MAX_BYTES,
+    FRAME_SIZE_MAX_NEWCOMER_BYTES,
+    TEXT_MAX_BYTES,
+    Reason,
+)
 from cocoon_p2p.protocols.messages import (
     ChannelOffer,
     ChannelReference,
@@ -74,6 +80,7 @@ class Accounts:
         self._grant_policy = grant_policy
         self._draw = draw
         self._paying: dict[PeerId, PayingAccount] = {}
+        self._payees: list[PayingAccount] = []
         self._receiving: dict[tuple[bytes, int], ReceivingAccount] = {}
 
     # ------------------------------------------------------------ as payer
@@ -98,6 +105,9 @@ class Accounts:
                 code=Reason.WRONG_AMOUNT.code,
                 hint="look at the evidence in the ledger; pay another peer meanwhile",
             )
+        if account is not None and account.phase is Phase.OPEN and account.is_spent:
+            self._nursery.start_soon(_close, account)
+            account = None
         if account is None or account.phase is not Phase.OPEN:
             account = self._open(payee, capacity)
         await account.ready()
@@ -126,14 +136,15 @@ class Accounts:
     def add_paying(self, account: PayingAccount) -> PayingAccount:
         """Take charge of a payer's account: from now on its stream is kept alive."""
         known = self._paying.get(account.payee)
-        if known is None or known.phase is not Phase.OPEN or account.room > known.room:
+        if known is None or _rank(account) > _rank(known):
             self._paying[account.payee] = account
+        self._payees.append(account)
         self._nursery.start_soon(payer_stream.keep, account, self._party)
         return account
 
     def payees(self) -> tuple[PayingAccount, ...]:
-        """Give every account that we pay through."""
-        return tuple(self._paying.values())
+        """Give every account that we pay through, those that drain or close included."""
+        return tuple(self._payees)
 
     # ------------------------------------------------------------ as payee
 
@@ -169,7 +180,10 @@ class Accounts:
 
     async def accept(self, stream: Stream) -> None:
         """Take in a payer's stream (the transport's acceptor for `/cocoon/channel/1`)."""
-        messages = MessageStream(stream, frame_size_max_bytes=FRAME_SIZE_MAX_NEWCOMER_BYTES)
+        is_known = any(account.payer == stream.peer and account.is_kept for account in self.payers())
+        # A state names every running exchange: a payer with many of them needs room to return it.
+        limit = FRAME_SIZE_MAX_BYTES if is_known else FRAME_SIZE_MAX_NEWCOMER_BYTES
+        messages = MessageStream(stream, frame_size_max_bytes=limit)
         opening: object = None
         with trio.move_on_after(OPENING_SECONDS):
             opening = await messages.receive()
@@ -230,10 +244,22 @@ class Accounts:
     async def forget_old(self) -> None:
         """Drop what nobody will ask for any more, now and then."""
         while True:
+            self._payees = [account for account in self._payees if not account.is_over]
             for account in self.payers():
                 self._drop_unkept(account)
             self._party.store.submit(EndedForgotten(self._party.at - PAPERS_KEPT_SECONDS))
             await trio.sleep(FORGET_SECONDS)
+
+
+def _rank(account: PayingAccount) -> tuple[int, int]:
+    """Order the channels to one payee: one that was stopped counts before all, then open ones, by room."""
+    return (2 if account.phase is Phase.STOPPED else account.phase is Phase.OPEN), account.room
+
+
+async def _close(account: PayingAccount) -> None:
+    """Close a spent channel, in its own time; one whose payments were stopped stays as it is."""
+    with suppress(Refused):
+        await account.close()
 
 
 async def _refuse(messages: MessageStream, reason: Reason, detail: str) -> None:
@@ -292,6 +318,8 @@ def _stand_up(
 ) -> None:
     page = Page(row, channel_of_row(row).capacity)
     if row.name.side is Side.PAYER:
-        accounts.add_paying(PayingAccount(party, restore_payer(row, unsettled), page, unsettled))
+        account = PayingAccount(party, restore_payer(row, unsettled), page, unsettled)
+        if not account.is_over:
+            accounts.add_paying(account)
     else:
         accounts.add_receiving(ReceivingAccount(party, restore_payee(row, grant_policy(row.peer)), page))
