@@ -34,7 +34,7 @@ from cocoon_p2p.errors import (
     Unavailable,
 )
 from cocoon_p2p.identity import NetworkId, PeerId
-from cocoon_p2p.payments.pricing import ahead, owed_usage
+from cocoon_p2p.payments.pricing import ahead
 from cocoon_p2p.protocols import messages
 from cocoon_p2p.protocols.contents import AnswerContent
 from cocoon_p2p.protocols.exchange.bill import judge_settlement
@@ -68,7 +68,7 @@ from cocoon_p2p.protocols.exchange.client_events import (
 from cocoon_p2p.protocols.exchange.delivery import Delivery, meter_prompt, take_chunk
 from cocoon_p2p.protocols.exchange.pulse import Pulse
 from cocoon_p2p.protocols.exchange.terms import Rules, Terms, judge_quote
-from cocoon_p2p.protocols.ids import Outcome, Reason
+from cocoon_p2p.protocols.ids import Reason
 from cocoon_p2p.protocols.messages import Ask, Chunk, Signed, Usage
 from cocoon_p2p.units import Nano
 
@@ -350,14 +350,10 @@ def _lose(exchange: Exchange, error: CocoonError) -> tuple[Exchange, Effects]:
     if exchange.phase in _NOTHING_SENT:
         lost = Lost(error, exchange.terms, Nano(0), None)
         return ended, (*_release(exchange), Reset(), Finish(lost))
-    terms, owed_max = _terms(exchange), exchange.held
-    if isinstance(error, RemoteProtocolError):
-        # Who breaks the rules is paid for what was delivered before, and for no prompt.
-        owed_max = min(owed_max, terms.amount(owed_usage(exchange.delivery.usage, Outcome.FAILED)))
-    # What may still be owed stays held until the settlement is had.
-    released = () if owed_max else _release(exchange)
-    lost = Lost(error, terms, Nano(owed_max), exchange.delivery.meter)
-    return ended, (*released, Reset(), Finish(lost))
+    # What may still be owed stays held until the settlement is had. Who broke the rules, the worker
+    # or the proxy, is not known: by breaking them a proxy gains no more than by vanishing.
+    lost = Lost(error, exchange.terms, Nano(exchange.held), exchange.delivery.meter)
+    return ended, (Reset(), Finish(lost))
 
 
 def _send(exchange: Exchange, phase: Phase, now: float, *to_send: object) -> tuple[Exchange, Effects]:
