@@ -1,0 +1,155 @@
+"""What a server of the DHT keeps and answers. Pure: whoever runs it brings the time and the bytes.
+
+Rule 1: a value is kept if the network's validator accepts it under its key, and handed on only
+        while it still does.
+Rule 2: a node may announce itself, under the one key that its peer id belongs to.
+Rule 3: everything is bounded. Full, it lets go of the value farthest from itself, and of the
+        oldest announcement from the address range that most come from: keys are cheap, and
+        neither who was first nor who is loudest may keep the others out.
+
+Spec: libp2p specs/kad-dht, "RPC messages" and "Entry validation"; protocols/records.md.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from libp2p.kad_dht.pb.kademlia_pb2 import Message, Record
+
+from cocoon_p2p.errors import MalformedMessage, RecordRejected, RemoteProtocolError
+from cocoon_p2p.identity import PeerId
+from cocoon_p2p.network.libp2p.kad_keys import KadKeys
+from cocoon_p2p.network.libp2p.kad_wire import PROVIDERS_MAX, named, take_named
+from cocoon_p2p.network.libp2p.lookup import position
+from cocoon_p2p.network.libp2p.routing_table import BUCKET_SIZE, Entry, RoutingTable
+from cocoon_p2p.protocols.ids import RECORD_LIFETIME_MAX_SECONDS
+
+VALUES_MAX = 4096
+"Records of a kilobyte each: some 5 MB."
+
+KEY_MAX_BYTES = 128
+"What go-libp2p allows. Ours have 96 at most."
+
+Validate = Callable[[PeerId, bytes], object]
+"Judges a value under the key of a peer; raises a `RemoteProtocolError` if it may not stand there."
+
+Select = Callable[[Sequence[bytes]], int]
+"Chooses among validated values of one key; returns the index of the best."
+
+
+@dataclass(frozen=True, slots=True)
+class _Announcement:
+    entry: Entry
+    where: str
+    at: float
+
+
+class KadServer:
+    """The contents of one server.
+
+    Args:
+        own: Our peer id.
+        keys: Of our network.
+        table: Whom we name to those who ask.
+        validate: Judges values.
+        select: Ranks them.
+    """
+
+    def __init__(
+        self, own: PeerId, keys: KadKeys, table: RoutingTable, validate: Validate, select: Select
+    ) -> None:
+        self._own_position = position(own)
+        self._keys = keys
+        self._table = table
+        self._validate = validate
+        self._select = select
+        self._values: dict[bytes, bytes] = {}
+        # Under each key in the order of announcing, longest ago first.
+        self._announced: dict[bytes, dict[PeerId, _Announcement]] = {}
+
+    def answer(self, question: Message, asker: PeerId, *, where: str, now: float) -> Message:
+        """Answer a peer's question.
+
+        Args:
+            question: What it asked, as it came.
+            asker: Who asked, proved by its key.
+            where: The address range it asks from.
+            now: Seconds since the Unix epoch.
+
+        Raises:
+            RemoteProtocolError: The question cannot be answered, or asks us to keep what we may not.
+        """
+        if not 0 < len(question.key) <= KEY_MAX_BYTES and question.type != Message.MessageType.PING:
+            raise MalformedMessage(f"kad key of the wrong length (got={len(question.key)} bytes)")
+        answer = Message(type=question.type, key=question.key)
+        match question.type:
+            case Message.MessageType.PING:
+                return answer
+            case Message.MessageType.PUT_VALUE:
+                self.keep(question.key, question.record.value)
+                answer.record.CopyFrom(Record(key=question.key, value=question.record.value))
+                return answer
+            case Message.MessageType.ADD_PROVIDER:
+                self._let_announce(question, asker, where, now)
+                return answer
+            case Message.MessageType.GET_VALUE:
+                if (value := self.value(question.key)) is not None:
+                    answer.record.CopyFrom(Record(key=question.key, value=value))
+            case Message.MessageType.GET_PROVIDERS:
+                answer.providerPeers.extend(map(named, self.announced(question.key, now=now)))
+            case Message.MessageType.FIND_NODE:
+                pass
+            case unknown:
+                raise MalformedMessage(f"unknown kad question (type={unknown})")
+        nearest = self._table.nearest(question.key, BUCKET_SIZE)
+        answer.closerPeers.extend(named(entry) for entry in nearest if entry.peer != asker)
+        return answer
+
+    def keep(self, key: bytes, value: bytes) -> None:
+        """Keep a value, unless a better one is there.
+
+        Raises:
+            RemoteProtocolError: It may not stand under this key, or a better one does.
+        """
+        self._validate(self._keys.peer_of(key), value)
+        kept = self.value(key)
+        # The same value again is welcome: whoever publishes anew must hear that it is kept.
+        if kept is not None and kept != value and self._select((kept, value)) != 1:
+            raise RecordRejected("a better record is known")
+        self._values[key] = value
+        if len(self._values) > VALUES_MAX:
+            del self._values[max(self._values, key=lambda each: position(each) ^ self._own_position)]
+
+    def value(self, key: bytes) -> bytes | None:
+        """Give the value that is kept under a key, if it still stands the judgement."""
+        value = self._values.get(key)
+        if value is None:
+            return None
+        try:
+            self._validate(self._keys.peer_of(key), value)
+        except RemoteProtocolError:
+            del self._values[key]
+            return None
+        return value
+
+    def announce(self, entry: Entry, *, where: str, now: float) -> None:
+        """Note that a proxy announced itself under its shard's key."""
+        there = self._announced.setdefault(self._keys.shard_of(entry.peer), {})
+        there.pop(entry.peer, None)
+        there[entry.peer] = _Announcement(entry, where, now)
+        if len(there) > PROVIDERS_MAX:
+            ((crowded, _),) = Counter(each.where for each in there.values()).most_common(1)
+            del there[next(peer for peer, each in there.items() if each.where == crowded)]
+
+    def announced(self, key: bytes, *, now: float) -> list[Entry]:
+        """List who announced itself under a key within the lifetime of a record."""
+        there = self._announced.get(key, {})
+        return [each.entry for each in there.values() if now - each.at < RECORD_LIFETIME_MAX_SECONDS]
+
+    def _let_announce(self, question: Message, asker: PeerId, where: str, now: float) -> None:
+        if question.key != self._keys.shard_of(asker):
+            raise RecordRejected("an announcement under a key that is not the peer's own")
+        own = [entry for entry in map(take_named, question.providerPeers[:1]) if entry is not None]
+        if not own or own[0].peer != asker:
+            raise RecordRejected("an announcement of somebody else")
+        self.announce(own[0], where=where, now=now)

@@ -1,0 +1,97 @@
+"""The servers of the DHT that a node knows, in buckets by distance. Pure.
+
+Rule 1: who is in stays in as long as it answers. A full bucket takes nobody new: the peers
+        that have been there longest are those most likely to stay, and no flood of fresh keys
+        drives them out.
+Rule 2: one address range has few places in a bucket, so that many cheap keys on one rented
+        range do not surround a key.
+
+Spec: libp2p specs/kad-dht, "Kademlia routing table"; Maymounkov and Mazieres, section 2.2.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cocoon_p2p.identity import PeerId
+from cocoon_p2p.network.libp2p.addresses import Address, address_range
+from cocoon_p2p.network.libp2p.lookup import position
+
+BUCKET_SIZE = 20
+"k of the specification."
+
+PER_RANGE_MAX = 2
+"Peers of one public address range in one bucket. Private ranges are not counted: they are one site."
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A server and where it is."""
+
+    peer: PeerId
+    addresses: tuple[Address, ...]
+
+
+class RoutingTable:
+    """The servers known to `own`."""
+
+    def __init__(self, own: PeerId) -> None:
+        self._own = own
+        self._own_position = position(own)
+        # Each bucket in the order in which its peers were last heard, longest ago first.
+        self._buckets: dict[int, dict[PeerId, Entry]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._buckets.values()))
+
+    def __contains__(self, peer: object) -> bool:
+        return any(peer in bucket for bucket in self._buckets.values())
+
+    def heard(self, peer: PeerId, addresses: Sequence[Address]) -> bool:
+        """Note that a server answered; it enters if there is room, and moves to the end of its bucket.
+
+        Returns:
+            Whether it is in the table now.
+        """
+        if peer == self._own or not addresses:
+            return False
+        bucket = self._buckets.setdefault(self._bucket_of(peer), {})
+        was_in = bucket.pop(peer, None) is not None
+        if not was_in and (len(bucket) >= BUCKET_SIZE or _is_crowded(bucket, addresses)):
+            return False
+        bucket[peer] = Entry(peer, tuple(addresses))
+        return True
+
+    def remove(self, peer: PeerId) -> None:
+        """Forget a server that did not answer, or that stopped being one."""
+        bucket = self._buckets.get(self._bucket_of(peer), {})
+        bucket.pop(peer, None)
+
+    def entry(self, peer: PeerId) -> Entry | None:
+        """Look a server up."""
+        return self._buckets.get(self._bucket_of(peer), {}).get(peer)
+
+    def nearest(self, key: bytes, count: int) -> list[Entry]:
+        """List the servers nearest to a key, nearest first."""
+        target = position(key)
+        entries = [entry for bucket in self._buckets.values() for entry in bucket.values()]
+        entries.sort(key=lambda entry: position(entry.peer) ^ target)
+        return entries[:count]
+
+    def stalest(self) -> list[Entry]:
+        """List of each bucket the server that was heard longest ago."""
+        return [next(iter(bucket.values())) for bucket in self._buckets.values() if bucket]
+
+    def _bucket_of(self, peer: PeerId) -> int:
+        return (position(peer) ^ self._own_position).bit_length()
+
+
+def _is_crowded(bucket: dict[PeerId, Entry], addresses: Sequence[Address]) -> bool:
+    ranges = _public_ranges(addresses)
+    neighbours = [entry for entry in bucket.values() if ranges & _public_ranges(entry.addresses)]
+    return len(neighbours) >= PER_RANGE_MAX
+
+
+def _public_ranges(addresses: Sequence[Address]) -> set[str]:
+    hosts = (address.host for address in addresses if not address.is_name)
+    return {address_range(host) for host in hosts if ipaddress.ip_address(host).is_global}
