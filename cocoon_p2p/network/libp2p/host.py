@@ -101,6 +101,9 @@ class Libp2pTransport:
             stream = _wrap(net_stream)
             try:
                 await acceptor(stream)
+            except Unavailable as exc:
+                # The peer went away in the middle of something: its right.
+                log.debug("accepted stream lost", extra={"protocol": protocol, "reason": str(exc)})
             except CocoonError as exc:
                 log.warning(
                     "accepted stream failed",
@@ -111,6 +114,7 @@ class Libp2pTransport:
                 log.exception("accepted stream failed", extra={"protocol": protocol})
                 stream.reset()
             finally:
+                # Also after a cancel: nobody is left who would close it.
                 if not stream.was_closed:
                     stream.reset()
 

@@ -31,8 +31,8 @@ class Limits:
     negotiation_seconds: float = 10.0
     "How long a stream may take to agree on its protocol."
 
-    dial_seconds: float = 10.0
-    "How long one address may take to connect and to prove the key we want."
+    dial_seconds: float = 5.0
+    "How long one address may take to connect and prove its key: two lost SYNs, or ten round trips."
 
     dial_stagger_seconds: float = 0.25
     "Head start of an address before the next one is tried beside it (RFC 8305, section 5)."

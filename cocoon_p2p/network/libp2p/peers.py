@@ -1,16 +1,26 @@
 """What is known of other nodes: libp2p's peer store, within bounds, and without forgetting ourselves.
 
-Upstream drops entries without addresses first when it knows more than a thousand peers. Our
-own entry, which holds our key, has none: whoever names a thousand peers to a node makes it
-forget its key, and identify and the DHT fail from then on.
+Upstream takes a thousand addresses of each peer and a megabyte of protocols. And it drops entries
+without addresses first when it knows more than a thousand peers. Our own entry, which holds our
+key, has none: whoever names a thousand peers to a node makes it forget its key, and identify and
+the DHT fail from then on.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 from libp2p.crypto.keys import KeyPair
+from libp2p.peer.envelope import Envelope
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStore
 
 PEERS_MAX = 1000
 "Some 2 KB each. What the routing table needs is in the table; the rest can be asked again."
+
+ADDRESSES_MAX = 16
+PROTOCOLS_MAX = 128
+PROTOCOL_MAX_CHARACTERS = 128
+"Of one peer. What it claims beyond that is not taken note of."
 
 
 class BoundedPeerStore(PeerStore):
@@ -20,6 +30,23 @@ class BoundedPeerStore(PeerStore):
         super().__init__(max_peers=peers_max)
         self._own_id = ID.from_pubkey(key_pair.public_key)
         self.add_key_pair(self._own_id, key_pair)
+
+    # Any: the multiaddr library ships no types.
+    def add_addrs(self, peer_id: ID, addrs: Sequence[Any], ttl: int = 0) -> None:
+        """Take note of where a peer claims to be, for `ttl` seconds."""
+        known = self.peer_data_map[peer_id].get_addrs() if peer_id in self.peer_data_map else []
+        super().add_addrs(peer_id, addrs[: max(0, ADDRESSES_MAX - len(known))], ttl)
+
+    def add_protocols(self, peer_id: ID, protocols: Sequence[str]) -> None:
+        """Take note of what a peer claims to speak."""
+        short = [
+            protocol for protocol in protocols[:PROTOCOLS_MAX] if len(protocol) <= PROTOCOL_MAX_CHARACTERS
+        ]
+        super().add_protocols(peer_id, short)
+
+    def consume_peer_record(self, envelope: Envelope, ttl: int) -> bool:
+        """Take a peer's signed record of its addresses, unless it is longer than any honest one."""
+        return len(envelope.record().addrs) <= ADDRESSES_MAX and super().consume_peer_record(envelope, ttl)
 
     def _enforce_peer_limit(self) -> None:
         if len(self.peer_data_map) <= self.max_peers:

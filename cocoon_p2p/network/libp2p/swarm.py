@@ -28,7 +28,7 @@ from multiaddr import Multiaddr  # type: ignore[import-untyped]  # it ships no t
 
 from cocoon_p2p.errors import ConfigurationError, RecordRejected, Unavailable
 from cocoon_p2p.identity import PeerId, public_key_of
-from cocoon_p2p.network.libp2p.addresses import Address, parse_address
+from cocoon_p2p.network.libp2p.addresses import Address, address_range, parse_address
 from cocoon_p2p.network.libp2p.admission import Admission
 from cocoon_p2p.network.libp2p.dialling import Dialler
 from cocoon_p2p.network.libp2p.errors import UPSTREAM_ERRORS, root_cause
@@ -78,6 +78,7 @@ class RuledSwarm(Swarm):
         self.dialler = Dialler[INetConn](self._connect, self._drop, self.is_connected, limits)
         self._limits = limits
         self._removals: dict[INetConn, trio.Event] = {}
+        self._ranges: dict[INetConn, str] = {}
 
     # --------------------------------------------------------------- asking
 
@@ -96,6 +97,11 @@ class RuledSwarm(Swarm):
             await conns[0].event_closed.wait()
         await trio.lowlevel.checkpoint()
 
+    def range_of(self, peer: PeerId) -> str:
+        """Name the address range that a peer's newest connection comes from; empty if none stands."""
+        conns = self.open_connections(peer)
+        return self._ranges.get(conns[-1], "") if conns else ""
+
     # ------------------------------------------------------------ accepting
 
     async def accept(self, stream: trio.SocketStream) -> None:
@@ -110,14 +116,15 @@ class RuledSwarm(Swarm):
                 with self.admission.handshake(host):
                     raw = RawConnection(TrioTCPStream(stream), False)
                     muxed = await self.upgrade_inbound_raw_conn(raw, Multiaddr("/ip4/0.0.0.0/tcp/0"))
-                await self._wait_removed(muxed)
+                await self._wait_removed(muxed, address_range(host))
         except Exception:
             # Strangers cause these at will, so they may not reach a level that anybody is paid to read.
             log.debug("accepted connection refused", exc_info=True)
 
-    async def _wait_removed(self, muxed: IMuxedConn) -> None:
+    async def _wait_removed(self, muxed: IMuxedConn, where: str) -> None:
         for conn in self.get_connections(muxed.peer_id):
             if conn.muxed_conn is muxed:
+                self._ranges[conn] = where
                 removal = self._removals[conn] = trio.Event()
                 await removal.wait()
 
@@ -146,6 +153,7 @@ class RuledSwarm(Swarm):
     def remove_conn(self, swarm_conn: SwarmConn) -> None:
         """Forget a closed connection, and give its place back."""
         super().remove_conn(swarm_conn)
+        self._ranges.pop(swarm_conn, None)
         if (removal := self._removals.pop(swarm_conn, None)) is not None:
             removal.set()
 
@@ -183,9 +191,12 @@ class RuledSwarm(Swarm):
 
     async def _connect(self, address: Address, peer: PeerId) -> INetConn:
         try:
-            return await self.dial_addr(Multiaddr(str(address)), ID(peer))
+            conn = await self.dial_addr(Multiaddr(str(address)), ID(peer))
         except UPSTREAM_ERRORS as exc:
             raise Unavailable(str(root_cause(exc))) from exc
+        if not conn.is_closed:
+            self._ranges[conn] = address_range(address.host)
+        return conn
 
 
 def _dialable(multiaddrs: Iterable[object]) -> Iterator[Address]:

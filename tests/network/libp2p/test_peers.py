@@ -3,11 +3,16 @@
 import pytest
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.peer.id import ID
-from libp2p.peer.peerstore import PeerStore, PeerStoreError
+from libp2p.peer.peerstore import PeerStore, PeerStoreError, create_signed_peer_record
 from multiaddr import Multiaddr
 
 from cocoon_p2p.identity import peer_id_of
-from cocoon_p2p.network.libp2p.peers import BoundedPeerStore
+from cocoon_p2p.network.libp2p.peers import (
+    ADDRESSES_MAX,
+    PROTOCOL_MAX_CHARACTERS,
+    PROTOCOLS_MAX,
+    BoundedPeerStore,
+)
 
 KEY_PAIR = create_new_key_pair(bytes([7]) * 32)
 OWN = ID.from_pubkey(KEY_PAIR.public_key)
@@ -45,3 +50,19 @@ def test_who_was_heard_of_longest_ago_is_forgotten_first() -> None:
 
     assert store.has_peer(ID(peer_id_of((59).to_bytes(32, "big"))))
     assert not store.has_peer(ID(peer_id_of((0).to_bytes(32, "big"))))
+
+
+def test_no_peer_makes_us_remember_more_of_it_than_anybody_needs() -> None:
+    store = BoundedPeerStore(KEY_PAIR)
+    other = create_new_key_pair(bytes([8]) * 32)
+    its_id = ID.from_pubkey(other.public_key)
+    many = [Multiaddr(f"/ip4/203.0.113.7/tcp/{port}") for port in range(1, 1000)]
+
+    store.add_addrs(its_id, many[:3], 3600)
+    store.add_addrs(its_id, many[3:], 3600)
+    store.add_protocols(its_id, ["x" * (PROTOCOL_MAX_CHARACTERS + 1), *(f"/{n}" for n in range(1000))])
+    was_taken = store.consume_peer_record(create_signed_peer_record(its_id, many, other.private_key), 3600)
+
+    assert store.addrs(its_id) == many[:ADDRESSES_MAX]
+    assert len(store.get_protocols(its_id)) < PROTOCOLS_MAX
+    assert not was_taken

@@ -1,0 +1,158 @@
+"""The directory of proxies in the DHT: published by each, found by all, believed by nobody.
+
+    async with open_directory(transport, network_name="mainnet", mode="client", bootstrap=[...]) as directory:
+        records = await directory.find_proxies()
+
+A proxy puts its signed record under its own key and announces itself under one of sixteen
+shard keys. Who looks for proxies asks all sixteen, and then for the record of each that is
+named there. Nothing is taken from memory: upstream answers from what it fetched once.
+
+Spec: protocols/records.md; network/directory.py says what is promised.
+"""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+from libp2p.kad_dht.pb.kademlia_pb2 import Message
+
+from cocoon_p2p.errors import LocalProtocolError, RemoteProtocolError, Unavailable
+from cocoon_p2p.identity import PeerId, network_id
+from cocoon_p2p.network.libp2p.host import Libp2pTransport
+from cocoon_p2p.network.libp2p.kad_keys import KadKeys
+from cocoon_p2p.network.libp2p.kad_node import KadNode, Mode
+from cocoon_p2p.network.libp2p.kad_search import Search
+from cocoon_p2p.network.libp2p.kad_server import KadServer, Select, Validate
+from cocoon_p2p.network.libp2p.kad_wire import (
+    add_provider,
+    get_providers,
+    get_value,
+    put_value,
+)
+from cocoon_p2p.network.libp2p.routing_table import RoutingTable
+from cocoon_p2p.records import select_newest, validate_dht
+
+log = logging.getLogger(__name__)
+
+KEPT_BY = 8
+"Servers nearest to a key that are asked to keep what belongs there, so that some may leave."
+
+BOOTSTRAPS_MAX = 3
+"Bootstraps that are asked too. Readers ask them, which bridges the time until nearer newcomers are told."
+
+
+class KadDirectory:
+    """One node's door to the directory (`network.directory.Directory`); made by `open_directory`."""
+
+    def __init__(self, node: KadNode, validate: Validate, select: Select) -> None:
+        self._node = node
+        self._validate = validate
+        self._select = select
+
+    @property
+    def servers_known(self) -> int:
+        """How many servers of the DHT we know: 0 for a node that is alone."""
+        return len(self._node.table)
+
+    async def publish(self, record: bytes) -> None:
+        """Make our own signed record findable until it expires. A cancel may leave it with some servers only.
+
+        Raises:
+            Unavailable: No other server kept it, or none took our announcement.
+            LocalProtocolError: We are a client, or the record is not valid here.
+        """
+        node, own = self._node, self._node.own
+        if node.server is None or not own.addresses:
+            raise LocalProtocolError("only a node that serves the directory can publish in it")
+        key, shard = node.keys.record_of(own.peer), node.keys.shard_of(own.peer)
+        try:
+            node.server.keep(key, record)
+        except RemoteProtocolError as exc:
+            raise LocalProtocolError(f"our own record is not fit to be published: {exc}") from exc
+        node.server.announce(own, where="here", now=time.time())
+        kept = await self._tell(get_value(key), put_value(key, record))
+        took = await self._tell(get_providers(shard), add_provider(shard, own))
+        if not kept or not took:
+            raise Unavailable(
+                f"no server of the directory took our record (kept={kept} announced={took})", retry_after=5.0
+            )
+        log.info("record published", extra={"kept": kept, "announced": took})
+
+    async def find_proxies(self) -> tuple[bytes, ...]:
+        """Collect the newest valid record of every proxy that can be found, at most a few hundred.
+
+        Takes ten seconds at most; less if a second goes by without a new one. Never raises for
+        lack of peers. A cancel leaves nothing behind.
+        """
+        found = await Search(self._node, self._validate).run()
+        return tuple(values[self._select(values)] for values in found)
+
+    async def _tell(self, where: Message, what: Message) -> int:
+        told = 0
+
+        async def tell(peer: PeerId) -> None:
+            nonlocal told
+            try:
+                await self._node.ask(peer, what)
+            except (Unavailable, RemoteProtocolError) as exc:
+                log.debug("server did not take it", extra={"reason": str(exc)})
+            else:
+                told += 1
+
+        nearest = await self._node.look_up(where, closest=KEPT_BY)
+        async with trio.open_nursery() as nursery:
+            for peer in {*nearest, *self._node.bootstraps[:BOOTSTRAPS_MAX]}:
+                nursery.start_soon(tell, peer)
+        return told
+
+
+@asynccontextmanager
+async def open_directory(
+    transport: Libp2pTransport,
+    *,
+    network_name: str,
+    mode: Mode,
+    bootstrap: Sequence[str] = (),
+    validate: Validate | None = None,
+    select: Select = select_newest,
+) -> AsyncIterator[KadDirectory]:
+    """Take part in the DHT of a network for as long as the block lasts.
+
+    It starts at once and does not wait for a bootstrap node: who reaches none goes on trying.
+
+    Args:
+        transport: Our place in the network; one directory for each.
+        network_name: Names the network, and so its protocol and its keys.
+        mode: `server` for proxies and bootstraps, which must be dialable; `client` for all others.
+        bootstrap: Multiaddrs with `/p2p/` of servers to begin with; empty for the very first one.
+        validate: Judges a record under the key of a peer; by default by `records.validate_dht`, now.
+        select: Ranks valid records of one peer.
+
+    Raises:
+        ConfigurationError: A bootstrap address is malformed, or the network's name is.
+    """
+    network = network_id(network_name)
+    keys = KadKeys(network_name)
+
+    def validate_now(peer: PeerId, value: bytes) -> object:
+        return validate_dht(keys.record_of(peer), value, network=network, now=time.time())
+
+    judge = validate or validate_now
+    table = RoutingTable(transport.peer_id)
+    server = KadServer(transport.peer_id, keys, table, judge, select) if mode == "server" else None
+    node = KadNode(transport, keys, bootstrap, table, server)
+
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        await nursery.start(node.run)
+        try:
+            yield KadDirectory(node, judge, select)
+        except Exception as exc:  # noqa: BLE001  it is raised again below
+            # Kept back, so that no nursery on the way out wraps the caller's own error in a group.
+            failure = exc
+        finally:
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
