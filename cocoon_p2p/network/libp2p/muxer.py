@@ -28,7 +28,7 @@ from cocoon_p2p.errors import RemoteProtocolError, Unavailable
 from cocoon_p2p.network.libp2p.muxed_stream import MuxedStream
 from cocoon_p2p.network.libp2p.secured_io import SecuredIO, secured_io
 from cocoon_p2p.network.libp2p.yamux import News, Session
-from cocoon_p2p.network.libp2p.yamux_frames import NORMAL
+from cocoon_p2p.network.libp2p.yamux_frames import NORMAL, PROTOCOL_ERROR
 from cocoon_p2p.network.libp2p.yamux_stream import Limits, Stream
 
 log = logging.getLogger(__name__)
@@ -203,6 +203,7 @@ class MuxedConnection(IMuxedConn):
             await task(io)
         except RemoteProtocolError as exc:
             log.warning("peer broke yamux", extra={"peer": str(self.peer_id), "reason": str(exc)})
+            self.session.go_away(PROTOCOL_ERROR)
             self._output.unpark_all()
             with trio.move_on_after(FLUSH_SECONDS):
                 await self._flushed.wait()
@@ -210,6 +211,7 @@ class MuxedConnection(IMuxedConn):
             log.debug("connection lost", extra={"peer": str(self.peer_id), "reason": str(exc)})
         except Exception:
             log.exception("connection failed", extra={"peer": str(self.peer_id)})
+        self._flushed.set()
         self._scope.cancel()
 
     async def _receive(self, io: SecuredIO) -> None:

@@ -54,8 +54,10 @@ async def write(stream: NetStream, data: bytes) -> None:
     try:
         await stream.muxed_stream.write(data)
     except MuxedStreamClosed as exc:
-        is_read_closed = stream._state is StreamState.CLOSE_READ
-        stream._state = StreamState.CLOSE_BOTH if is_read_closed else StreamState.CLOSE_WRITE
+        if stream._state is StreamState.CLOSE_READ:
+            stream._state = StreamState.CLOSE_BOTH
+        elif stream._state is StreamState.OPEN:
+            stream._state = StreamState.CLOSE_WRITE
         raise StreamClosed from exc
     except MuxedStreamReset as exc:
         stream._state = StreamState.RESET

@@ -68,11 +68,17 @@ def secured_io(conn: ISecureConn) -> SecuredIO:
 
 
 @contextmanager
-def _our_errors() -> Iterator[None]:
+def _judging_records() -> Iterator[None]:
     try:
         yield
     except (ssl.SSLError, NoiseInvalidMessage) as exc:
         raise RemoteProtocolError(f"a record does not decrypt ({exc})") from exc
+
+
+@contextmanager
+def _noticing_loss() -> Iterator[None]:
+    try:
+        yield
     except (BaseLibp2pError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
         raise Unavailable(f"connection lost ({str(exc) or type(exc).__name__})") from exc
 
@@ -86,11 +92,11 @@ class PlainIO:
         self._conn = conn
 
     async def read(self) -> bytes:
-        with _our_errors():
+        with _noticing_loss(), _judging_records():
             return await self._conn.read(None)
 
     async def write(self, data: bytearray) -> None:
-        with _our_errors():
+        with _noticing_loss():
             await self._conn.write(bytes(data))
 
 
@@ -109,9 +115,11 @@ class NoiseIO:
         if self._early:
             early, self._early = self._early, b""
             return early
-        with _our_errors():
+        with _noticing_loss():
             while True:
-                if plain := self._decrypt():
+                with _judging_records():
+                    plain = self._decrypt()
+                if plain:
                     return plain
                 data = await self._raw.read(_SOCKET_READ_BYTES)
                 if not data:
@@ -125,7 +133,7 @@ class NoiseIO:
                 message = self._noise.encrypt(bytes(view[start : start + MAX_PLAINTEXT_LENGTH]))
                 out += len(message).to_bytes(2, "big")
                 out += message
-        with _our_errors():
+        with _noticing_loss():
             await self._raw.write(bytes(out))
 
     def _decrypt(self) -> bytes:
@@ -156,9 +164,10 @@ class TlsIO:
         if self._early:
             early, self._early = self._early, b""
             return early
-        with _our_errors():
+        with _noticing_loss():
             while True:
-                plain, is_closed = self._decrypt()
+                with _judging_records():
+                    plain, is_closed = self._decrypt()
                 if self._outgoing.pending:
                     # The answer to a key update. The socket's write lock keeps it in order.
                     await self._raw.write(self._outgoing.read())
@@ -170,7 +179,7 @@ class TlsIO:
                 self._incoming.write(data)
 
     async def write(self, data: bytearray) -> None:
-        with _our_errors():
+        with _noticing_loss():
             with memoryview(data) as view:
                 position = 0
                 while position < len(data):
