@@ -1,5 +1,6 @@
 """The directory over real sockets on loopback."""
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -13,12 +14,17 @@ from libp2p.records.validator import NamespacedValidator, Validator
 from libp2p.tools.anyio_service import background_trio_service
 
 from cocoon_p2p.errors import ConfigurationError, LocalProtocolError, RecordRejected, Unavailable
-from cocoon_p2p.identity import Identity, PeerId
+from cocoon_p2p.identity import Identity, PeerId, network_id
 from cocoon_p2p.network.libp2p import kad_node, kad_search
 from cocoon_p2p.network.libp2p.host import Libp2pTransport, open_transport
 from cocoon_p2p.network.libp2p.kad import KadDirectory, open_directory
 from cocoon_p2p.network.libp2p.kad_keys import KadKeys
+from cocoon_p2p.network.libp2p.kad_server import Select, Validate
 from cocoon_p2p.network.libp2p.kad_wire import encode, find_node, get_value, judge, read_message
+from cocoon_p2p.protocols.ids import Kind, Role
+from cocoon_p2p.protocols.messages import ModelOffer, Price
+from cocoon_p2p.protocols.papers import encode_signed
+from cocoon_p2p.records import make_record, make_statement, select_newest
 
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 KEYS = KadKeys("demo")
@@ -55,6 +61,8 @@ class Nodes:
         *,
         listen: str = LOOPBACK,
         network_name: str = "demo",
+        validate: Validate | None = validate,
+        select: Select = select,
     ) -> tuple[Libp2pTransport, KadDirectory]:
         """Start a node: it serves if it listens."""
         transport = await self.enter(open_transport(identity(number), listen=[listen] if listen else []))
@@ -195,6 +203,42 @@ async def test_a_node_that_reached_nobody_comes_in_once_a_bootstrap_is_there() -
 
         assert found == (record(10),)
         assert await client.find_proxies() == (record(10),)
+
+
+async def test_signed_records_are_judged_by_their_own_rules_unless_told_otherwise() -> None:
+    now = time.time()  # The directory's own judgement reads the clock, so this record must be of today.
+    network_of_demo = network_id("demo")
+
+    def signed(sequence: int) -> bytes:
+        statement = make_statement(
+            identity(10), network_of_demo, role=Role.PROXY, sealing_key=bytes(32), now=now, nonce=bytes(16)
+        )
+        offer = ModelOffer("m", bytes(32), bytes(32), Kind.CHAT, 4096, (), Price(4, 1, 20, 20), False)
+        made = make_record(
+            identity(10),
+            network_of_demo,
+            role=Role.PROXY,
+            statement=statement,
+            addresses=["/ip4/127.0.0.1/tcp/4001"],
+            models=[offer],
+            now=now,
+            sequence=sequence,
+        )
+        return encode_signed(made)
+
+    async with network() as nodes:
+        judging = {"validate": None, "select": select_newest}
+        bootstrap, _ = await nodes.start(1, **judging)
+        _, proxy = await nodes.start(10, bootstrap.addresses, **judging)
+        _, client = await nodes.start(20, bootstrap.addresses, listen="", **judging)
+        await proxy.publish(signed(1))
+        await proxy.publish(signed(2))
+
+        with pytest.raises(LocalProtocolError, match="not fit"):
+            await proxy.publish(signed(1))
+        with pytest.raises(LocalProtocolError, match="not fit"):
+            await proxy.publish(signed(3)[:-1] + b"\0")
+        assert await client.find_proxies() == (signed(2),)
 
 
 # ------------------------------------------------------------------ publishing
