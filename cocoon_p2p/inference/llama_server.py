@@ -153,6 +153,7 @@ class LlamaServer:
         except RuntimeError as exc:
             raise _explained(settings) from exc
         self._address = self._server.listening_address.removeprefix("http://")
+        self._compute_one_token(settings)
 
     def tokenize(self, text: str, *, is_prompt: bool = True) -> list[int]:
         """Split text as the engine does.
@@ -213,6 +214,28 @@ class LlamaServer:
         No request may be running: the library would wait for it holding Python's lock.
         """
         self._server = None
+
+    def _compute_one_token(self, settings: ServerSettings) -> None:
+        """See that the model computes, and that the library's loop has begun.
+
+        The library is ready a moment before its loop begins; unloaded in that moment, it
+        waits for ever for a loop that was told to end too early.
+        """
+        last = ServerEvent()
+
+        def on_event(event: ServerEvent) -> bool:
+            nonlocal last
+            last = event
+            return False
+
+        first = Completion([0], max_tokens=1, temperature=0, top_p=1, id_slot=0, cache_prompt=False)
+        self.complete(first, on_event)
+        if last.usage is None:
+            reason = last.error.message if last.error else "it says nothing"
+            raise ConfigurationError(
+                f"llama.cpp loads the model and cannot compute it: {reason} (path={settings.model})",
+                hint="choose another model, or a newer llama.cpp: pip install -U xllamacpp",
+            )
 
 
 class _Tokens(msgspec.Struct):

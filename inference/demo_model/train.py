@@ -134,7 +134,7 @@ def _step(model: Llama, tokens: Tokens, optimizers: Sequence[optim.Optimizer]) -
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     in_answers = weights > 0.5
-    return float((each * in_answers).sum() / max(1, int(in_answers.sum())))
+    return float((each.detach() * in_answers).sum() / max(1, int(in_answers.sum())))
 
 
 def save(folder: Path, model: Llama, tokenizer: Tokenizer) -> None:
