@@ -111,7 +111,7 @@ def start(
     network: NetworkId,
     ephemeral_secret: bytes,
     nonce: bytes,
-    statement_hash: bytes | None = None,
+    statement_hash: bytes,
 ) -> Handshake:
     """Begin a session with the worker that made `statement`.
 
@@ -120,11 +120,9 @@ def start(
         network: The network that both are on.
         ephemeral_secret: 32 bytes drawn for this handshake alone.
         nonce: 32 bytes drawn for this handshake alone.
-        statement_hash: `papers.paper_hash` of the signed statement. None computes it from the
-            fields, which is the same unless a later version of the protocol added some.
+        statement_hash: `papers.paper_hash` of the signed statement: over what was signed, which may
+            hold more than this version reads.
     """
-    if statement_hash is None:
-        statement_hash = hashlib.sha256(encode_paper(statement)).digest()
     ephemeral_key = bindings.crypto_scalarmult_base(ephemeral_secret)
     hello = encode_paper(ClientHello(nonce, ephemeral_key, statement_hash))
     return Handshake(hello, statement, network, ephemeral_secret)

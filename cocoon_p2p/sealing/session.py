@@ -145,8 +145,8 @@ class _Direction:
         self._network = network
         self._session_id = session_id
         self._begun = ReplayWindow()
+        # For each request under way its key and the position that comes next.
         self._running: dict[int, tuple[bytes, int]] = {}
-        # request -> its key and the position that comes next
 
     def seal(self, request: int, position: int, final: bool, data: bytes, plain: bytes) -> bytes:
         key = self._key(request, position)
