@@ -1,7 +1,7 @@
 """One libp2p stream behind our interface, and how we open one.
 
-Upstream's own opening is not used: a cancel in the middle of it leaves a stream open that
-nobody holds, and after 512 of them the connection opens no more.
+Upstream's own opening is not used: a cancel in the middle of it leaves the stream in its
+connection's books until the connection ends, and a connection with streams is never let go.
 """
 
 from math import ceil

@@ -107,7 +107,7 @@ async def test_a_newcomer_that_knows_one_bootstrap_soon_finds_every_proxy() -> N
         found = await newcomer.find_proxies()
 
         assert set(found) == {record(number) for number in range(10, 14)}
-        assert trio.current_time() - began < 1.5
+        assert trio.current_time() - began < 3
 
 
 async def test_the_newest_record_of_a_proxy_is_found_and_no_older_one() -> None:
@@ -314,7 +314,7 @@ async def test_idle_streams_of_one_peer_starve_nobody() -> None:
         found = await newcomer.find_proxies()
 
         assert found == (record(10),)
-        assert trio.current_time() - began < 1.5
+        assert trio.current_time() - began < 3
         # They did reach the server: the oldest of them had to make room.
         with pytest.raises(Unavailable):
             await held[0].read(1)
