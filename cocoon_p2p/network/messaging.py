@@ -27,6 +27,10 @@ class MessageStream:
     def peer(self) -> PeerId:
         return self._stream.peer
 
+    def allow(self, frame_size_max_bytes: int) -> None:
+        """Take frames of this size from now on: the peer is no newcomer any more."""
+        self._frames.limit = frame_size_max_bytes
+
     async def receive(self) -> object | None:
         """Wait for the next message; None once the peer has closed its side between two frames.
 

@@ -112,6 +112,11 @@ class ReceivingAccount:
         """Set when a higher voucher is on disk; ask for it again after each wait."""
         return self._vouchered_changed
 
+    @property
+    def credit_changed(self) -> trio.Event:
+        """Set when credit has risen or the phase has changed; ask for it again after each wait."""
+        return self._credit_changed
+
     def charged(self) -> Nano:
         """What was charged all told, those charges included that are on their way to disk.
 
