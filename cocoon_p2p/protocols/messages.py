@@ -54,6 +54,12 @@ AText = Annotated[str, Max(TEXT_MAX_BYTES)]
 AToken = Annotated[str, Max(32)]
 AAddress = Annotated[str, Max(ADDRESS_MAX_BYTES)]
 
+
+def shorten(words: str) -> str:
+    """Cut an explanation to what `AText` holds, at a whole character; what cannot be spelled is a `?`."""
+    return words.encode(errors="replace")[:TEXT_MAX_BYTES].decode(errors="ignore")
+
+
 # ---------------------------------------------------------------- shapes inside others
 
 
