@@ -11,6 +11,7 @@ do about it? The first picks the base class, the second the attributes.
     |- AttestationFailed     the peer may be honest, its evidence does not satisfy the policy
     |- Unavailable           the world: no worker, no route; trying again may help
     |- Refused               a peer said no, with its reason code
+    |- AnswerBroken          an answer began, and the rest will not come
 """
 
 from cocoon_p2p.units import Nano
@@ -123,3 +124,27 @@ class Refused(CocoonError):
         super().__init__(message, hint=hint, charged=charged, retry_after=retry_after)
         self.code = code
         self.candidates = candidates
+
+
+class AnswerBroken(CocoonError):
+    """An answer began, and the rest will not come. `code` says why, where that is known.
+
+    Attributes:
+        text: What was delivered of it.
+    """
+
+    code = "answer-broken"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "answer-broken",
+        hint: str = "",
+        charged: Nano = Nano(0),
+        retry_after: float | None = None,
+        text: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint, charged=charged, retry_after=retry_after)
+        self.code = code
+        self.text = text
