@@ -1,0 +1,155 @@
+"""An answer as the application holds it: pieces as they come, and what is known about them."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from cocoon_p2p.client.reception import Piece, Reception
+from cocoon_p2p.errors import AnswerBroken, CocoonError
+from cocoon_p2p.identity import PeerId
+from cocoon_p2p.protocols.contents import FinishReason
+from cocoon_p2p.protocols.exchange.bill import Bill
+from cocoon_p2p.protocols.exchange.delivery import NOTHING
+from cocoon_p2p.protocols.exchange.terms import Terms
+from cocoon_p2p.protocols.ids import Trust
+from cocoon_p2p.protocols.messages import ExchangeId, ModelOffer, Receipt, Settlement, Usage
+from cocoon_p2p.units import Nano
+
+
+@dataclass(slots=True)
+class Report:
+    """What is known about an answer so far. Written by its `Inquiry`, read by its `Answer`."""
+
+    proxy: PeerId | None = None
+    terms: Terms | None = None
+    usage: Usage = NOTHING
+    finish: FinishReason | None = None
+    bill: Bill | None = None
+    dispute: CocoonError | None = None
+    charged: int = 0
+    "nanoTON booked for this request, failed attempts included."
+
+    pending: int = 0
+    "nanoTON that may still be booked: settlements that are not had yet."
+
+    attempts: int = 0
+    first_token_seconds: float | None = None
+
+
+class Answer:
+    """One answer. Iterate over it for its pieces; leave its block to stop it, and to stop paying.
+
+    Once the iteration has ended the answer is settled (or, if the proxy is silent about it, the
+    settlement is fetched in the background).
+    """
+
+    def __init__(self, reception: Reception, report: Report) -> None:
+        self._reception = reception
+        self._report = report
+        self._texts: list[str] = []
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Piece:
+        """Wait for the next piece.
+
+        Raises:
+            AnswerBroken: The rest will not come. It carries the text that was delivered, and what
+                the request has cost.
+            CocoonError: There is no answer at all.
+        """
+        try:
+            piece = await self._reception.take()
+        except AnswerBroken as error:
+            error.text = self.text
+            raise
+        if piece is None:
+            raise StopAsyncIteration
+        self._texts.append(piece.text)
+        return piece
+
+    async def read(self) -> str:
+        """Read the rest and give the whole text. Raises as iteration does."""
+        async for _ in self:
+            pass
+        return self.text
+
+    # ------------------------------------------------------------ what was said
+
+    @property
+    def text(self) -> str:
+        """What was read so far."""
+        return "".join(self._texts)
+
+    @property
+    def finish(self) -> str | None:
+        """Why the model ended: `stop` or `length`; None before that."""
+        return None if self._report.finish is None else self._report.finish.name.lower()
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens that were counted so far, cumulative."""
+        return self._report.usage
+
+    @property
+    def first_token_seconds(self) -> float | None:
+        """How long the first piece took, from when the request was made."""
+        return self._report.first_token_seconds
+
+    # ------------------------------------------------------------ by whom
+
+    @property
+    def model(self) -> ModelOffer | None:
+        """The model as the worker's signed record describes it: weights, context, price, demo or not."""
+        return None if self._report.terms is None else self._report.terms.offer
+
+    @property
+    def worker(self) -> PeerId | None:
+        return None if self._report.terms is None else self._report.terms.worker
+
+    @property
+    def proxy(self) -> PeerId | None:
+        return self._report.proxy
+
+    @property
+    def trust(self) -> Trust | None:
+        """What was proven about the worker's machine, by this client's own appraisal."""
+        return None if self._report.terms is None else self._report.terms.trust
+
+    @property
+    def exchange(self) -> ExchangeId | None:
+        """The id under which both sides keep their papers."""
+        return None if self._report.terms is None else self._report.terms.quote.exchange
+
+    @property
+    def attempts(self) -> int:
+        """How many workers and proxies were tried."""
+        return self._report.attempts
+
+    # ------------------------------------------------------------ for how much
+
+    @property
+    def cost(self) -> Nano:
+        """What the request has cost, in nanoTON, commission included.
+
+        Before it is settled: what is owed for the tokens delivered so far.
+        """
+        report = self._report
+        if report.bill is None and report.dispute is None and report.terms is not None:
+            return Nano(report.charged + report.terms.amount(report.usage))
+        return Nano(report.charged)
+
+    @property
+    def settlement(self) -> Settlement | None:
+        """The proxy's signed account of it, once it was had and accepted."""
+        return None if self._report.bill is None else self._report.bill.settlement
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """The worker's signed receipt inside the settlement."""
+        return None if self._report.bill is None else self._report.bill.receipt
+
+    @property
+    def dispute(self) -> CocoonError | None:
+        """Why the charge was not accepted, if it was not: nothing was paid, both papers are kept."""
+        return self._report.dispute

@@ -1,0 +1,242 @@
+"""One try at one proxy: the shell that runs the client's machine on one stream.
+
+It reads, opens seals, brings the time in and carries effects out. All decisions are
+`protocols.exchange.client`'s.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import assert_never
+
+import trio
+
+from cocoon_p2p.client.reception import Reception
+from cocoon_p2p.client.seals import Seals
+from cocoon_p2p.errors import MalformedMessage, Refused, RemoteProtocolError, SealBroken, Unavailable
+from cocoon_p2p.network.messaging import MessageStream
+from cocoon_p2p.payments.settlement import PayingAccount
+from cocoon_p2p.protocols.contents import AnswerContent
+from cocoon_p2p.protocols.exchange.client import Order, begin, next_wake, step
+from cocoon_p2p.protocols.exchange.client_events import (
+    CancelWanted,
+    Charge,
+    ChunkOpened,
+    Deliver,
+    Effect,
+    End,
+    Event,
+    Finish,
+    HelloMade,
+    Hold,
+    HoldRefused,
+    OpenSession,
+    PeerLost,
+    Received,
+    Release,
+    RequestSealed,
+    Reset,
+    SealRequest,
+    Send,
+    Woke,
+)
+from cocoon_p2p.protocols.exchange.delivery import Delivery
+from cocoon_p2p.protocols.exchange.terms import Terms
+from cocoon_p2p.protocols.messages import Chunk, Usage
+from cocoon_p2p.units import Nano
+
+log = logging.getLogger(__name__)
+
+SEND_SECONDS = 20.0
+"A proxy that does not take what we send for this long is lost."
+
+
+class Attempt:
+    """One exchange, from its Ask to its end. Run it once.
+
+    Args:
+        order: What is wanted, from whom.
+        stream: To ask on; the attempt resets it, or leaves it ready for the next Ask.
+        reception: Says whether the application keeps up, and whether it has left.
+        deliver: Takes each piece of the answer; returns at once.
+        clock: Seconds since the Unix epoch.
+        seals: Of the request; None for a price question.
+        account: To pay through; None for a price question.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        *,
+        stream: MessageStream,
+        reception: Reception,
+        deliver: "Callable[[Attempt, AnswerContent, Usage], None]",
+        clock: Callable[[], float],
+        seals: Seals | None = None,
+        account: PayingAccount | None = None,
+    ) -> None:
+        self.is_clean = True
+        "Whether the stream can be used again once the exchange has ended."
+
+        self.heard_at: float | None = None
+        "When the proxy first answered, on trio's clock."
+
+        self._order = order
+        self._stream = stream
+        self._reception = reception
+        self._deliver = deliver
+        self._clock = clock
+        self._seals = seals
+        self._paying = account
+        self._exchange, self._first = begin(order, trio.current_time())
+        self._was_leave_told = False
+        self._end: End | None = None
+
+    @property
+    def terms(self) -> Terms | None:
+        """What was agreed on, once it was."""
+        return self._exchange.terms
+
+    @property
+    def delivery(self) -> Delivery:
+        """What was delivered."""
+        return self._exchange.delivery
+
+    async def run(self) -> End:
+        """Run the exchange to its end.
+
+        A cancel resets the stream; what is held for the exchange stays held until its settlement
+        is had by its id.
+        """
+        try:
+            await self._carry_out(self._first)
+            while (end := self._end) is None:
+                await self._feed(await self._next())
+        finally:
+            if self._end is None:
+                self._stream.reset()
+        return end
+
+    # ------------------------------------------------------------ events
+
+    async def _next(self) -> Event:
+        """Wait for whatever comes first: a message, the application's leaving, the time."""
+        wake = next_wake(self._exchange)
+        assert wake is not None, "the exchange has not ended"
+        if self._reception.is_left and not self._was_leave_told:
+            self._was_leave_told = True
+            return CancelWanted(trio.current_time())
+        if self._reception.is_full:
+            with self._wait_until(wake):
+                await self._reception.room()
+            return Woke(trio.current_time(), is_listening=False)
+        message: object | None = None
+        with self._wait_until(wake) as scope:
+            try:
+                message = await self._stream.receive()
+            except (Unavailable, MalformedMessage) as error:
+                return PeerLost(error)
+        if scope.cancelled_caught:
+            return Woke(trio.current_time())
+        if message is None:
+            return PeerLost(Unavailable("the proxy closed the stream"))
+        return self._read(message)
+
+    def _wait_until(self, wake: float) -> AbstractContextManager[trio.CancelScope]:
+        # Once the machine knows that the application has left, its waits run their own time.
+        return trio.CancelScope(deadline=wake) if self._was_leave_told else self._reception.until(wake)
+
+    def _read(self, message: object) -> Event:
+        now = trio.current_time()
+        if self.heard_at is None:
+            self.heard_at = now
+        if not isinstance(message, Chunk) or self._seals is None or not self._seals.is_sealed:
+            return Received(message, now, self._clock())
+        try:
+            return ChunkOpened(message, self._seals.open(message), now)
+        except RemoteProtocolError as error:
+            return PeerLost(error)
+
+    async def _feed(self, event: Event) -> None:
+        before = self._exchange.phase
+        try:
+            self._exchange, effects = step(self._exchange, event)
+        except RemoteProtocolError as error:
+            log.warning("a peer broke the rules", extra={"phase": before.name.lower(), "error": str(error)})
+            self._exchange, effects = step(self._exchange, PeerLost(error))
+        await self._carry_out(effects)
+
+    # ------------------------------------------------------------ effects
+
+    async def _carry_out(self, effects: tuple[Effect, ...]) -> None:
+        for effect in effects:
+            if self._end is not None:
+                return
+            result = await self._act(effect)
+            if result is not None:
+                await self._feed(result)
+
+    async def _act(self, effect: Effect) -> Event | None:
+        exchange = self._order.ask.exchange
+        match effect:
+            case Send(messages):
+                return await self._send(messages)
+            case SealRequest(terms):
+                return self._seal(terms)
+            case OpenSession():
+                return self._open_session(effect)
+            case Hold(amount):
+                return self._hold(amount)
+            case Release():
+                self._account().release(exchange)
+            case Charge(bill):
+                await self._account().charge(exchange, bill.amount, bill.signed)
+            case Deliver(content, usage):
+                self._deliver(self, content, usage)
+            case Reset():
+                self.is_clean = False
+                self._stream.reset()
+            case Finish(end):
+                self._end = end
+            case _:
+                assert_never(effect)
+        return None
+
+    def _account(self) -> PayingAccount:
+        assert self._paying is not None, "a price question moves no money"
+        return self._paying
+
+    async def _send(self, messages: tuple[object, ...]) -> Event | None:
+        for message in messages:
+            with trio.move_on_after(SEND_SECONDS) as scope:
+                try:
+                    await self._stream.send(message)
+                except Unavailable as error:
+                    return PeerLost(error)
+            if scope.cancelled_caught:
+                return PeerLost(Unavailable(f"the proxy does not read (for={SEND_SECONDS:.0f} seconds)"))
+        return None
+
+    # ------------------------------------------------------------ seals and money
+
+    def _seal(self, terms: Terms) -> Event:
+        assert self._seals is not None, "nobody is told a price question's words"
+        parts = self._seals.seal(terms)
+        if parts is None:
+            return HelloMade(self._seals.greet(terms), trio.current_time())
+        return RequestSealed(parts, trio.current_time())
+
+    def _open_session(self, effect: OpenSession) -> Event:
+        assert self._seals is not None
+        try:
+            parts = self._seals.finish(effect.terms, effect.accept, effect.signature)
+        except SealBroken as error:
+            return PeerLost(error)
+        return RequestSealed(parts, trio.current_time())
+
+    def _hold(self, amount: Nano) -> Event | None:
+        try:
+            self._account().hold(self._order.ask.exchange, amount)
+        except Refused as error:
+            return HoldRefused(error, trio.current_time())
+        return None

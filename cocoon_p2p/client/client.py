@@ -1,0 +1,166 @@
+"""The client, as an application uses it.
+
+    async with Client.open(transport, directory, accounts, identity, network) as client:
+        async with client.chat("demo", [{"role": "user", "content": "Hello"}], max_cost=30_000) as answer:
+            async for piece in answer:
+                print(piece.text, end="")
+        print(answer.cost, answer.trust)
+
+Leaving the inner block early stops the worker within one decoding step, and the paying with it.
+"""
+
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Unpack
+
+import trio
+
+from cocoon_p2p.client.answer import Answer, Report
+from cocoon_p2p.client.choice import Offered, list_offers, rank
+from cocoon_p2p.client.desk import Desk
+from cocoon_p2p.client.inquiry import Inquiry
+from cocoon_p2p.client.policy import Policy
+from cocoon_p2p.client.proxies import ProxyView
+from cocoon_p2p.client.question import PriceQuote, ask_prices
+from cocoon_p2p.client.reception import Reception
+from cocoon_p2p.client.request import Message, Request, Wishes, build_request, read_messages
+from cocoon_p2p.identity import NetworkId
+from cocoon_p2p.network.directory import Directory
+from cocoon_p2p.network.transport import Transport
+from cocoon_p2p.payments.settlement import Accounts
+from cocoon_p2p.protocols.exchange.client import SETTLE_SECONDS
+
+log = logging.getLogger(__name__)
+
+LEAVE_SECONDS = 2 * SETTLE_SECONDS
+"How long leaving an answer may take: the settlement is waited for, and a disk written."
+
+
+class Client:
+    """Buys inference. Made by `Client.open`; many requests may run in it at once."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        transport: Transport,
+        directory: Directory,
+        accounts: Accounts,
+        network: NetworkId,
+        *,
+        policy: Policy | None = None,
+        clock: Callable[[], float] = time.time,
+        draw: Callable[[int], bytes] = os.urandom,
+    ) -> "AsyncIterator[Client]":
+        """Run a client while the block runs.
+
+        Args:
+            transport: Where it speaks; it only dials.
+            directory: Where it finds proxies.
+            accounts: What it pays through. They outlive the client.
+            network: The network that all papers must be for.
+            policy: Its own rules.
+            clock: Seconds since the Unix epoch.
+            draw: Draws random bytes.
+
+        A cancel ends the block's body first; answers that are open in it are cancelled and
+        settled, which takes at most `LEAVE_SECONDS`.
+        """
+        policy = policy or Policy()
+        view = ProxyView(directory, network, clock, policy.refresh_seconds)
+        raised: Exception | None = None
+        async with trio.open_nursery() as outer:
+            inner: trio.Nursery = await outer.start(_keep_open)
+            desk = Desk(transport, accounts, network, policy, view, inner, clock, draw)
+            inner.start_soon(view.keep_fresh)
+            try:
+                yield cls(desk)
+            except Exception as exc:  # noqa: BLE001 (raised again below, in no group)
+                raised = exc
+            finally:
+                desk.close()
+                inner.cancel_scope.cancel()
+        if raised is not None:
+            raise raised
+
+    async def models(self) -> tuple[Offered, ...]:
+        """List what can be bought, and through which proxies; waits only if no proxy is known yet."""
+        desk = self._desk
+        records = await desk.view.known(desk.policy.first_view_seconds)
+        return list_offers(records, desk.links)
+
+    def chat(
+        self, model: str, messages: Sequence[Message], **wishes: Unpack[Wishes]
+    ) -> AbstractAsyncContextManager[Answer]:
+        """Ask for the next turn of a chat.
+
+        Args:
+            model: The model's name, as `models` lists it.
+            messages: The chat so far; the last message is the one to be answered.
+            wishes: How it is to be answered.
+
+        Returns:
+            A block that is entered once the first piece is there. Entering raises
+
+            Refused: Nobody will do it so; `code`, `hint` and `candidates` say what would have to change.
+            Unavailable: Nobody could be reached.
+            AnswerBroken: The time was up, or the money.
+            AttestationFailed: Less is proven about the workers than was asked for.
+
+            Leaving it early, also by a cancel, stops the worker and waits for the settlement, at
+            most `LEAVE_SECONDS`.
+
+        Raises:
+            ConfigurationError: A message or wish is out of range.
+        """
+        turns = read_messages(messages)
+        return self._ask(build_request(model, wishes, self._desk.policy, messages=turns))
+
+    def complete(
+        self, model: str, prompt: str, **wishes: Unpack[Wishes]
+    ) -> AbstractAsyncContextManager[Answer]:
+        """Ask for the continuation of a bare prompt, without a chat template. As `chat` otherwise."""
+        return self._ask(build_request(model, wishes, self._desk.policy, prompt=prompt))
+
+    async def quote(
+        self, model: str, messages: Sequence[Message], **wishes: Unpack[Wishes]
+    ) -> tuple[PriceQuote, ...]:
+        """Ask what a chat would cost, of several proxies, the cheapest first. Nothing is bought.
+
+        Raises:
+            CocoonError: Nobody would do it; see `chat`.
+        """
+        desk = self._desk
+        request = build_request(model, wishes, desk.policy, messages=read_messages(messages))
+        records = await desk.view.known(desk.policy.first_view_seconds)
+        ranked = rank(records, desk.links, request, desk.policy, now=trio.current_time())
+        return await ask_prices(request, ranked[: desk.policy.attempts_max], desk)
+
+    @asynccontextmanager
+    async def _ask(self, request: Request) -> AsyncIterator[Answer]:
+        reception, report = Reception(), Report()
+        inquiry = Inquiry(request, self._desk, reception, report)
+        self._desk.nursery.start_soon(inquiry.run)
+        try:
+            await reception.begun()
+            yield Answer(reception, report)
+        finally:
+            reception.leave()
+            with trio.move_on_after(LEAVE_SECONDS, shield=True) as scope:
+                await reception.ended.wait()
+            if scope.cancelled_caught:
+                log.warning("left an answer before it was settled")
+
+
+async def _keep_open(task_status: trio.TaskStatus[trio.Nursery]) -> None:
+    """Hold a nursery that a cancel from outside does not reach: answers settle in it first."""
+    with trio.CancelScope(shield=True):
+        async with trio.open_nursery() as nursery:
+            task_status.started(nursery)
+            await trio.sleep_forever()

@@ -1,0 +1,322 @@
+"""One request until it is answered: which proxy is asked, and what is done when one fails.
+
+As long as nothing was delivered, another worker or proxy is tried; that costs nothing, or what
+it may cost is taken off the max cost of the next try. Once the first piece is delivered the
+answer is that worker's: if it breaks, it ends with an error.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import trio
+
+from cocoon_p2p.client.answer import Report
+from cocoon_p2p.client.attempt import Attempt
+from cocoon_p2p.client.choice import rank
+from cocoon_p2p.client.desk import Desk
+from cocoon_p2p.client.ends import HINTS, printable, refusal_error
+from cocoon_p2p.client.late import settle_late
+from cocoon_p2p.client.link import Link
+from cocoon_p2p.client.reception import Piece, Reception
+from cocoon_p2p.client.request import Request, build_ask
+from cocoon_p2p.client.seals import Seals
+from cocoon_p2p.errors import AnswerBroken, CocoonError, LocalProtocolError, Refused, Unavailable
+from cocoon_p2p.identity import PeerId, peer_id_text
+from cocoon_p2p.network.messaging import MessageStream
+from cocoon_p2p.payments.settlement import PayingAccount
+from cocoon_p2p.protocols.contents import AnswerContent
+from cocoon_p2p.protocols.exchange.client import Order
+from cocoon_p2p.protocols.exchange.client_events import Declined, Disputed, Dropped, End, Lost, Paid, Priced
+from cocoon_p2p.protocols.ids import EXCHANGE_ID_SIZE_BYTES, Outcome, Reason
+from cocoon_p2p.protocols.messages import ExchangeId, Usage
+from cocoon_p2p.units import Nano
+
+log = logging.getLogger(__name__)
+
+_OF_THE_PROXY = (Reason.NO_CREDIT, Reason.CHANNEL_UNKNOWN, Reason.RATE_LIMITED, Reason.DRAINING)
+"Refusals after a quote that another worker of the same proxy would only repeat."
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """One attempt, and what it was made with."""
+
+    link: Link
+    account: PayingAccount
+    attempt: Attempt
+    exchange: ExchangeId
+
+
+class Inquiry:
+    """Gets one request answered. Run it once, in a task of its own.
+
+    Args:
+        request: What is asked for.
+        desk: What all requests share.
+        reception: Where pieces and the end go.
+        report: What the application can see of it.
+    """
+
+    def __init__(self, request: Request, desk: Desk, reception: Reception, report: Report) -> None:
+        self._request = request
+        self._desk = desk
+        self._reception = reception
+        self._report = report
+        self._began_at = trio.current_time()
+        self._deadline = self._began_at + request.timeout_seconds
+        self._prefer = request.prefer
+        self._excluded = set(request.exclude)
+        self._avoided: set[PeerId] = set()
+        self._was_session_unknown = False
+
+    async def run(self) -> None:
+        """Pursue the request and end the reception, with an error if there is no whole answer.
+
+        Raises nothing. A cancel ends the reception too; money that is held stays held until its
+        settlement is had.
+        """
+        error: CocoonError | None = Unavailable("the client was closed")
+        try:
+            error = await self._pursue()
+        except CocoonError as exc:
+            error = exc
+        except Exception:
+            log.exception("a request failed by a fault of ours")
+            error = LocalProtocolError("the request failed by a fault of this library; its log says more")
+        finally:
+            if error is not None:
+                error.charged = Nano(self._report.charged)
+            self._reception.end(error)
+
+    async def _pursue(self) -> CocoonError | None:
+        failure: CocoonError | None = None
+        while self._report.attempts < self._desk.policy.attempts_max and self._max_cost > 0:
+            link = await self._choose()
+            if link is None or self._reception.is_left:
+                break
+            self._report.attempts += 1
+            error = await self._try(link)
+            if error is None or self._reception.is_left:
+                return None
+            log.info(
+                "try failed",
+                extra={"proxy": peer_id_text(link.peer), "error": str(error), "code": error.code},
+            )
+            # What a peer said no to tells more than that another did not answer.
+            if isinstance(error, Refused) or not isinstance(failure, Refused):
+                failure = error
+        return failure
+
+    @property
+    def _max_cost(self) -> int:
+        return self._request.max_cost - self._report.charged - self._report.pending
+
+    # ------------------------------------------------------------ choosing
+
+    async def _choose(self) -> Link | None:
+        """Choose the proxy for the next try; None if all were tried.
+
+        Raises:
+            Unavailable: No proxy is known, or the time is up.
+            Refused: None that is known offers the model.
+        """
+        desk, now = self._desk, trio.current_time()
+        if now >= self._deadline:
+            raise self._out_of_time()
+        with self._reception.until(self._deadline):
+            await desk.view.known(desk.policy.first_view_seconds)
+        records = desk.view.records
+        if not records:
+            raise Unavailable(
+                "no proxy was found on the network",
+                hint="check the network's name and the bootstrap addresses, then `cocoon doctor`",
+            )
+        ranked = rank(records, desk.links, self._request, desk.policy, now=now)
+        if not ranked:
+            names = sorted({model.name for record in records for model in record.models})
+            raise Refused(
+                f"unknown model: no proxy offers it (model={self._request.content.model})",
+                code=Reason.UNKNOWN_MODEL.code,
+                hint=f"offered are: {', '.join(names[:8]) or 'none'}",
+            )
+        left = [record for record in ranked if record.peer not in self._avoided]
+        return desk.link(left[0]) if left else None
+
+    def _out_of_time(self) -> CocoonError:
+        return AnswerBroken(
+            f"the deadline has passed (timeout={self._request.timeout_seconds:g} seconds)",
+            code=Reason.DEADLINE.code,
+            hint=HINTS[Reason.DEADLINE],
+        )
+
+    # ------------------------------------------------------------ trying
+
+    async def _try(self, link: Link) -> CocoonError | None:
+        """Ask one proxy.
+
+        Returns:
+            None if the request is over; else why this try failed, and another may be made.
+
+        Raises:
+            CocoonError: The request has failed for good.
+        """
+        try:
+            with self._reception.until(self._deadline) as scope:
+                await link.connect()
+                account = await link.pay_through(Nano(self._max_cost))
+                stream, was_spare = await link.stream()
+        except (Unavailable, Refused) as error:
+            self._avoid(link)
+            return error
+        if scope.cancelled_caught:
+            return None if self._reception.is_left else self._out_of_time()
+        made = self._make(link, account, stream)
+        asked_at = trio.current_time()
+        end = await made.attempt.run()
+        if made.attempt.is_clean:
+            link.give_back(stream)
+        heard_at = made.attempt.heard_at
+        if heard_at is not None:
+            link.answered(heard_at - asked_at)
+        elif was_spare and isinstance(end, Lost):
+            # The proxy had dropped the idle stream: that says nothing about the proxy.
+            link.close()
+            return await self._try(link)
+        return await self._conclude(made, end)
+
+    def _make(self, link: Link, account: PayingAccount, stream: MessageStream) -> _Try:
+        desk = self._desk
+        ask = build_ask(
+            self._request,
+            exchange=ExchangeId(desk.draw(EXCHANGE_ID_SIZE_BYTES)),
+            max_cost=self._max_cost,
+            seconds_left=self._deadline - trio.current_time(),
+            channel=account.reference,
+            prefer=self._prefer,
+            exclude=self._excluded,
+        )
+        order = Order(ask, link.peer, desk.network, desk.rules(link.record), self._deadline)
+        seals = Seals(order, self._request.content, link=link, clock=desk.clock, draw=desk.draw)
+        attempt = Attempt(
+            order,
+            stream=stream,
+            reception=self._reception,
+            deliver=self._deliver,
+            clock=desk.clock,
+            seals=seals,
+            account=account,
+        )
+        self._report.proxy = link.peer
+        return _Try(link, account, attempt, ask.exchange)
+
+    def _deliver(self, attempt: Attempt, content: AnswerContent, usage: Usage) -> None:
+        report = self._report
+        if report.first_token_seconds is None:
+            report.first_token_seconds = trio.current_time() - self._began_at
+        report.terms, report.usage = attempt.terms, usage
+        report.finish = content.finish or report.finish
+        self._reception.put(Piece(content.text, usage.completion + usage.reasoning))
+
+    # ------------------------------------------------------------ ends
+
+    async def _conclude(self, made: _Try, end: End) -> CocoonError | None:
+        """Draw the consequences of an end. Returns and raises as `_try` does."""
+        match end:
+            case Paid():
+                return self._paid(made, end)
+            case Declined(refusal):
+                return self._declined(made, refusal_error(refusal), refusal.reason)
+            case Dropped(error):
+                # A channel that another request has just found used up is replaced for the next try.
+                if error is not None and error.code != Reason.DRAINING.code:
+                    self._avoid(made.link, is_its_fault=False)
+                return error
+            case Disputed(error, terms, settlement):
+                self._avoid(made.link)
+                self._report.dispute = error
+                await made.account.dispute(str(error), terms.signed, settlement)
+                return self._broken(made, error)
+            case Lost(error):
+                self._avoid(made.link)
+                self._seek_settlement(made, end)
+                return self._broken(made, error)
+            case Priced():
+                raise LocalProtocolError("a request that pays was answered with a price")
+
+    def _paid(self, made: _Try, end: Paid) -> CocoonError | None:
+        report, bill = self._report, end.bill
+        report.bill, report.terms = bill, made.attempt.terms
+        report.charged += bill.amount
+        log.info(
+            "exchange settled",
+            extra={
+                "exchange": made.exchange.hex(),
+                "amount": bill.amount,
+                "outcome": bill.settlement.outcome.name.lower(),
+            },
+        )
+        if bill.settlement.outcome is Outcome.COMPLETED or end.cancelled is Reason.CANCELLED:
+            return None
+        if end.cancelled is Reason.DEADLINE:
+            raise self._out_of_time()
+        reason = end.cancelled or end.reason or Reason.ENGINE_FAILED
+        detail = printable(end.detail or "") or reason.code.replace("-", " ")
+        self._exclude(made)
+        return self._broken(made, AnswerBroken(detail, code=reason.code, hint=HINTS.get(reason, "")))
+
+    def _declined(self, made: _Try, error: Refused, reason: Reason) -> CocoonError | None:
+        terms = made.attempt.terms
+        if reason is Reason.CANCELLED:
+            return None
+        if reason is Reason.SESSION_UNKNOWN and terms is not None and not self._was_session_unknown:
+            # The worker was started anew. It is asked again, with a greeting.
+            self._was_session_unknown = True
+            made.link.forget_session(terms)
+            self._prefer = (terms.worker, *self._prefer)
+            self._report.attempts -= 1
+        elif terms is None or reason in _OF_THE_PROXY:
+            self._avoid(made.link, is_its_fault=False)
+        else:
+            self._exclude(made)
+        return error
+
+    def _broken(self, made: _Try, error: CocoonError) -> CocoonError | None:
+        """Judge an answer that did not end as it should, by how much of it was delivered."""
+        delivery = made.attempt.delivery
+        if delivery.is_complete or self._reception.is_left:
+            return None
+        if not delivery.chunks:
+            return error
+        hint = error.hint
+        if self._report.pending:
+            hint = f"up to {self._report.pending} nanoTON may still be charged once the proxy is back"
+        raise AnswerBroken(f"the answer broke off: {error}", code=error.code, hint=hint)
+
+    def _seek_settlement(self, made: _Try, lost: Lost) -> None:
+        if not lost.owed_max:
+            return
+        self._report.pending += lost.owed_max
+        self._desk.nursery.start_soon(self._settle_late, made, lost)
+
+    async def _settle_late(self, made: _Try, lost: Lost) -> None:
+        try:
+            await settle_late(
+                made.link,
+                made.account,
+                made.exchange,
+                lost,
+                network=self._desk.network,
+                report=self._report,
+            )
+        except CocoonError as error:
+            log.error("a lost exchange was not settled", extra={"error": str(error)})
+
+    def _avoid(self, link: Link, *, is_its_fault: bool = True) -> None:
+        self._avoided.add(link.peer)
+        if is_its_fault:
+            link.failed(trio.current_time())
+            self._desk.view.refresh_soon()
+
+    def _exclude(self, made: _Try) -> None:
+        if made.attempt.terms is not None:
+            self._excluded.add(made.attempt.terms.worker)

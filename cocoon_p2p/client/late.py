@@ -1,0 +1,86 @@
+"""The settlement of an exchange that we lost sight of: asked for by its id, judged, booked."""
+
+import logging
+
+import trio
+
+from cocoon_p2p.client.answer import Report
+from cocoon_p2p.client.link import Link
+from cocoon_p2p.errors import Refused, RemoteProtocolError, Unavailable
+from cocoon_p2p.identity import NetworkId
+from cocoon_p2p.payments.settlement import PayingAccount
+from cocoon_p2p.protocols.exchange.bill import judge_settlement
+from cocoon_p2p.protocols.exchange.client_events import Lost
+from cocoon_p2p.protocols.messages import ExchangeId, Signed
+
+log = logging.getLogger(__name__)
+
+ASK_SECONDS = 30.0
+"How long one question may stay unanswered before the connection is looked after again."
+
+ASK_AGAIN_FIRST_SECONDS = 1.0
+ASK_AGAIN_LAST_SECONDS = 60.0
+"Pauses between questions, doubling: the proxy may be away, or wait for its worker."
+
+
+async def settle_late(
+    link: Link,
+    account: PayingAccount,
+    exchange: ExchangeId,
+    lost: Lost,
+    *,
+    network: NetworkId,
+    report: Report,
+) -> None:
+    """Ask the proxy how an exchange ended until it says so, and pay for it, or dispute it.
+
+    A cancel leaves what is held for the exchange held: the account asks again after a restart.
+
+    Raises:
+        Unavailable: The ledger cannot be written.
+    """
+    assert lost.terms is not None, "nothing is owed without terms"
+    settlement = await _ask(link, account, exchange)
+    facts = {"exchange": exchange.hex()}
+    if settlement is None:
+        log.info("a lost exchange cost nothing", extra=facts)
+        account.release(exchange)
+    else:
+        try:
+            bill = judge_settlement(
+                settlement,
+                terms=lost.terms,
+                delivery=None,
+                was_cancelled=True,
+                amount_max=lost.owed_max,
+                proxy=link.peer,
+                network=network,
+            )
+        except RemoteProtocolError as error:
+            log.error("a settlement was not accepted", extra={**facts, "error": str(error)})
+            report.dispute = error
+            await account.dispute(str(error), lost.terms.signed, settlement)
+            account.release(exchange)
+        else:
+            if bill.amount:
+                await account.charge(exchange, bill.amount, bill.signed)
+            else:
+                account.release(exchange)
+            report.charged += bill.amount
+            report.bill = report.bill or bill
+            log.info("a lost exchange was settled", extra={**facts, "amount": bill.amount})
+    report.pending -= lost.owed_max
+
+
+async def _ask(link: Link, account: PayingAccount, exchange: ExchangeId) -> Signed | None:
+    pause = ASK_AGAIN_FIRST_SECONDS
+    while True:
+        try:
+            await link.connect()
+            with trio.move_on_after(ASK_SECONDS):
+                paper = await account.paper(exchange)
+                return None if paper is None else paper.settlement
+        except (Unavailable, Refused) as error:
+            log.debug("no settlement yet", extra={"exchange": exchange.hex(), "error": str(error)})
+        await trio.sleep(pause)
+        pause = min(pause * 2, ASK_AGAIN_LAST_SECONDS)

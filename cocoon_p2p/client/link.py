@@ -1,0 +1,198 @@
+"""One proxy as this client knows it: the connection, the channel, spare streams, sealing sessions.
+
+A link outlives requests. What it holds is worth keeping: a stream that stands saves a round
+trip, a sealing session another one and the handshake.
+"""
+
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+import trio
+
+from cocoon_p2p.client.policy import Policy
+from cocoon_p2p.errors import Unavailable
+from cocoon_p2p.identity import PeerId, peer_id_text
+from cocoon_p2p.network.messaging import MessageStream
+from cocoon_p2p.network.transport import Transport
+from cocoon_p2p.payments.channel import Phase
+from cocoon_p2p.payments.settlement import Accounts, PayingAccount
+from cocoon_p2p.protocols.exchange.terms import Terms
+from cocoon_p2p.protocols.ids import EXCHANGE
+from cocoon_p2p.protocols.messages import Record
+from cocoon_p2p.sealing import Session
+from cocoon_p2p.units import Nano
+
+log = logging.getLogger(__name__)
+
+SPARE_STREAMS_MAX = 16
+"Streams that are kept open between exchanges."
+
+SESSIONS_MAX = 256
+"Sealing sessions, one a worker; the least recently used is forgotten."
+
+SESSION_MARGIN_SECONDS = 30.0
+"A session this near its end is not used for another request."
+
+AVOID_FIRST_SECONDS = 2.0
+AVOID_LAST_SECONDS = 300.0
+"A proxy that failed is the last choice for this long, doubling each time that it fails again."
+
+
+class Link:
+    """What this client has with one proxy.
+
+    Args:
+        record: The proxy's newest, verified.
+        transport: Where the client speaks.
+        accounts: Its accounts.
+        policy: Its rules.
+        clock: Seconds since the Unix epoch.
+        nursery: Where a used-up channel is closed in the background.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        *,
+        transport: Transport,
+        accounts: Accounts,
+        policy: Policy,
+        clock: Callable[[], float],
+        nursery: trio.Nursery,
+    ) -> None:
+        self.record = record
+        self.peer = PeerId(record.peer)
+        self.latency_seconds: float | None = None
+        "From an Ask to its Quoted, smoothed."
+
+        self.is_distrusted = False
+        "It sent what no honest proxy sends: not chosen again."
+
+        self._transport = transport
+        self._accounts = accounts
+        self._policy = policy
+        self._clock = clock
+        self._nursery = nursery
+        self._account: PayingAccount | None = None
+        self._connecting = trio.Lock()
+        self._spare: deque[MessageStream] = deque()
+        self._sessions: OrderedDict[bytes, Session] = OrderedDict()
+        self._avoid_seconds = 0.0
+        self._avoid_until = 0.0
+
+    # ------------------------------------------------------------ how it stands
+
+    @property
+    def has_channel(self) -> bool:
+        """Whether we pay through it already."""
+        return self._account is not None and self._account.phase is Phase.OPEN
+
+    def is_avoided(self, now: float) -> bool:
+        """Whether it failed lately. `now` is on trio's clock."""
+        return now < self._avoid_until
+
+    def failed(self, now: float) -> None:
+        """Choose others first for a while."""
+        self._avoid_seconds = min(max(self._avoid_seconds * 2, AVOID_FIRST_SECONDS), AVOID_LAST_SECONDS)
+        self._avoid_until = now + self._avoid_seconds
+
+    def answered(self, latency_seconds: float) -> None:
+        """Note that it does what it should, and how soon it quoted."""
+        known = self.latency_seconds
+        self.latency_seconds = latency_seconds if known is None else 0.8 * known + 0.2 * latency_seconds
+        self._avoid_seconds = self._avoid_until = 0.0
+
+    # ------------------------------------------------------------ connection and channel
+
+    async def connect(self) -> None:
+        """Connect, if there is no connection.
+
+        Raises:
+            Unavailable: It does not answer, or somebody else does.
+        """
+        async with self._connecting:
+            if self._transport.is_connected(self.peer):
+                return
+            self._drop_spare()
+            with trio.move_on_after(self._policy.connect_seconds):
+                peer = await self._transport.dial(self.record.addresses)
+                if peer != self.peer:
+                    raise Unavailable(f"another peer answers for the proxy (peer={peer_id_text(peer)})")
+                return
+        raise Unavailable(f"the proxy does not answer (peer={peer_id_text(self.peer)})")
+
+    async def pay_through(self, need: Nano) -> PayingAccount:
+        """Give the account to pay this proxy through, on an open channel with room; connected before.
+
+        Args:
+            need: What must fit into the channel. One with less room is closed in the background
+                and replaced; `Policy.channel_capacity` bounds what can be asked for.
+
+        Raises:
+            Unavailable: The proxy does not take up the channel in time.
+            Refused: It does not want the channel, or payments to it were stopped.
+        """
+        # A quarter: a request whose max cost is as large as a channel must not wear out one each time.
+        need = min(need, Nano(self._policy.channel_capacity // 4))
+        with trio.move_on_after(self._policy.connect_seconds):
+            account = await self._accounts.paying(self.peer, capacity=self._policy.channel_capacity)
+            # What is only held comes back when the exchanges that hold it have ended.
+            if account.room + account.held < need:
+                log.info("channel used up", extra={"proxy": peer_id_text(self.peer), "room": account.room})
+                self._nursery.start_soon(account.close)
+                while account.phase is Phase.OPEN:
+                    await trio.lowlevel.checkpoint()
+                account = await self._accounts.paying(self.peer, capacity=self._policy.channel_capacity)
+            self._account = account
+            return account
+        raise Unavailable(f"the proxy does not take up a channel (peer={peer_id_text(self.peer)})")
+
+    # ------------------------------------------------------------ streams
+
+    async def stream(self) -> tuple[MessageStream, bool]:
+        """Give a stream to ask on, and whether it is one that stood idle and may be broken by now.
+
+        Raises:
+            Unavailable: The connection is lost, or the proxy does not speak the protocol.
+        """
+        if not self._transport.is_connected(self.peer):
+            self._drop_spare()
+        elif self._spare:
+            return self._spare.pop(), True
+        return MessageStream(await self._transport.open_stream(self.peer, EXCHANGE)), False
+
+    def give_back(self, stream: MessageStream) -> None:
+        """Keep a stream whose exchange ended cleanly, for the next."""
+        self._spare.append(stream)
+        if len(self._spare) > SPARE_STREAMS_MAX:
+            self._spare.popleft().reset()
+
+    def close(self) -> None:
+        """Give up the spare streams."""
+        self._drop_spare()
+
+    def _drop_spare(self) -> None:
+        while self._spare:
+            self._spare.pop().reset()
+
+    # ------------------------------------------------------------ sealing sessions
+
+    def session(self, terms: Terms) -> Session | None:
+        """Give the sealing session that stands with a worker, under the keys that it states now."""
+        session = self._sessions.get(terms.statement_hash)
+        if session is None or session.expires < self._clock() + SESSION_MARGIN_SECONDS:
+            return None
+        self._sessions.move_to_end(terms.statement_hash)
+        return session
+
+    def keep_session(self, terms: Terms, session: Session) -> None:
+        """Keep a new session for the worker's next requests."""
+        self._sessions[terms.statement_hash] = session
+        self._sessions.move_to_end(terms.statement_hash)
+        if len(self._sessions) > SESSIONS_MAX:
+            self._sessions.popitem(last=False)
+
+    def forget_session(self, terms: Terms) -> None:
+        """Drop a session that the worker does not know any more."""
+        self._sessions.pop(terms.statement_hash, None)

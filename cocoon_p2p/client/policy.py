@@ -1,0 +1,49 @@
+"""What a client insists on, and how patient it is, unless a request says otherwise."""
+
+from dataclasses import dataclass
+
+from cocoon_p2p.protocols.exchange.terms import Appraise, prove_nothing
+from cocoon_p2p.protocols.ids import Trust
+from cocoon_p2p.units import Nano
+
+_MAX_COST = Nano(100_000_000)
+_CHANNEL_CAPACITY = Nano(1_000_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A client's own rules."""
+
+    trust: Trust = Trust.TDX
+    "What must be proven about a worker's machine."
+
+    max_cost: Nano = _MAX_COST
+    "The most that one answer may cost, in nanoTON."
+
+    channel_capacity: Nano = _CHANNEL_CAPACITY
+    "Of each channel that is opened to a proxy, in nanoTON."
+
+    commission_basis_points_max: int = 2_000
+    "A proxy that takes more, or more than its record says, is not used."
+
+    window_tokens_max: int = 256
+    "Tokens that are paid ahead of delivery at most: what a proxy that vanishes may take along."
+
+    completion_tokens_max: int = 256
+    timeout_seconds: float = 120.0
+    "For a whole answer, first to last."
+
+    attempts_max: int = 4
+    "Workers and proxies that are tried for one request, as long as nothing was delivered."
+
+    refresh_seconds: float = 60.0
+    "How old the view of the network's proxies may become."
+
+    first_view_seconds: float = 15.0
+    "How long a request waits for a proxy to be found when none is known yet."
+
+    connect_seconds: float = 10.0
+    "For dialling a proxy and opening a channel to it."
+
+    appraise: Appraise = prove_nothing
+    "Says what is proven about a worker's machine."
