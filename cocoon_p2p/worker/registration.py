@@ -1,0 +1,152 @@
+"""A worker's standing with one proxy: dial it, register, tell it the load, and come back.
+
+    DIALLING --connected--> REGISTERING --Registered--> STANDING
+       ^                        |                          |
+       +------ after a pause ---+------- lost, refused ----+
+
+Workers only dial out, so the proxy's exchanges come over the connection that is made here.
+
+Spec: protocols/session.md.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from cocoon_p2p.errors import Refused, RemoteProtocolError, Unavailable
+from cocoon_p2p.identity import PeerId, peer_id_text
+from cocoon_p2p.network.messaging import MessageStream
+from cocoon_p2p.network.transport import Transport
+from cocoon_p2p.protocols.ids import FRAME_SIZE_MAX_NEWCOMER_BYTES, HEARTBEAT_SECONDS, SESSION, TAKE_SECONDS
+from cocoon_p2p.protocols.messages import Drain, Load, Register, Registered, SessionRefused
+from cocoon_p2p.worker.papers import Papers
+from cocoon_p2p.worker.slots import Slots
+
+log = logging.getLogger(__name__)
+
+REDIAL_FIRST_SECONDS = 1.0
+REDIAL_LAST_SECONDS = 60.0
+"Pauses double from the first to the last, and start again once a proxy has taken the record."
+
+REGISTER_SECONDS = 10.0
+"How long a proxy may take to answer a Register."
+
+LOAD_PAUSE_SECONDS = 0.05
+"Changes of load that come closer together travel as one."
+
+
+@dataclass(slots=True)
+class ProxyStanding:
+    """How one proxy takes us, shared with whoever shows it."""
+
+    peer: PeerId
+    addresses: Sequence[str]
+    is_registered: bool = False
+    changed: trio.Event = field(default_factory=trio.Event)
+    "Set when `is_registered` turns, and replaced by then: take it before you look."
+
+    def turn(self, is_registered: bool) -> None:
+        if is_registered is not self.is_registered:
+            self.is_registered = is_registered
+            self.changed.set()
+            self.changed = trio.Event()
+
+
+async def stay_registered(
+    standing: ProxyStanding,
+    transport: Transport,
+    papers: Papers,
+    slots: Slots,
+    *,
+    draw: Callable[[int], bytes],
+) -> None:
+    """Keep a session with one proxy for ever. A cancel ends it without a word."""
+    pause = REDIAL_FIRST_SECONDS
+    proxy = peer_id_text(standing.peer)
+    while True:
+        try:
+            if not transport.is_connected(standing.peer):
+                await transport.dial(standing.addresses)
+            stream = MessageStream(
+                await transport.open_stream(standing.peer, SESSION),
+                frame_size_max_bytes=FRAME_SIZE_MAX_NEWCOMER_BYTES,
+            )
+            await _Session(standing, stream, papers, slots).run()
+        except* (Unavailable, Refused, RemoteProtocolError) as group:
+            log.info("proxy lost", extra={"proxy": proxy, "why": str(group.exceptions[0])})
+        was_registered = standing.is_registered
+        standing.turn(False)
+        pause = REDIAL_FIRST_SECONDS if was_registered else min(2 * pause, REDIAL_LAST_SECONDS)
+        # Half of it by chance: a proxy that comes back is not stormed by all its workers at once.
+        await trio.sleep(pause * (1 + draw(1)[0] / 255) / 2)
+
+
+class _Session:
+    """One session stream."""
+
+    def __init__(self, standing: ProxyStanding, stream: MessageStream, papers: Papers, slots: Slots) -> None:
+        self._standing = standing
+        self._stream = stream
+        self._papers = papers
+        self._slots = slots
+
+    async def run(self) -> None:
+        """Speak and listen until the session is lost, which always raises."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._listen)
+                nursery.start_soon(self._speak)
+                with trio.move_on_after(REGISTER_SECONDS):
+                    while not self._standing.is_registered:
+                        await self._standing.changed.wait()
+                if not self._standing.is_registered:
+                    raise Unavailable("the proxy does not answer a Register")
+        finally:
+            self._stream.reset()
+
+    async def _listen(self) -> None:
+        proxy = peer_id_text(self._standing.peer)
+        while True:
+            match await self._stream.receive():
+                case Registered(sequence=sequence):
+                    if sequence > self._papers.sequence:
+                        raise RemoteProtocolError("Registered: a record that we never sent")
+                    if not self._standing.is_registered:
+                        log.info("registered", extra={"proxy": proxy, "sequence": sequence})
+                    self._standing.turn(True)
+                case Drain():
+                    log.info("proxy drains", extra={"proxy": proxy})
+                case SessionRefused(reason=reason, detail=detail):
+                    raise Refused(f"the proxy refuses us: {detail}", code=reason.code)
+                case None:
+                    raise Unavailable("the proxy closed the session")
+                case message:
+                    raise RemoteProtocolError(f"{type(message).__name__}: nothing that a proxy sends here")
+
+    async def _speak(self) -> None:
+        """Tell the load when it changes, and each second; a new record goes with the next one."""
+        sent, is_drain_told = -1, False
+        while True:
+            changed = self._slots.changed
+            messages: list[object] = []
+            if self._papers.sequence != sent:
+                sent = self._papers.sequence
+                messages.append(Register(self._papers.record, self._papers.statement))
+            if self._slots.is_draining and not is_drain_told:
+                is_drain_told = True
+                messages.append(Drain("the worker is going away"))
+            free = 0 if self._slots.is_draining else self._slots.free
+            messages.append(Load(free, self._slots.total, 0))
+            await self._send(messages)
+            await trio.sleep(LOAD_PAUSE_SECONDS)
+            with trio.move_on_after(HEARTBEAT_SECONDS - LOAD_PAUSE_SECONDS):
+                await changed.wait()
+
+    async def _send(self, messages: Sequence[object]) -> None:
+        try:
+            with trio.fail_after(TAKE_SECONDS):
+                await self._stream.send(*messages)
+        except trio.TooSlowError as exc:
+            raise Unavailable("the proxy reads nothing") from exc

@@ -1,0 +1,193 @@
+"""The worker as one trio service: its proxies, its papers, its exchanges.
+
+proxies' addresses --> registration (one task each): dial, Register, Load, Drain
+streams from them  --> exchanges (one task each):   Assign ... Receipted
+clock              --> papers: records and statements renewed at half life
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import trio
+
+from cocoon_p2p.errors import ConfigurationError, RecordRejected, Unavailable
+from cocoon_p2p.identity import Identity, NetworkId, PeerId, parse_peer_id, peer_id_text
+from cocoon_p2p.inference.engine import Engine
+from cocoon_p2p.network.messaging import MessageStream
+from cocoon_p2p.network.transport import Stream, Transport
+from cocoon_p2p.payments.settlement import Accounts
+from cocoon_p2p.protocols.ids import EXCHANGE
+from cocoon_p2p.protocols.messages import Price, Signed
+from cocoon_p2p.worker.exchanges import serve_exchanges
+from cocoon_p2p.worker.papers import Papers
+from cocoon_p2p.worker.registration import ProxyStanding, stay_registered
+from cocoon_p2p.worker.seals import Seals
+from cocoon_p2p.worker.slots import Slots
+from cocoon_p2p.worker.work import Workshop
+
+log = logging.getLogger(__name__)
+
+STREAMS_SPARE = 8
+"Exchange streams that a proxy may hold open beyond two a slot: idle ones cost little, but not nothing."
+
+
+PROXIES_MAX = 32
+"Proxies that one worker serves through. A slot is sold once, so more of them bring it little."
+
+
+class Worker:
+    """A running worker, for whoever started it: what it does, and how to change or end that."""
+
+    def __init__(self, shop: Workshop, stay: Callable[[ProxyStanding], None]) -> None:
+        self._shop = shop
+        self._stay = stay
+        self._standings: dict[PeerId, ProxyStanding] = {}
+        self._streams: dict[PeerId, set[trio.CancelScope]] = {}
+        self._is_over = False
+        self._left = trio.Event()
+
+    @property
+    def slots(self) -> Slots:
+        return self._shop.slots
+
+    @property
+    def record(self) -> Signed:
+        """What it offers now."""
+        return self._shop.papers.record
+
+    @property
+    def registered(self) -> frozenset[PeerId]:
+        """The proxies that offer it to clients."""
+        return frozenset(peer for peer, standing in self._standings.items() if standing.is_registered)
+
+    def join(self, proxy: PeerId, addresses: Sequence[str]) -> None:
+        """Serve through this proxy too, from now on; its newest addresses count if it is known.
+
+        More than `PROXIES_MAX` are not joined: each costs a connection and a session.
+        """
+        known = self._standings.get(proxy)
+        if known is not None:
+            known.addresses = addresses
+        elif len(self._standings) < PROXIES_MAX:
+            standing = self._standings[proxy] = ProxyStanding(proxy, addresses)
+            self._streams[proxy] = set()
+            self._stay(standing)
+
+    async def wait_registered(self, proxy: PeerId) -> None:
+        """Return once this proxy, one of ours, has taken the record."""
+        standing = self._standings[proxy]
+        while not standing.is_registered:
+            await standing.changed.wait()
+
+    def set_prices(self, prices: Mapping[str, Price]) -> None:
+        """Offer at other prices from now on: every proxy is told. What was quoted is honoured.
+
+        Raises:
+            ConfigurationError: A model has no price.
+        """
+        self._shop.papers.set_prices(prices)
+
+    async def drain(self) -> None:
+        """Tell the proxies, take nothing new, and return once nothing runs. A cancel leaves it draining."""
+        log.info("draining", extra={"running": self.slots.running})
+        await self.slots.drain()
+
+    async def accept(self, stream: Stream) -> None:
+        """Serve a proxy's exchange stream (the transport's acceptor)."""
+        scopes = self._streams.get(stream.peer)
+        if self._is_over or scopes is None or len(scopes) >= 2 * self.slots.total + STREAMS_SPARE:
+            log.warning("exchange stream refused", extra={"peer": peer_id_text(stream.peer)})
+            stream.reset()
+            return
+        with trio.CancelScope() as scope:
+            scopes.add(scope)
+            try:
+                await serve_exchanges(self._shop, MessageStream(stream))
+            except* Unavailable as group:
+                # Only the ledger is left to be unavailable here: the operator must look.
+                log.error("receipt not saved", extra={"why": str(group.exceptions[0])})
+            finally:
+                scopes.remove(scope)
+                self._left.set()
+
+    async def stop(self) -> None:
+        """End every stream, and return once the receipts of what ran are saved."""
+        self._is_over = True
+        while scopes := [scope for scopes in self._streams.values() for scope in scopes]:
+            for scope in scopes:
+                scope.cancel()
+            self._left = trio.Event()
+            await self._left.wait()
+
+
+async def serve_worker(
+    *,
+    transport: Transport,
+    identity: Identity,
+    network: NetworkId,
+    engine: Engine,
+    accounts: Accounts,
+    proxies: Sequence[Sequence[str]],
+    prices: Mapping[str, Price],
+    now: Callable[[], float] = time.time,
+    draw: Callable[[int], bytes] = os.urandom,
+    task_status: trio.TaskStatus[Worker] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a worker until it is cancelled.
+
+    Args:
+        transport: Where it dials; takes `/cocoon/exchange/1` for it.
+        identity: Who it is; the transport's own.
+        network: The network that all papers are for.
+        engine: Runs the models. Not closed here.
+        accounts: Where it is paid.
+        proxies: To serve through, for each its multiaddrs, all with the same `/p2p/<peer id>`; more
+            may `join` later.
+        prices: For each model of the engine.
+        now: Seconds since the Unix epoch.
+        draw: Draws random bytes: sealing keys, nonces, session ids, pauses.
+        task_status: Given the `Worker` once it dials its proxies.
+
+    A cancel ends running exchanges as failed: their receipts for the tokens delivered are saved
+    before it returns. To finish them instead, `drain` first.
+
+    Raises:
+        ConfigurationError: A model has no price, or a proxy's addresses name no one peer.
+    """
+    papers = Papers(identity, network, engine.capabilities.models, prices, now=now, draw=draw)
+    slots = Slots(engine.capabilities.slots)
+    seals = Seals(identity, network, papers, now=now, draw=draw)
+    shop = Workshop(identity, network, engine, accounts, papers, seals, slots, now)
+    named = [_name_proxy(addresses) for addresses in proxies]
+    async with trio.open_nursery() as nursery:
+
+        def stay(standing: ProxyStanding) -> None:
+            nursery.start_soon(partial(stay_registered, standing, transport, papers, slots, draw=draw))
+
+        worker = Worker(shop, stay)
+        transport.accept_streams(EXCHANGE, worker.accept)
+        try:
+            for peer, addresses in named:
+                worker.join(peer, addresses)
+            nursery.start_soon(papers.keep_fresh)
+            task_status.started(worker)
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await worker.stop()
+
+
+def _name_proxy(addresses: Sequence[str]) -> tuple[PeerId, Sequence[str]]:
+    """Say whose addresses these are."""
+    try:
+        peers = {parse_peer_id(address.rpartition("/p2p/")[2]) for address in addresses}
+    except RecordRejected as exc:
+        raise ConfigurationError(
+            f"a proxy's address without its peer id: {exc}", hint="write it as /dns4/.../tcp/.../p2p/12D3..."
+        ) from exc
+    if len(peers) != 1:
+        raise ConfigurationError(f"the addresses of one proxy name {len(peers)} peers")
+    return peers.pop(), addresses

@@ -1,0 +1,308 @@
+"""One exchange's work: what the machine orders, carried out with seals, engine and account.
+
+Everything here is about one exchange that was admitted, and knows nothing of streams or of
+the order of things. What goes wrong comes back as a report for the machine, never as an error.
+"""
+
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import trio
+
+from cocoon_p2p.errors import MalformedMessage, Refused, SealBroken
+from cocoon_p2p.identity import Identity, NetworkId, PeerId
+from cocoon_p2p.inference.engine import (
+    ChatMessage,
+    Engine,
+    EngineError,
+    FeatureMissing,
+    Finish,
+    GenerateRequest,
+    Piece,
+    PromptTooLong,
+)
+from cocoon_p2p.payments.settlement import Accounts, ReceivingAccount
+from cocoon_p2p.protocols.contents import (
+    AnswerContent,
+    FinishReason,
+    RequestContent,
+    decode_request,
+    encode_answer,
+)
+from cocoon_p2p.protocols.exchange.answer import Draft
+from cocoon_p2p.protocols.exchange.assignment import Job
+from cocoon_p2p.protocols.exchange.worker_events import (
+    EngineFailed,
+    Generated,
+    PromptCounted,
+    Report,
+    RequestOpened,
+    RequestRejected,
+    SaveReceipt,
+)
+from cocoon_p2p.protocols.ids import TEXT_MAX_BYTES, Kind, Reason
+from cocoon_p2p.protocols.messages import Chunk, Meter, Part, Receipt, Signed
+from cocoon_p2p.protocols.papers import sign
+from cocoon_p2p.sealing import RequestBinding, Session
+from cocoon_p2p.units import Nano
+from cocoon_p2p.worker.papers import Papers
+from cocoon_p2p.worker.seals import Seals
+from cocoon_p2p.worker.slots import RunningExchange, Slots
+
+log = logging.getLogger(__name__)
+
+_FINISHES = {Finish.STOP: FinishReason.STOP, Finish.LENGTH: FinishReason.LENGTH}
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What all exchanges of one worker share."""
+
+    identity: Identity
+    network: NetworkId
+    engine: Engine
+    accounts: Accounts
+    papers: Papers
+    seals: Seals
+    slots: Slots
+    now: Callable[[], float]
+    "Seconds since the Unix epoch, for the dates in receipts."
+
+
+class Work:
+    """One exchange's work.
+
+    It takes a slot when it is made, and gives it back once it was dismissed and every task of
+    it has left.
+    """
+
+    def __init__(self, shop: Workshop, proxy: PeerId, job: Job, account: ReceivingAccount) -> None:
+        self.job = job
+        self._shop = shop
+        self._proxy = proxy
+        self._account = account
+        self._started_ms = _milliseconds(shop.now())
+        self._binding = RequestBinding(job.exchange, job.quote_hash, job.assign.max_cost, job.assign.trust)
+        self._plain: list[bytes] = []
+        self._session: Session
+        self._number = 0
+        self._request: GenerateRequest
+        self._answer_hash = hashlib.sha256()
+        self._scopes: set[trio.CancelScope] = set()
+        self._is_charged = False
+        self._is_dismissed = False
+        shop.slots.take(self._running)
+
+    @property
+    def _running(self) -> RunningExchange:
+        return (self.job.assign.channel, self.job.exchange)
+
+    # ------------------------------------------------------------ its tasks
+
+    @contextmanager
+    def task(self) -> Iterator[None]:
+        """Hold the slot while a task of this work runs; `stop` cancels what is inside."""
+        with trio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                yield
+            finally:
+                self._scopes.remove(scope)
+                self._leave()
+
+    def stop(self) -> None:
+        """Leave the engine, and every wait."""
+        for scope in self._scopes:
+            scope.cancel()
+
+    def dismiss(self) -> None:
+        """The exchange is over. What it accrued and did not charge is given back. Once only."""
+        assert not self._is_dismissed
+        self._is_dismissed = True
+        self.stop()
+        if not self._is_charged:
+            self._account.release(self.job.exchange)
+        self._shop.slots.end(self._running)
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._is_dismissed and not self._scopes:
+            self._shop.slots.give_back()
+
+    # ------------------------------------------------------------ the request
+
+    def open_part(self, part: Part) -> Report | None:
+        """Open one part; with the final one the whole request. Parts come in order."""
+        now = trio.current_time()
+        try:
+            if part.part == 0:
+                self._session, self._number = self._shop.seals.find(self._proxy, part.session), part.request
+            plain = self._session.open_part(part.request, part.part, part.final, self._binding, part.sealed)
+            self._plain.append(plain)
+            if not part.final:
+                return None
+            content = decode_request(b"".join(self._plain))
+        except Refused as exc:
+            return RequestRejected(Reason.SESSION_UNKNOWN, str(exc), now)
+        except SealBroken as exc:
+            return RequestRejected(Reason.SEAL_BROKEN, f"seal broken: {exc}", now)
+        except MalformedMessage:
+            # What is wrong with it is between the client and its own library.
+            return RequestRejected(Reason.MALFORMED, "malformed: the sealed request cannot be read", now)
+        self._plain.clear()
+        if (content.prompt is None) is (content.kind is Kind.COMPLETION):
+            return RequestRejected(
+                Reason.MALFORMED, "malformed: a prompt is for completions, and only for them", now
+            )
+        self._request = _request(content, cache_scope=self._session.id)
+        return RequestOpened(content.kind, content.model, content.completion_tokens_max, now)
+
+    async def count(self) -> Report:
+        """Let the engine tokenise."""
+        try:
+            count = await self._shop.engine.count(self._request)
+        except PromptTooLong as exc:
+            return self._rejected(Reason.TOO_LARGE, exc)
+        except FeatureMissing as exc:
+            return self._rejected(Reason.UNKNOWN_FEATURE, exc)
+        except Exception as exc:  # noqa: BLE001  # whatever an engine raises, its worker lives on
+            self._log_engine_error(exc)
+            return RequestRejected(
+                Reason.ENGINE_FAILED, "engine failed: it cannot count", trio.current_time()
+            )
+        return PromptCounted(count.prompt_tokens, count.cached_tokens, trio.current_time())
+
+    def _rejected(self, reason: Reason, exc: EngineError) -> RequestRejected:
+        detail = str(exc).encode()[:TEXT_MAX_BYTES].decode(errors="ignore")
+        return RequestRejected(reason, detail, trio.current_time())
+
+    # ------------------------------------------------------------ the answer
+
+    async def generate(
+        self,
+        completion_tokens_max: int,
+        report: Callable[[Report], None],
+        room: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Run the engine to its end.
+
+        Args:
+            completion_tokens_max: The most it may make.
+            report: Takes each step.
+            room: Returns once the next step is wanted.
+        """
+        request = replace(self._request, completion_tokens_max=completion_tokens_max)
+        try:
+            async with self._shop.engine.generate(request) as pieces:
+                async for piece in pieces:
+                    report(_generated(piece))
+                    if piece.finish is not None:
+                        return
+                    await room()
+        except Exception as exc:  # noqa: BLE001  # as above
+            self._log_engine_error(exc)
+        report(EngineFailed(trio.current_time()))
+
+    def seal(self, draft: Draft) -> Chunk:
+        """Seal a chunk, and sign the Meter that goes with it."""
+        content = encode_answer(AnswerContent(draft.text, draft.finish))
+        is_final = draft.finish is not None
+        sealed = self._session.seal_chunk(self._number, draft.number, is_final, draft.usage, content)
+        self._answer_hash.update(sealed)
+        signature = None
+        if draft.is_signed:
+            meter = Meter(self.job.exchange, self.job.quote_hash, draft.usage)
+            signature = sign(self._shop.identity, self._shop.network, meter).signature
+        return Chunk(self.job.exchange, draft.number, is_final, draft.usage, sealed, signature)
+
+    # ------------------------------------------------------------ the money
+
+    def is_covered(self, accrued: Nano) -> bool:
+        """Raise what has accrued to this total, if credit covers it now."""
+        try:
+            return self._account.covered(self.job.exchange, accrued)
+        except Refused:
+            return False
+
+    async def cover(self, accrued: Nano) -> bool:
+        """Wait until credit covers this total. A cancel leaves it uncovered.
+
+        Returns:
+            False if it never will: the channel closes.
+        """
+        try:
+            await self._account.cover(self.job.exchange, accrued)
+        except Refused as exc:
+            log.info("no credit", extra={"exchange": self.job.exchange.hex()[:8], "why": str(exc)})
+            return False
+        return True
+
+    async def charge(self, save: SaveReceipt) -> Signed:
+        """Sign the receipt and charge it, durably. A cancel waits until that is done."""
+        job = self.job
+        receipt = Receipt(
+            exchange=job.exchange,
+            quote_hash=job.quote_hash,
+            model=job.offer.name,
+            weights_hash=job.offer.weights_hash,
+            engine=self._shop.engine.capabilities.engine,
+            usage=save.usage,
+            amount=save.amount,
+            answer_hash=self._answer_hash.digest(),
+            started_ms=self._started_ms,
+            ended_ms=max(self._started_ms, _milliseconds(self._shop.now())),
+            outcome=save.outcome,
+            continues=job.assign.continues,
+        )
+        signed = sign(self._shop.identity, self._shop.network, receipt)
+        with trio.CancelScope(shield=True):
+            await self._account.charge(job.exchange, save.amount, signed)
+        self._is_charged = True
+        log.info(
+            "exchange ended",
+            extra={
+                "exchange": job.exchange.hex()[:8],
+                "outcome": save.outcome.name.lower(),
+                "nano": save.amount,
+            },
+        )
+        return signed
+
+    def _log_engine_error(self, exc: Exception) -> None:
+        # An engine's own words may quote the prompt.
+        log.error(
+            "engine failed", extra={"exchange": self.job.exchange.hex()[:8], "error": type(exc).__name__}
+        )
+
+
+def _request(content: RequestContent, *, cache_scope: bytes) -> GenerateRequest:
+    return GenerateRequest(
+        model=content.model,
+        messages=tuple(ChatMessage(turn.role, turn.content) for turn in content.messages),
+        prompt=content.prompt,
+        answer_prefix=content.answer_prefix,
+        completion_tokens_max=content.completion_tokens_max,
+        temperature=content.temperature_milli / 1000,
+        top_p=content.top_p_milli / 1000,
+        seed=content.seed,
+        stop=content.stop,
+        ignore_eos=content.ignore_eos,
+        cache_scope=cache_scope,
+    )
+
+
+def _generated(piece: Piece) -> Generated:
+    return Generated(
+        text=piece.text,
+        completion_tokens=piece.completion_tokens,
+        prompt_tokens=piece.prompt_tokens,
+        finish=None if piece.finish is None else _FINISHES[piece.finish],
+        now=trio.current_time(),
+    )
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)
