@@ -1,5 +1,6 @@
 """The muxer's tasks over memory, under a clock that jumps: deadlines, cancels, slow and silent peers."""
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -450,6 +451,40 @@ async def test_a_peer_that_says_anything_is_kept_without_an_answer_to_a_ping(
         assert not connection.is_closed
 
 
+async def test_whoever_waits_when_the_connection_is_lost_is_told(autojump_clock: MockClock) -> None:
+    async with one_end(Limits(outbound_max=1)) as (connection, peer):
+        stream = await connection.open_stream()
+
+        async def wait(call: Callable[[], Awaitable[object]], error: type[Exception]) -> None:
+            with pytest.raises(error):
+                await call()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait, connection.open_stream, MuxedStreamError)
+            nursery.start_soon(wait, connection.accept_stream, MuxedConnUnavailable)
+            nursery.start_soon(wait, stream.read, MuxedStreamReset)
+            nursery.start_soon(wait, lambda: stream.write(bytes(1 << 20)), MuxedStreamReset)
+            await trio.testing.wait_all_tasks_blocked()
+            await peer.aclose()
+
+
+class ForgedConn(MemoryConn):
+    """A connection whose first record was forged."""
+
+    async def read(self, n: int | None = None) -> bytes:
+        raise ssl.SSLError("bad record mac")
+
+
+async def test_a_peer_that_forges_a_record_is_told_and_left_at_once(autojump_clock: MockClock) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    began = trio.current_time()
+
+    await muxed(ForgedConn(ours, is_initiator=True), Limits()).start()
+
+    assert trio.current_time() == began
+    assert encode(GOAWAY, 0, 0, PROTOCOL_ERROR) in await theirs.receive_some()
+
+
 class StuckConn(MemoryConn):
     """A connection into whose socket nothing goes any more."""
 
@@ -473,7 +508,8 @@ async def test_a_socket_that_takes_nothing_for_thirty_seconds_is_closed_though_t
         nursery.start_soon(connection.start)
         nursery.start_soon(talk)
         began = trio.current_time()
-        await connection.event_closed.wait()
+        with trio.fail_after(TEST_SECONDS):
+            await connection.event_closed.wait()
 
     assert DEAD_SECONDS <= trio.current_time() - began <= DEAD_SECONDS + TICK_SECONDS + 2
 
