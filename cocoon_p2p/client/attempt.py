@@ -42,13 +42,19 @@ from cocoon_p2p.protocols.exchange.client_events import (
 )
 from cocoon_p2p.protocols.exchange.delivery import Delivery
 from cocoon_p2p.protocols.exchange.terms import Terms
+from cocoon_p2p.protocols.ids import HEARTBEAT_SECONDS
 from cocoon_p2p.protocols.messages import Chunk, Usage
 from cocoon_p2p.units import Nano
 
 log = logging.getLogger(__name__)
 
+HELD_UP_SECONDS = HEARTBEAT_SECONDS / 4
+"Who wakes later than this after its time was not running: it cannot say that others were silent."
+
 SEND_SECONDS = 20.0
 "A proxy that does not take what we send for this long is lost."
+
+_NOTHING = object()
 
 
 class Attempt:
@@ -130,17 +136,26 @@ class Attempt:
             with self._wait_until(wake):
                 await self._reception.room()
             return Woke(trio.current_time(), is_listening=False)
-        message: object | None = None
-        with self._wait_until(wake) as scope:
-            try:
-                message = await self._stream.receive()
-            except (Unavailable, MalformedMessage) as error:
-                return PeerLost(error)
-        if scope.cancelled_caught:
+        try:
+            message = await self._receive(wake)
+        except (Unavailable, MalformedMessage) as error:
+            return PeerLost(error)
+        if message is _NOTHING:
             return Woke(trio.current_time())
         if message is None:
             return PeerLost(Unavailable("the proxy closed the stream"))
         return self._read(message)
+
+    async def _receive(self, wake: float) -> object:
+        """Wait for a message until then: `_NOTHING` if none came, None if the stream ended."""
+        message: object = _NOTHING
+        with self._wait_until(wake):
+            message = await self._stream.receive()
+        if message is _NOTHING and trio.current_time() > wake + HELD_UP_SECONDS:
+            # This process was held up itself: what the proxy said meanwhile comes first.
+            with trio.move_on_after(HELD_UP_SECONDS):
+                message = await self._stream.receive()
+        return message
 
     def _wait_until(self, wake: float) -> AbstractContextManager[trio.CancelScope]:
         # Once the machine knows that the application has left, its waits run their own time.

@@ -211,11 +211,13 @@ class Inquiry:
 
     def _deliver(self, attempt: Attempt, content: AnswerContent, usage: Usage) -> None:
         report = self._report
-        if report.first_token_seconds is None:
-            report.first_token_seconds = trio.current_time() - self._began_at
         report.terms, report.usage = attempt.terms, usage
         report.finish = content.finish or report.finish
-        self._reception.put(Piece(content.text, usage.completion + usage.reasoning))
+        # The last piece often only says that it is the last.
+        if content.text:
+            if report.first_token_seconds is None:
+                report.first_token_seconds = trio.current_time() - self._began_at
+            self._reception.put(Piece(content.text, usage.completion + usage.reasoning))
 
     # ------------------------------------------------------------ ends
 

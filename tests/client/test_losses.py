@@ -205,6 +205,21 @@ async def test_heartbeats_without_an_answer_last_until_the_deadline_and_no_longe
         await stage.agreed()
 
 
+async def test_a_process_that_was_held_up_itself_does_not_take_its_proxy_for_lost(
+    autojump_clock: MockClock,
+) -> None:
+    async def steady(talk: Talk) -> None:
+        await answering(talk)
+        await trio.sleep(8)
+        await talk.chunk("is.", 1, final=True)
+        await talk.settle()
+
+    async with scene(steady) as stage, stage.client.chat("scripted", QUESTION) as answer:
+        await anext(aiter(answer))
+        autojump_clock.jump(5)
+        assert await answer.read() == "It is."
+
+
 async def test_a_proxy_that_was_started_anew_is_asked_on_a_new_stream(autojump_clock: MockClock) -> None:
     async with scene(honest) as stage:
         async with stage.client.chat("scripted", QUESTION) as answer:
