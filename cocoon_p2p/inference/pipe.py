@@ -1,10 +1,10 @@
 """From an engine's thread to a trio task: in order, cheaply, and without ever blocking trio.
 
-The engine's thread appends to a deque and asks trio to wake the reader; requests to wake
-that come before the reader runs are one request (idempotent `run_sync_soon`), so a burst
-of tokens costs one wake-up. A reader that lags stops its own writer at `credit` items, if
-that writer has a thread of its own (`put`). An engine that computes all requests in one
-thread must not wait for any reader and uses `offer`.
+The engine's thread appends to a deque and asks trio to wake the reader, unless it has
+asked already: each asking is a system call, and a burst of tokens costs one. A reader
+that lags stops its own writer at `credit` items, if that writer has a thread of its own
+(`put`). An engine that computes all requests in one thread must not wait for any reader
+and uses `offer`.
 """
 
 import threading
@@ -44,6 +44,7 @@ class Pipe(AsyncIterator[Item], Generic[Item]):
         self._patience_seconds = patience_seconds
         self._trio = trio.lowlevel.current_trio_token()
         self._wake = trio.Event()
+        self._is_waking = False
         self._burst = 0
         self._stopped = False
         self._closed = False
@@ -127,12 +128,18 @@ class Pipe(AsyncIterator[Item], Generic[Item]):
         raise EngineError(f"the engine made no step (waited={self._patience_seconds:g} s)")
 
     def _wake_reader(self) -> None:
+        # Set before the asking and cleared before the reader looks: an item that finds the
+        # flag set was handed over before that look.
+        if self._is_waking:
+            return
+        self._is_waking = True
         try:
-            self._trio.run_sync_soon(self._set_wake, idempotent=True)
+            self._trio.run_sync_soon(self._woken)
         except trio.RunFinishedError:
             self._stopped = True
 
-    def _set_wake(self) -> None:
+    def _woken(self) -> None:
+        self._is_waking = False
         self._wake.set()
 
     def __enter__(self) -> Self:
