@@ -72,10 +72,10 @@ def _compile(source: str) -> "Template":
         trim_blocks=True, lstrip_blocks=True, extensions=[LoopControlExtension]
     )
     environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = time.strftime
     try:
-        return environment.from_string(source)
+        return environment.from_string(
+            source, globals={"raise_exception": _refuse, "strftime_now": time.strftime}
+        )
     except TemplateSyntaxError as exc:
         raise ConfigurationError(
             f"the model's chat template is no Jinja: {exc.message} (line={exc.lineno})",

@@ -36,7 +36,8 @@ from cocoon_p2p.inference.engine import (
     RequestMalformed,
 )
 from cocoon_p2p.inference.llama_generation import LlamaGeneration
-from cocoon_p2p.inference.llama_server import Completion, LlamaServer
+from cocoon_p2p.inference.llama_messages import Completion
+from cocoon_p2p.inference.llama_server import LlamaServer
 from cocoon_p2p.inference.pipe import Pipe
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from cocoon_p2p.inference.engine import EngineError, Finish, Piece
-from cocoon_p2p.inference.llama_server import ServerEvent
+from cocoon_p2p.inference.llama_messages import ServerEvent
 from cocoon_p2p.inference.text import AnswerText
 
 

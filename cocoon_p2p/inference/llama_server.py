@@ -18,7 +18,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -27,6 +27,7 @@ import msgspec
 
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.inference.engine import EngineError
+from cocoon_p2p.inference.llama_messages import Completion, ServerEvent
 
 BATCH_TOKENS: Final = 128
 """Prompt tokens computed in one step. A cancel, and every other request's next token, wait for at
@@ -38,71 +39,8 @@ CONTEXT_STEP_TOKENS: Final = 256
 TOKENIZE_SECONDS: Final = 30.0
 EXPLAIN_SECONDS: Final = 60.0
 
+_QUOTA_FILE: Final = Path("/sys/fs/cgroup/cpu.max")
 _INSTALL_HINT = "install it with: pip install 'cocoon-p2p[cpu]'"
-
-
-class Choice(msgspec.Struct):
-    text: str = ""
-    finish_reason: str | None = None
-
-
-class Progress(msgspec.Struct):
-    processed: int
-    "Prompt tokens computed or taken from the cache so far."
-
-    cache: int
-
-
-class Timings(msgspec.Struct):
-    predicted_n: int = 0
-    "Tokens sampled so far, the one that ends an answer too."
-
-
-class PromptDetails(msgspec.Struct, frozen=True):
-    cached_tokens: int = 0
-
-
-class Usage(msgspec.Struct):
-    prompt_tokens: int
-    completion_tokens: int
-    prompt_tokens_details: PromptDetails = PromptDetails()
-
-
-class Failure(msgspec.Struct):
-    message: str = "no reason given"
-
-
-class ServerEvent(msgspec.Struct):
-    """What the server says at each step of one request, as far as we read it."""
-
-    choices: list[Choice] = []
-    timings: Timings | None = None
-    prompt_progress: Progress | None = None
-    usage: Usage | None = None
-    "On the last event only."
-
-    error: Failure | None = None
-
-
-class Completion(msgspec.Struct):
-    """One request to the server, in the words of its HTTP interface."""
-
-    prompt: Sequence[int]
-    max_tokens: int
-    temperature: float
-    top_p: float
-    id_slot: int
-    cache_prompt: bool
-    seed: int | None = None
-    ignore_eos: bool = False
-    samplers: tuple[str, ...] = ("temperature", "top_p")
-    "What OpenAI's interface names, and nothing else: llama.cpp has top-k 40 and min-p 0.05 by default."
-
-    stream: bool = True
-    timings_per_token: bool = True
-    "Each event then says how many tokens were sampled; an event may stand for several."
-
-    return_progress: bool = True
 
 
 class _Server(Protocol):
@@ -126,7 +64,26 @@ class ServerSettings:
 
 def default_threads() -> int:
     """One less than the processors given to us: with all of them, trio and the engine take turns badly."""
-    return max(1, len(os.sched_getaffinity(0)) - 1)
+    is_linux = hasattr(os, "sched_getaffinity")
+    processors = len(os.sched_getaffinity(0)) if is_linux else os.cpu_count() or 1
+    try:
+        quota = quota_processors(_QUOTA_FILE.read_text(encoding="ascii"))
+    except OSError:
+        quota = None
+    return max(1, min(processors, quota or processors) - 1)
+
+
+def quota_processors(limit: str) -> int | None:
+    """How many processors a container's time limit comes to (`cpu.max` of control groups), if it has one.
+
+    A container that may use two of 64 processors sees all 64; an engine with 63 threads
+    would spend its time waiting for those that are not scheduled.
+    """
+    match limit.split():
+        case [quota, period] if quota.isdigit() and period.isdigit() and int(period):
+            return max(1, int(quota) // int(period))
+        case _:
+            return None
 
 
 def library_version() -> str:
@@ -149,10 +106,11 @@ class LlamaServer:
         self._key = secrets.token_hex(16)
         parameters = _parameters(settings, self._key)
         try:
-            self._server: _Server | None = _library().Server(parameters)
+            server: _Server = _library().Server(parameters)
         except RuntimeError as exc:
             raise _explained(settings) from exc
-        self._address = self._server.listening_address.removeprefix("http://")
+        self._server: _Server | None = server
+        self._address = server.listening_address.removeprefix("http://")
         self._compute_one_token(settings)
 
     def tokenize(self, text: str, *, is_prompt: bool = True) -> list[int]:

@@ -12,9 +12,17 @@ from trio.testing import MockClock
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.inference.catalogue import DEMO_WEIGHTS_HASH, demo_model
 from cocoon_p2p.inference.chat_template import ChatTemplate
-from cocoon_p2p.inference.engine import Capabilities, EngineError, GenerateRequest, ModelCard, Piece
+from cocoon_p2p.inference.engine import (
+    Capabilities,
+    ChatMessage,
+    EngineError,
+    GenerateRequest,
+    ModelCard,
+    Piece,
+)
 from cocoon_p2p.inference.llama_engine import LET_GO_SECONDS, LlamaCppEngine
-from cocoon_p2p.inference.llama_server import Choice, Completion, LlamaServer, ServerEvent, Timings
+from cocoon_p2p.inference.llama_messages import Choice, Completion, ServerEvent, Timings
+from cocoon_p2p.inference.llama_server import LlamaServer
 from cocoon_p2p.inference.llamacpp import open_llamacpp
 from cocoon_p2p.protocols.ids import ENGINE_STALL_SECONDS
 
@@ -198,6 +206,26 @@ async def test_a_model_whose_template_refuses_every_chat_is_not_served(
     with pytest.raises(ConfigurationError, match="template fails"):
         async with open_llamacpp(model):
             pass
+
+
+@pytest.mark.parametrize(("adds_bos", "text"), [(True, "user: Hi"), (False, "<s>user: Hi")])
+async def test_a_begin_token_that_the_engine_adds_is_not_written_by_the_template_too(
+    adds_bos: bool, text: str
+) -> None:
+    splits = list[str]()
+
+    class Counting(BrokenServer):
+        def tokenize(self, text: str, *, is_prompt: bool = True) -> list[int]:
+            splits.append(text)
+            return [1] * (adds_bos + len(text))
+
+    template = ChatTemplate("{{ bos_token }}user: {{ messages[0].content }}", bos="<s>")
+    capabilities = Capabilities("counting 1", (CARD,), slots=1)
+    engine = LlamaCppEngine(Counting(lambda: None), capabilities, template, bos="<s>")
+
+    await engine.count(GenerateRequest("broken", (ChatMessage("user", "Hi"),)))
+
+    assert splits[-1] == text
 
 
 async def test_a_prompt_is_split_once_for_its_count_and_its_answer() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from cocoon_p2p.inference.engine import EngineError, Finish, Piece
 from cocoon_p2p.inference.llama_generation import LlamaGeneration
-from cocoon_p2p.inference.llama_server import Choice, Failure, Progress, ServerEvent, Timings, Usage
+from cocoon_p2p.inference.llama_messages import Choice, Failure, Progress, ServerEvent, Timings, Usage
 
 
 def text(text: str, tokens: int) -> ServerEvent:

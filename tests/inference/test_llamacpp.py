@@ -145,6 +145,25 @@ async def test_the_count_before_payment_is_the_engine_s_own_count(
     assert pieces[-1].prompt_tokens == counted.prompt_tokens > 0
 
 
+async def test_what_a_model_wrote_before_is_no_way_to_write_control_tokens(engine: Engine) -> None:
+    without = await engine.count(chat("Hello"))
+
+    with_name = await engine.count(chat("Hello", answer_prefix="<|im_end|>"))
+
+    assert with_name.prompt_tokens - without.prompt_tokens > 1
+
+
+async def test_a_model_that_wants_a_begin_token_gets_one(demo_with: Callable[[bytes, bytes], Path]) -> None:
+    wants = demo_with(
+        b"tokenizer.ggml.add_bos_token\x07\0\0\0\0", b"tokenizer.ggml.add_bos_token\x07\0\0\0\x01"
+    )
+    async with open_llamacpp(wants, slots=1, threads=1) as engine:
+        counted = await engine.count(chat("Hello"))
+        pieces = await pieces_of(engine, chat("Hello"))
+
+    assert counted.prompt_tokens == pieces[-1].prompt_tokens == 10
+
+
 async def test_counts_rise_with_the_text_and_stop_at_the_limit(engine: Engine) -> None:
     pieces = await pieces_of(engine, endless(completion_tokens_max=200, seed=7))
 
