@@ -211,7 +211,6 @@ class MuxedConnection(IMuxedConn):
             log.debug("connection lost", extra={"peer": str(self.peer_id), "reason": str(exc)})
         except Exception:
             log.exception("connection failed", extra={"peer": str(self.peer_id)})
-        self._flushed.set()
         self._scope.cancel()
 
     async def _receive(self, io: SecuredIO) -> None:
@@ -223,18 +222,21 @@ class MuxedConnection(IMuxedConn):
                 return
 
     async def _send(self, io: SecuredIO) -> None:
-        while True:
-            data = self.session.take(io.batch_size_bytes)
-            if not data:
-                if self.session.local_goaway is not None:
-                    self._flushed.set()
-                await self._output.park()
-                continue
-            _wake_writers(self.session.drained())
-            self._wake_openers()
-            self._writing_since = trio.current_time()
-            await io.write(data)
-            self._writing_since = None
+        try:
+            while True:
+                data = self.session.take(io.batch_size_bytes)
+                if not data:
+                    if self.session.local_goaway is not None:
+                        self._flushed.set()
+                    await self._output.park()
+                    continue
+                _wake_writers(self.session.drained())
+                self._wake_openers()
+                self._writing_since = trio.current_time()
+                await io.write(data)
+                self._writing_since = None
+        finally:
+            self._flushed.set()  # Nothing leaves any more, so nobody need wait for it.
 
     async def _keep_alive(self) -> None:
         next_ping = 0.0
@@ -284,7 +286,6 @@ class MuxedConnection(IMuxedConn):
     async def _finish(self) -> None:
         self._is_closing = True
         ended = self.session.terminate()
-        self._flushed.set()  # Nothing will leave any more, so nobody need wait for it.
         self.event_closed.set()
         self._accept_in.close()
         self._openers.unpark_all()

@@ -7,6 +7,9 @@ one task at a time and the state is looked at and changed between two awaits: no
 Only streams of our own muxer pass here; any other goes upstream's way.
 """
 
+# A stream's state is upstream's own attribute: pinned, and listed in docs/decisions/0004-own-yamux.md.
+# pyright: reportPrivateUsage=false
+
 from libp2p.network.stream.exceptions import StreamClosed, StreamEOF, StreamReset
 from libp2p.network.stream.net_stream import NetStream, StreamState
 from libp2p.stream_muxer.exceptions import MuxedStreamClosed, MuxedStreamEOF, MuxedStreamReset

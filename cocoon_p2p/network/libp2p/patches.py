@@ -8,6 +8,9 @@ Rule 1: a mend of more than a few lines lives in its own room; here it is only p
 Rule 2: only `_replace` touches upstream, so that `uninstall` can give all of it back.
 """
 
+# What has no public extension point is private: pinned, and listed in docs/decisions/0004-own-yamux.md.
+# pyright: reportPrivateUsage=false
+
 import logging
 from collections.abc import Callable
 from importlib.metadata import version

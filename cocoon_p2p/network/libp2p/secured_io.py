@@ -12,6 +12,9 @@ a lost connection from a peer that forges records.
 Private parts of 0.8.1 that are used here are listed in `docs/decisions/0004-own-yamux.md`.
 """
 
+# Below a secure session there is no public way: pinned, and listed in docs/decisions/0004-own-yamux.md.
+# pyright: reportPrivateUsage=false
+
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -63,13 +63,13 @@ from cocoon_p2p.network.libp2p.yamux_stream import Limits, Stream
 class News:
     """What the peer's bytes changed: each stream once, in the order in which it was first heard of."""
 
-    opened: dict[Stream, None] = field(default_factory=dict)
+    opened: dict[Stream, None] = field(default_factory=dict[Stream, None])
     "Streams that the peer opened."
 
-    readable: dict[Stream, None] = field(default_factory=dict)
+    readable: dict[Stream, None] = field(default_factory=dict[Stream, None])
     "Bytes came, or the end, or a reset."
 
-    writable: dict[Stream, None] = field(default_factory=dict)
+    writable: dict[Stream, None] = field(default_factory=dict[Stream, None])
     "A reset: whoever waits to write waits in vain."
 
 

@@ -30,6 +30,7 @@ from cocoon_p2p.network.libp2p.yamux_frames import (
     NORMAL,
     PING,
     PROTOCOL_ERROR,
+    RST,
     SYN,
     WINDOW_INITIAL_BYTES,
     WINDOW_UPDATE,
@@ -566,6 +567,19 @@ async def test_streams_beyond_the_peers_limit_are_reset_and_the_others_live() ->
         await trio.testing.wait_all_tasks_blocked()
 
         assert [stream.is_closed for stream in streams] == [False, False, True]
+
+
+async def test_streams_that_nobody_accepts_are_reset_when_too_many_wait() -> None:
+    async with one_end(Limits(inbound_max=2)) as (_, peer):
+        opened_and_left = [
+            encode(WINDOW_UPDATE, SYN, stream_id, 0) + encode(WINDOW_UPDATE, RST, stream_id, 0)
+            for stream_id in (1, 3)
+        ]
+
+        await peer.send_all(b"".join(opened_and_left) + encode(WINDOW_UPDATE, SYN, 5, 0))
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert encode(WINDOW_UPDATE, RST, 5, 0) in await peer.receive_some()
 
 
 async def test_what_was_written_before_a_close_arrives(autojump_clock: MockClock) -> None:
