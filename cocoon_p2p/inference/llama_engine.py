@@ -57,6 +57,14 @@ SEEDS: Final = 2**32 - 1
 "llama.cpp takes 32 bits, and the highest number means none."
 
 
+_PromptKey = tuple[bytes, tuple[ChatMessage, ...], str | None, str]
+
+
+def _prompt_key(request: GenerateRequest) -> _PromptKey:
+    """What decides a prompt's tokens. With its scope: how soon a count comes tells whether it was kept."""
+    return request.cache_scope, request.messages, request.prompt, request.answer_prefix
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Running:
     """A generation in progress."""
@@ -88,7 +96,7 @@ class LlamaCppEngine:
         self._table = cache_slots(capabilities.slots)
         self._free_slots = trio.Semaphore(capabilities.slots)
         self._splitting = trio.CapacityLimiter(4)
-        self._prompts = OrderedDict[GenerateRequest, list[int]]()
+        self._prompts = OrderedDict[_PromptKey, list[int]]()
         self._running = set[_Running]()
         self._trio = trio.lowlevel.current_trio_token()
         self._is_closed = False
@@ -96,7 +104,7 @@ class LlamaCppEngine:
     async def count(self, request: GenerateRequest) -> PromptCount:
         """Tokenise the prompt (`Engine.count`). Cancelled, it leaves a thread that ends in milliseconds."""
         prompt = await self._prompt(request)
-        self._prompts[request] = prompt
+        self._prompts[_prompt_key(request)] = prompt
         if len(self._prompts) > PROMPTS_KEPT:
             self._prompts.popitem(last=False)
         return PromptCount(len(prompt), self._table.cached_tokens(request.cache_scope, prompt))
@@ -109,7 +117,7 @@ class LlamaCppEngine:
         a slot that is kept longer is not given to others until it is free.
         """
         prompt = await self._prompt(request)
-        self._prompts.pop(request, None)
+        self._prompts.pop(_prompt_key(request), None)
         await self._free_slots.acquire()
         if self._is_closed:
             self._free_slots.release()
@@ -146,7 +154,7 @@ class LlamaCppEngine:
     async def _prompt(self, request: GenerateRequest) -> list[int]:
         """The request's tokens, as the engine splits them."""
         self._check(request)
-        kept = self._prompts.get(request)
+        kept = self._prompts.get(_prompt_key(request))
         if kept is not None:
             return kept
         prompt = await trio.to_thread.run_sync(self._split, request, limiter=self._splitting)
