@@ -43,7 +43,7 @@ from cocoon_p2p.protocols.exchange.client_events import (
 from cocoon_p2p.protocols.exchange.delivery import Delivery
 from cocoon_p2p.protocols.exchange.terms import Terms
 from cocoon_p2p.protocols.ids import HEARTBEAT_SECONDS
-from cocoon_p2p.protocols.messages import Chunk, Usage
+from cocoon_p2p.protocols.messages import Chunk, Hello, Part, Usage
 from cocoon_p2p.units import Nano
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ class Attempt:
         reception: Says whether the application keeps up, and whether it has left.
         deliver: Takes each piece of the answer; returns at once.
         clock: Seconds since the Unix epoch.
+        claimed: Called once, when the quote is being used, or there will be none.
         seals: Of the request; None for a price question.
         account: To pay through; None for a price question.
     """
@@ -78,12 +79,10 @@ class Attempt:
         reception: Reception,
         deliver: "Callable[[Attempt, AnswerContent, Usage], None]",
         clock: Callable[[], float],
+        claimed: Callable[[], None] | None = None,
         seals: Seals | None = None,
         account: PayingAccount | None = None,
     ) -> None:
-        self.is_clean = True
-        "Whether the stream can be used again once the exchange has ended."
-
         self.heard_at: float | None = None
         "When the proxy first answered, on trio's clock."
 
@@ -97,6 +96,13 @@ class Attempt:
         self._exchange, self._first = begin(order, trio.current_time())
         self._was_leave_told = False
         self._end: End | None = None
+        self._was_reset = False
+        self._claimed: Callable[[], None] | None = claimed
+
+    @property
+    def has_ended_cleanly(self) -> bool:
+        """Whether the stream can be used for another exchange."""
+        return self._end is not None and not self._was_reset
 
     @property
     def terms(self) -> Terms | None:
@@ -119,6 +125,7 @@ class Attempt:
             while (end := self._end) is None:
                 await self._feed(await self._next())
         finally:
+            self._claim()
             if self._end is None:
                 self._stream.reset()
         return end
@@ -209,7 +216,7 @@ class Attempt:
             case Deliver(content, usage):
                 self._deliver(self, content, usage)
             case Reset():
-                self.is_clean = False
+                self._was_reset = True
                 self._stream.reset()
             case Finish(end):
                 self._end = end
@@ -230,7 +237,14 @@ class Attempt:
                     return PeerLost(error)
             if scope.cancelled_caught:
                 return PeerLost(Unavailable(f"the proxy does not read (for={SEND_SECONDS:.0f} seconds)"))
+            if isinstance(message, Hello | Part):
+                self._claim()
         return None
+
+    def _claim(self) -> None:
+        if self._claimed is not None:
+            self._claimed()
+            self._claimed = None
 
     # ------------------------------------------------------------ seals and money
 

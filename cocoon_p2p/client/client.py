@@ -90,9 +90,11 @@ class Client:
             raise raised
 
     async def models(self) -> tuple[Offered, ...]:
-        """List what can be bought, and through which proxies; waits only if no proxy is known yet."""
+        """List what can be bought, and through which proxies; waits only if nothing is offered yet."""
         desk = self._desk
         records = await desk.view.known(desk.policy.first_view_seconds)
+        if records and not any(record.models for record in records):
+            records = await desk.view.refreshed(desk.policy.first_view_seconds)
         return list_offers(records, desk.links)
 
     def chat(

@@ -7,6 +7,7 @@ answer is that worker's: if it breaks, it ends with an error.
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -16,13 +17,12 @@ from cocoon_p2p.client.choice import rank
 from cocoon_p2p.client.desk import Desk
 from cocoon_p2p.client.ends import HINTS, printable, refusal_error
 from cocoon_p2p.client.late import settle_late
-from cocoon_p2p.client.link import Link
+from cocoon_p2p.client.link import Borrowed, Link
 from cocoon_p2p.client.reception import Piece, Reception
 from cocoon_p2p.client.request import Request, build_ask
 from cocoon_p2p.client.seals import Seals
 from cocoon_p2p.errors import AnswerBroken, CocoonError, LocalProtocolError, Refused, Unavailable
 from cocoon_p2p.identity import PeerId, peer_id_text
-from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.payments.settlement import PayingAccount
 from cocoon_p2p.protocols.contents import AnswerContent
 from cocoon_p2p.protocols.exchange.client import Order
@@ -32,6 +32,9 @@ from cocoon_p2p.protocols.messages import ExchangeId, Usage
 from cocoon_p2p.units import Nano
 
 log = logging.getLogger(__name__)
+
+PAUSE_MIN_SECONDS = 0.05
+"However soon a proxy says that it may be asked again."
 
 _OF_THE_PROXY = (Reason.NO_CREDIT, Reason.CHANNEL_UNKNOWN, Reason.RATE_LIMITED, Reason.DRAINING)
 "Refusals after a quote that another worker of the same proxy would only repeat."
@@ -68,6 +71,9 @@ class Inquiry:
         self._excluded = set(request.exclude)
         self._avoided: set[PeerId] = set()
         self._was_session_unknown = False
+        self._tries_left = desk.policy.attempts_max
+        self._wait_left = desk.policy.wait_seconds
+        self._looked_again = False
 
     async def run(self) -> None:
         """Pursue the request and end the reception, with an error if there is no whole answer.
@@ -90,22 +96,36 @@ class Inquiry:
 
     async def _pursue(self) -> CocoonError | None:
         failure: CocoonError | None = None
-        while self._report.attempts < self._desk.policy.attempts_max and self._max_cost > 0:
-            link = await self._choose()
-            if link is None or self._reception.is_left:
-                break
+        while self._max_cost > 0 and not self._reception.is_left:
+            link = await self._choose() if self._tries_left else None
+            if link is None:
+                if not await self._wait_for_room(failure):
+                    break
+                continue
+            self._tries_left -= 1
             self._report.attempts += 1
             error = await self._try(link)
             if error is None or self._reception.is_left:
                 return None
-            log.info(
-                "try failed",
-                extra={"proxy": peer_id_text(link.peer), "error": str(error), "code": error.code},
-            )
+            facts = {"proxy": peer_id_text(link.peer), "error": str(error), "code": error.code}
+            log.info("try failed", extra=facts)
             # What a peer said no to tells more than that another did not answer.
             if isinstance(error, Refused) or not isinstance(failure, Refused):
                 failure = error
         return failure
+
+    async def _wait_for_room(self, failure: CocoonError | None) -> bool:
+        """Wait as long as the last refusal says, if it says so and there is time; then begin anew."""
+        pause = None if failure is None else failure.retry_after
+        if pause is None or pause > self._wait_left:
+            return False
+        pause = max(pause, PAUSE_MIN_SECONDS)
+        self._wait_left -= pause
+        with self._reception.until(self._deadline):
+            await trio.sleep(pause)
+        self._avoided.clear()
+        self._tries_left = self._desk.policy.attempts_max
+        return True
 
     @property
     def _max_cost(self) -> int:
@@ -132,6 +152,12 @@ class Inquiry:
                 hint="check the network's name and the bootstrap addresses, then `cocoon doctor`",
             )
         ranked = rank(records, desk.links, self._request, desk.policy, now=now)
+        if not ranked and not self._looked_again:
+            # A worker that has just come stands in no view yet.
+            self._looked_again = True
+            with self._reception.until(self._deadline):
+                records = await desk.view.refreshed(desk.policy.first_view_seconds)
+            ranked = rank(records, desk.links, self._request, desk.policy, now=now)
         if not ranked:
             names = sorted({model.name for record in records for model in record.models})
             raise Refused(
@@ -164,27 +190,29 @@ class Inquiry:
             with self._reception.until(self._deadline) as scope:
                 await link.connect()
                 account = await link.pay_through(Nano(self._max_cost))
-                stream, was_spare = await link.stream()
+                borrowed = await link.borrow()
         except (Unavailable, Refused) as error:
             self._avoid(link)
             return error
         if scope.cancelled_caught:
             return None if self._reception.is_left else self._out_of_time()
-        made = self._make(link, account, stream)
-        asked_at = trio.current_time()
-        end = await made.attempt.run()
-        if made.attempt.is_clean:
-            link.give_back(stream)
-        heard_at = made.attempt.heard_at
-        if heard_at is not None:
-            link.answered(heard_at - asked_at)
-        elif was_spare and isinstance(end, Lost):
+        is_clean, asked_at = False, trio.current_time()
+        try:
+            made = self._make(link, account, borrowed)
+            attempt = made.attempt
+            end = await attempt.run()
+            is_clean = attempt.has_ended_cleanly
+        finally:
+            link.give_back(borrowed, is_clean=is_clean)
+        if attempt.heard_at is not None:
+            link.answered(attempt.heard_at - asked_at)
+        elif borrowed.was_spare and isinstance(end, Lost):
             # The proxy had dropped the idle stream: that says nothing about the proxy.
             link.close()
             return await self._try(link)
         return await self._conclude(made, end)
 
-    def _make(self, link: Link, account: PayingAccount, stream: MessageStream) -> _Try:
+    def _make(self, link: Link, account: PayingAccount, borrowed: Borrowed) -> _Try:
         desk = self._desk
         ask = build_ask(
             self._request,
@@ -199,10 +227,11 @@ class Inquiry:
         seals = Seals(order, self._request.content, link=link, clock=desk.clock, draw=desk.draw)
         attempt = Attempt(
             order,
-            stream=stream,
+            stream=borrowed.stream,
             reception=self._reception,
             deliver=self._deliver,
             clock=desk.clock,
+            claimed=partial(link.claim, borrowed),
             seals=seals,
             account=account,
         )
@@ -275,6 +304,7 @@ class Inquiry:
             self._was_session_unknown = True
             made.link.forget_session(terms)
             self._prefer = (terms.worker, *self._prefer)
+            self._tries_left += 1
             self._report.attempts -= 1
         elif terms is None or reason in _OF_THE_PROXY:
             self._avoid(made.link, is_its_fault=False)

@@ -7,6 +7,7 @@ trip, a sealing session another one and the handshake.
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import trio
 
@@ -18,12 +19,15 @@ from cocoon_p2p.network.transport import Transport
 from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.payments.settlement import Accounts, PayingAccount
 from cocoon_p2p.protocols.exchange.terms import Terms
-from cocoon_p2p.protocols.ids import EXCHANGE
+from cocoon_p2p.protocols.ids import EXCHANGE, UNCLAIMED_RESERVATIONS_MAX
 from cocoon_p2p.protocols.messages import Record
 from cocoon_p2p.sealing import Session
 from cocoon_p2p.units import Nano
 
 log = logging.getLogger(__name__)
+
+STREAMS_MAX = 64
+"Exchanges that run at once: what a proxy allows one client unless its operator says otherwise."
 
 SPARE_STREAMS_MAX = 16
 "Streams that are kept open between exchanges."
@@ -37,6 +41,18 @@ SESSION_MARGIN_SECONDS = 30.0
 AVOID_FIRST_SECONDS = 2.0
 AVOID_LAST_SECONDS = 300.0
 "A proxy that failed is the last choice for this long, doubling each time that it fails again."
+
+
+@dataclass(slots=True)
+class Borrowed:
+    """A stream on loan from its link."""
+
+    stream: MessageStream
+    was_spare: bool
+    "It stood idle before, and may have been dropped by the proxy."
+
+    is_claimed: bool = False
+    "No quote on it waits to be used."
 
 
 class Link:
@@ -76,6 +92,9 @@ class Link:
         self._nursery = nursery
         self._account: PayingAccount | None = None
         self._connecting = trio.Lock()
+        self._streams = trio.Semaphore(STREAMS_MAX)
+        # Held from an Ask until its quote is used: a proxy grants one client no more at once.
+        self._asking = trio.Semaphore(UNCLAIMED_RESERVATIONS_MAX)
         self._spare: deque[MessageStream] = deque()
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
         self._avoid_seconds = 0.0
@@ -150,21 +169,47 @@ class Link:
 
     # ------------------------------------------------------------ streams
 
-    async def stream(self) -> tuple[MessageStream, bool]:
-        """Give a stream to ask on, and whether it is one that stood idle and may be broken by now.
+    async def borrow(self) -> Borrowed:
+        """Give a stream to ask on, once there is one to be had. Give it back when its exchange ended.
 
         Raises:
             Unavailable: The connection is lost, or the proxy does not speak the protocol.
         """
+        await self._streams.acquire()
+        try:
+            await self._asking.acquire()
+            try:
+                return await self._take()
+            except BaseException:
+                self._asking.release()
+                raise
+        except BaseException:
+            self._streams.release()
+            raise
+
+    async def _take(self) -> Borrowed:
         if not self._transport.is_connected(self.peer):
             self._drop_spare()
         elif self._spare:
-            return self._spare.pop(), True
-        return MessageStream(await self._transport.open_stream(self.peer, EXCHANGE)), False
+            return Borrowed(self._spare.pop(), was_spare=True)
+        return Borrowed(
+            MessageStream(await self._transport.open_stream(self.peer, EXCHANGE)), was_spare=False
+        )
 
-    def give_back(self, stream: MessageStream) -> None:
-        """Keep a stream whose exchange ended cleanly, for the next."""
-        self._spare.append(stream)
+    def claim(self, borrowed: Borrowed) -> None:
+        """Note that the quote on this stream is being used: another may be asked for."""
+        if not borrowed.is_claimed:
+            borrowed.is_claimed = True
+            self._asking.release()
+
+    def give_back(self, borrowed: Borrowed, *, is_clean: bool) -> None:
+        """Keep a stream whose exchange ended cleanly for the next one; reset any other."""
+        self.claim(borrowed)
+        self._streams.release()
+        if not is_clean:
+            borrowed.stream.reset()
+            return
+        self._spare.append(borrowed.stream)
         if len(self._spare) > SPARE_STREAMS_MAX:
             self._spare.popleft().reset()
 

@@ -36,6 +36,9 @@ class Policy:
     attempts_max: int = 4
     "Workers and proxies that are tried for one request, as long as nothing was delivered."
 
+    wait_seconds: float = 10.0
+    "How long a request waits in all, where nobody has room and somebody says when to try again."
+
     refresh_seconds: float = 60.0
     "How old the view of the network's proxies may become."
 

@@ -25,8 +25,8 @@ PROXIES_MAX = 512
 FIND_SECONDS = 30.0
 "How long one search of the directory may take."
 
-SEARCH_AGAIN_SECONDS = 2.0
-"Pause between searches while no proxy is known."
+SEARCH_AGAIN_SECONDS = 1.0
+"Pause between searches while no proxy is known, or while requests ask for what none offers."
 
 
 class ProxyView:
@@ -49,6 +49,7 @@ class ProxyView:
         self._records: dict[PeerId, Record] = {}
         self._found = trio.Event()
         self._wanted = trio.Event()
+        self._searched = trio.Event()
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -69,15 +70,25 @@ class ProxyView:
                 await self._found.wait()
         return self.records
 
+    async def refreshed(self, timeout_seconds: float) -> tuple[Record, ...]:
+        """Give the view after a search that begins now or later, but wait no longer than this."""
+        searched = self._searched
+        self.refresh_soon()
+        with trio.move_on_after(timeout_seconds):
+            await searched.wait()
+        return self.records
+
     async def keep_fresh(self) -> None:
         """Search, again and again, until cancelled."""
         while True:
             self._wanted = trio.Event()
+            searched, self._searched = self._searched, trio.Event()
             try:
                 with trio.move_on_after(FIND_SECONDS):
                     self.take(await self._directory.find_proxies())
             except CocoonError as error:
                 log.warning("no view of the network's proxies", extra={"error": str(error)})
+            searched.set()
             pause = self._refresh_seconds if self.records else SEARCH_AGAIN_SECONDS
             # A request that finds nobody asks for a search, but not for one without a pause.
             await trio.sleep(min(pause, SEARCH_AGAIN_SECONDS))

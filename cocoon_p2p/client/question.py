@@ -8,6 +8,7 @@ import trio
 from cocoon_p2p.client.attempt import Attempt
 from cocoon_p2p.client.desk import Desk
 from cocoon_p2p.client.ends import refusal_error
+from cocoon_p2p.client.link import Borrowed, Link
 from cocoon_p2p.client.reception import Reception
 from cocoon_p2p.client.request import Request, build_ask
 from cocoon_p2p.errors import CocoonError, Refused, Unavailable
@@ -78,7 +79,20 @@ async def ask_prices(request: Request, records: Sequence[Record], desk: Desk) ->
 async def _ask(request: Request, record: Record, desk: Desk) -> PriceQuote:
     link = desk.link(record)
     await link.connect()
-    stream, _ = await link.stream()
+    borrowed = await link.borrow()
+    is_clean = False
+    try:
+        attempt = _make(request, link, borrowed, desk)
+        end = await attempt.run()
+        is_clean = attempt.has_ended_cleanly
+    finally:
+        link.give_back(borrowed, is_clean=is_clean)
+    terms = _terms(end)
+    bound = Usage(request.prompt_tokens_max, 0, request.content.completion_tokens_max, 0)
+    return PriceQuote(link.peer, terms, min(terms.amount(bound), request.max_cost))
+
+
+def _make(request: Request, link: Link, borrowed: Borrowed, desk: Desk) -> Attempt:
     ask = build_ask(
         request,
         exchange=ExchangeId(desk.draw(EXCHANGE_ID_SIZE_BYTES)),
@@ -89,20 +103,13 @@ async def _ask(request: Request, record: Record, desk: Desk) -> PriceQuote:
         exclude=request.exclude,
     )
     deadline = trio.current_time() + QUESTION_SECONDS
-    order = Order(ask, link.peer, desk.network, desk.rules(record), deadline)
-    attempt = Attempt(
-        order,
-        stream=stream,
+    return Attempt(
+        Order(ask, link.peer, desk.network, desk.rules(link.record), deadline),
+        stream=borrowed.stream,
         reception=Reception(),
         deliver=lambda attempt, content, usage: None,
         clock=desk.clock,
     )
-    end = await attempt.run()
-    if attempt.is_clean:
-        link.give_back(stream)
-    terms = _terms(end)
-    bound = Usage(request.prompt_tokens_max, 0, request.content.completion_tokens_max, 0)
-    return PriceQuote(link.peer, terms, min(terms.amount(bound), request.max_cost))
 
 
 def _terms(end: End) -> Terms:

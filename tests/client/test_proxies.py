@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import pytest
 import trio
 from trio.testing import MockClock
 
-from cocoon_p2p.client.proxies import PROXIES_MAX, ProxyView
+from cocoon_p2p.client.proxies import PROXIES_MAX, SEARCH_AGAIN_SECONDS, ProxyView
 from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.identity import network_id
 from cocoon_p2p.protocols.ids import Role
@@ -127,7 +128,8 @@ async def test_while_nobody_is_known_searches_have_a_pause_however_many_wait(
         await trio.sleep(20)
         nursery.cancel_scope.cancel()
 
-    assert 5 <= shelf.searches <= 10
+    # Each takes half a second, and so long is the pause after it.
+    assert shelf.searches == pytest.approx(20 / (0.5 + SEARCH_AGAIN_SECONDS), abs=1)
 
 
 async def test_a_directory_that_fails_is_asked_again(autojump_clock: MockClock) -> None:
