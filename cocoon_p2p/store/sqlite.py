@@ -61,7 +61,8 @@ class Handed:
             Unavailable: The disk failed. Nothing after it will be written either.
         """
         if not self.finished:
-            self._done = self._done or trio.Event()
+            if self._done is None:
+                self._done = trio.Event()
             await self._done.wait()
         else:
             await trio.lowlevel.checkpoint()
