@@ -76,8 +76,8 @@ class WorkerSection(Section, frozen=True, kw_only=True):
     slots: Annotated[int, msgspec.Meta(ge=1, le=256)] = 4
     "Requests that are computed at once."
 
-    context_tokens: Annotated[int, msgspec.Meta(ge=64, le=10_000_000)] = 1_024
-    "Prompt and answer together, a request."
+    context_tokens: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
+    "Prompt and answer together, a request; 0 takes 4,096, or what the model was trained for if that is less."
 
     threads: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0
     "CPU threads; 0 takes all cores but one."
@@ -87,9 +87,6 @@ class WorkerSection(Section, frozen=True, kw_only=True):
 
     proxies: list[str] = []
     "Multiaddrs of proxies to serve. Empty: those that the network's directory names."
-
-    tokens_per_second_max: NonNegative = 0
-    "Holds every answer to this rate, to see what happens; 0 is as fast as the engine."
 
 
 class ProxySection(Section, frozen=True, kw_only=True):

@@ -1,0 +1,154 @@
+"""`cocoon ask`, `chat`, `models`: buy from the network that a client's config names."""
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+
+from cocoon_p2p.cli.spell import answer_facts, footer, harmless
+from cocoon_p2p.config import ClientFile, Loaded, load
+from cocoon_p2p.observability import configure_logging
+
+_config = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    default=Path("client.toml"),
+    show_default=True,
+    help="The client's TOML file.",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+_tokens = click.option("--max-tokens", type=click.IntRange(1), help="End the answer after so many tokens.")
+_cost = click.option("--max-cost", type=click.IntRange(1), help="The most it may cost, in nanoTON.")
+_trust = click.option(
+    "--trust", help="What must be proven about the worker's machine: open, sim, tdx, tdx+gpu."
+)
+
+
+@click.command()
+@_config
+@_json
+def models(config_file: Path, as_json: bool) -> None:
+    """List what can be bought, through which proxy, at what price."""
+    _run(config_file, functools.partial(_models, as_json=as_json))
+
+
+@click.command()
+@click.argument("prompt")
+@click.option("--model", help="By default the first that can be bought.")
+@_tokens
+@_cost
+@_trust
+@_config
+@_json
+def ask(
+    prompt: str,
+    model: str | None,
+    max_tokens: int | None,
+    max_cost: int | None,
+    trust: str | None,
+    config_file: Path,
+    as_json: bool,
+) -> None:
+    """Ask PROMPT once and print the answer. A prompt of `-` is read from standard input."""
+    text = sys.stdin.read() if prompt == "-" else prompt
+    wishes = _wishes(max_tokens, max_cost, trust)
+    _run(config_file, functools.partial(_ask, prompt=text, model=model, wishes=wishes, as_json=as_json))
+
+
+@click.command()
+@click.argument("model", required=False)
+@_tokens
+@_cost
+@_trust
+@_config
+def chat(
+    model: str | None, max_tokens: int | None, max_cost: int | None, trust: str | None, config_file: Path
+) -> None:
+    """Talk to MODEL (by default the first that can be bought). An empty line or Ctrl-D ends it."""
+    wishes = _wishes(max_tokens, max_cost, trust)
+    _run(config_file, functools.partial(talk, model=model, wishes=wishes))
+
+
+def _wishes(max_tokens: int | None, max_cost: int | None, trust: str | None) -> dict[str, Any]:
+    wishes = {"completion_tokens_max": max_tokens, "max_cost": max_cost, "trust": trust}
+    return {name: value for name, value in wishes.items() if value is not None}
+
+
+def _run(config_file: Path, use: Callable[[Any], Awaitable[None]]) -> None:
+    loaded = load(ClientFile, config_file, os.environ)
+    configure_logging(sys.stderr, level=loaded.settings.log.level, as_json=loaded.settings.log.json)
+    trio.run(_with_client, loaded, use)
+
+
+async def _with_client(loaded: Loaded[ClientFile], use: Callable[[Any], Awaitable[None]]) -> None:
+    from cocoon_p2p.node import open_client
+
+    async with open_client(loaded) as client:
+        await use(client)
+
+
+async def _models(client: Any, *, as_json: bool) -> None:
+    from cocoon_p2p.cli.spell import offer_facts, offer_table
+
+    offers = await client.models()
+    if as_json:
+        click.echo(json.dumps([offer_facts(offer) for offer in offers]))
+    elif offers:
+        offer_table(offers)
+    else:
+        click.echo("No proxy offers a model right now.", err=True)
+
+
+async def _first_model(client: Any) -> str:
+    from cocoon_p2p.errors import Unavailable
+
+    offers = await client.models()
+    if not offers:
+        raise Unavailable(
+            "no proxy offers a model right now",
+            hint="check [network] bootstrap in the client's file, or wait for a proxy to come up",
+        )
+    name: str = offers[0].model.name
+    return name
+
+
+async def _ask(client: Any, *, prompt: str, model: str | None, wishes: dict[str, Any], as_json: bool) -> None:
+    messages = [{"role": "user", "content": prompt}]
+    async with client.chat(model or await _first_model(client), messages, **wishes) as answer:
+        async for piece in answer:
+            if not as_json:
+                click.echo(harmless(piece.text), nl=False)
+    if as_json:
+        click.echo(json.dumps(answer_facts(answer)))
+    else:
+        click.echo()
+        click.echo(footer(answer), err=True)
+
+
+async def talk(client: Any, *, model: str | None, wishes: dict[str, Any]) -> None:
+    """Read lines from the terminal, answer each, and remember them all."""
+    name = model or await _first_model(client)
+    messages: list[dict[str, str]] = []
+    click.echo(f"{harmless(name)}: ask something; an empty line ends it.", err=True)
+    while line := await trio.to_thread.run_sync(_read_line, abandon_on_cancel=True):
+        messages.append({"role": "user", "content": line})
+        async with client.chat(name, messages, **wishes) as answer:
+            async for piece in answer:
+                click.echo(harmless(piece.text), nl=False)
+        messages.append({"role": "assistant", "content": answer.text})
+        click.echo()
+        click.echo(footer(answer), err=True)
+
+
+def _read_line() -> str:
+    try:
+        return input("> ").strip()
+    except EOFError:
+        return ""

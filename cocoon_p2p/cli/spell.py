@@ -1,0 +1,109 @@
+"""How answers and offers are spelled: as plain facts for programs, as lines and tables for people."""
+
+from typing import TYPE_CHECKING, Any
+
+from cocoon_p2p.identity import PeerId, peer_id_text
+from cocoon_p2p.units import format_ton
+
+if TYPE_CHECKING:
+    from cocoon_p2p.client import Answer, Offered
+
+
+def harmless(text: str) -> str:
+    """Take out what could steer the reader's terminal: control characters, but for line ends and tabs."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if is_control(letter) else letter for letter in text)
+
+
+def is_control(letter: str) -> bool:
+    """Whether a character is a control of the terminal's (C0, DEL or C1)."""
+    return (letter < " " and letter not in "\n\t") or "\x7f" <= letter <= "\x9f"
+
+
+def trust_text(trust: Any) -> str:
+    """Spell a trust level the way it is asked for: `open`, `tdx+gpu`."""
+    return str(trust.name).lower().replace("_", "+")
+
+
+def short_peer(peer: PeerId) -> str:
+    """The end of a peer id, enough to tell a few apart."""
+    return f"…{peer_id_text(peer)[-8:]}"
+
+
+def answer_facts(answer: "Answer") -> dict[str, object]:
+    """Give an answer and what is known of it, in JSON's types; money in nanoTON."""
+    settlement, usage = answer.settlement, answer.usage
+    return {
+        "answer": answer.text,
+        "model": answer.model and answer.model.name,
+        "is_demo_model": answer.model and answer.model.demo,
+        "finish_reason": answer.finish,
+        "usage": {
+            "prompt_tokens": usage.prompt,
+            "cached_tokens": usage.cached,
+            "completion_tokens": usage.completion,
+            "reasoning_tokens": usage.reasoning,
+        },
+        "client_paid": int(answer.cost),
+        "worker_earned": settlement and settlement.worker_amount,
+        "commission": settlement and settlement.commission,
+        "proxy": answer.proxy and peer_id_text(answer.proxy),
+        "worker": answer.worker and peer_id_text(answer.worker),
+        "exchange": answer.exchange and answer.exchange.hex(),
+        "first_token_seconds": answer.first_token_seconds and round(answer.first_token_seconds, 4),
+        "trust": answer.trust and trust_text(answer.trust),
+    }
+
+
+def footer(answer: "Answer") -> str:
+    """One line below an answer: what it cost, who gave it, what was proven about them."""
+    worker = "nobody" if answer.worker is None else short_peer(answer.worker)
+    trust = "nothing" if answer.trust is None else trust_text(answer.trust)
+    model = "" if answer.model is None or not answer.model.demo else "  (demo model)"
+    tokens = f"{answer.usage.prompt + answer.usage.cached} + {answer.usage.completion} tokens"
+    return f"  {format_ton(answer.cost)}  {tokens}  worker {worker}  trust {trust}{model}"
+
+
+def offer_facts(offer: "Offered") -> dict[str, object]:
+    """Give an offer in JSON's types; prices are the worker's, in nanoTON per 1,000 tokens."""
+    model, price = offer.model, offer.model.price
+    return {
+        "model": model.name,
+        "kind": model.kind.name.lower(),
+        "context_tokens": model.context_tokens,
+        "features": list(model.features),
+        "is_demo_model": model.demo,
+        "weights_hash": model.weights_hash.hex(),
+        "price": {
+            "prompt": price.prompt,
+            "cached": price.cached,
+            "completion": price.completion,
+            "reasoning": price.reasoning,
+        },
+        "commission_basis_points": offer.commission_basis_points,
+        "proxy": peer_id_text(offer.proxy),
+        "has_channel": offer.has_channel,
+    }
+
+
+def offer_table(offers: "tuple[Offered, ...]") -> None:
+    """Print offers as a table on stdout."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    for name in ("model", "kind", "context", "prompt", "completion", "commission", "proxy"):
+        table.add_column(name, justify="right" if name in ("context", "prompt", "completion") else "left")
+    for offer in offers:
+        model = offer.model
+        table.add_row(
+            escape(harmless(model.name)) + (" (demo)" if model.demo else ""),
+            model.kind.name.lower(),
+            f"{model.context_tokens:,}",
+            f"{model.price.prompt:,}",
+            f"{model.price.completion:,}",
+            f"{offer.commission_basis_points / 100:g} %",
+            short_peer(offer.proxy),
+        )
+    Console().print(table)
+    Console(stderr=True).print("prices in nanoTON per 1,000 tokens, before commission", style="dim")

@@ -1,0 +1,231 @@
+"""A whole network on this machine: real processes, real sockets, one process a role.
+
+What `cocoon demo` shows and what the end-to-end tests break. Every network gets a random
+name, hence a network id of its own: its papers are worthless anywhere else.
+
+    async with open_local_network(Path("somewhere"), workers=2) as network:
+        ...  # buy from it with network.client_file
+"""
+
+import json
+import math
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from cocoon_p2p.errors import Unavailable
+
+START_SECONDS = 60.0
+"A node that has not made its next step after this long will not."
+
+STOP_SECONDS = 10.0
+"How long a node may take to finish what runs, before it is killed."
+
+LOG_TAIL_LINES = 12
+
+Watch = Callable[[str, dict[str, Any]], None]
+"Told of every step of every node: the node's name, and the step as `cocoon <role> --json` printed it."
+
+
+def _unwatched(_name: str, _step: dict[str, Any]) -> None:
+    """Watch nothing."""
+
+
+class NodeProcess:
+    """One node in a process of its own, and the steps that it has made so far."""
+
+    def __init__(self, name: str, role: str, file: Path, watch: Watch) -> None:
+        self.name = name
+        self.role = role
+        self.file = file
+        self.log_file = file.with_suffix(".log")
+        self.steps: dict[str, dict[str, Any]] = {}
+        self._watch = watch
+        self._changed = trio.Event()
+        self._ended = False
+        self._process: trio.Process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        """Start it. Its standard error goes to a file beside its config, appended to."""
+        self.steps.clear()
+        self._ended = False
+        command = [sys.executable, "-m", "cocoon_p2p.cli", self.role, str(self.file), "--json"]
+        with self.log_file.open("ab") as log:
+            self._process = await trio.lowlevel.open_process(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+            )
+        nursery.start_soon(self._follow)
+
+    async def _follow(self) -> None:
+        assert self._process.stdout is not None
+        rest = b""
+        async with self._process.stdout as out:
+            async for data in out:
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    self._note(json.loads(line))
+        await self._process.wait()
+        self._ended = True
+        self._wake()
+
+    def _note(self, step: dict[str, Any]) -> None:
+        self.steps[step["step"]] = step
+        self._watch(self.name, step)
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def wait_for(self, step: str) -> dict[str, Any]:
+        """Wait until the node has made a step, and give what it said of it.
+
+        Raises:
+            Unavailable: It ended first, or took longer than START_SECONDS; the text ends with its log.
+        """
+        with trio.move_on_after(START_SECONDS):
+            while step not in self.steps and not self._ended:
+                await self._changed.wait()
+        if step not in self.steps:
+            how = "ended" if self._ended else f"did not get there in {START_SECONDS:.0f} s"
+            raise Unavailable(f"{self.name}: no step `{step}`, it {how}\n{self.log_tail()}")
+        return self.steps[step]
+
+    def log_tail(self) -> str:
+        """Give the last lines that the node logged."""
+        lines = self.log_file.read_text(errors="replace").splitlines()
+        return "\n".join(lines[-LOG_TAIL_LINES:])
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal (SIGKILL to lose it, SIGSTOP to freeze it)."""
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+
+    async def stop(self, *, within_seconds: float = STOP_SECONDS) -> int:
+        """Ask it to finish, wait, kill it if it does not; give its exit code."""
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        with trio.move_on_after(within_seconds):
+            return await self._process.wait()
+        self.signal(signal.SIGKILL)
+        return await self._process.wait()
+
+
+@dataclass
+class LocalNetwork:
+    """The processes of one network, by name: `bootstrap`, `proxy`, `worker-1` ..."""
+
+    name: str
+    place: Path
+    nodes: dict[str, NodeProcess] = field(default_factory=dict[str, NodeProcess])
+
+    @property
+    def client_file(self) -> Path:
+        """The config of a client of this network, for this and any other command."""
+        return self.place / "client.toml"
+
+
+@asynccontextmanager
+async def open_local_network(
+    place: Path,
+    *,
+    workers: int = 2,
+    worker_keys: Mapping[str, object] | None = None,
+    proxy_keys: Mapping[str, object] | None = None,
+    watch: Watch = _unwatched,
+) -> AsyncIterator[LocalNetwork]:
+    """Bring a network up in `place`, and take it down when the block ends (also by a cancel).
+
+    Args:
+        place: An empty folder, or one that an earlier network of this function left.
+        workers: How many, each with the demo model unless `worker_keys` says otherwise.
+        worker_keys: What to set in every worker's `[worker]`.
+        proxy_keys: What to set in the proxy's `[proxy]`.
+        watch: Told of every step.
+
+    Raises:
+        Unavailable: A node did not come up; the text ends with its log.
+    """
+    network = LocalNetwork(f"demo-{secrets.token_hex(8)}", place)
+    async with trio.open_nursery() as nursery:
+        try:
+            bootstrap = await _start(network, nursery, watch, "bootstrap", "bootstrap", {}, listens=True)
+            listening = await bootstrap.wait_for("listening")
+            addresses = listening["addresses"]
+            _write(network.client_file, _tables(network.name, "client", {"trust": "open"}, addresses))
+            await _start(network, nursery, watch, "proxy", "proxy", proxy_keys or {}, addresses, listens=True)
+            for number in range(1, workers + 1):
+                keys = {"model": "demo", **(worker_keys or {})}
+                await _start(network, nursery, watch, f"worker-{number}", "worker", keys, addresses)
+            for node in network.nodes.values():
+                await node.wait_for("ready")
+            yield network
+        finally:
+            with trio.CancelScope(shield=True):
+                # Those who are paid finish before those who pay them.
+                for node in reversed(network.nodes.values()):
+                    await node.stop()
+            nursery.cancel_scope.deadline = trio.current_time() + 1
+
+
+async def _start(
+    network: LocalNetwork,
+    nursery: trio.Nursery,
+    watch: Watch,
+    name: str,
+    role: str,
+    keys: Mapping[str, object],
+    bootstrap: list[str] | None = None,
+    *,
+    listens: bool = False,
+) -> NodeProcess:
+    file = network.place / f"{name}.toml"
+    _write(file, _tables(network.name, role, keys, bootstrap or [], listens=listens, data=f"{name}-data"))
+    node = network.nodes[name] = NodeProcess(name, role, file, watch)
+    await node.start(nursery)
+    return node
+
+
+def _tables(
+    network: str,
+    role: str,
+    keys: Mapping[str, object],
+    bootstrap: list[str],
+    *,
+    listens: bool = False,
+    data: str = "client-data",
+) -> dict[str, Mapping[str, object]]:
+    listen = ["/ip4/127.0.0.1/tcp/0"] if listens else []
+    return {
+        role: keys,
+        "network": {"name": network, "bootstrap": bootstrap, "listen": listen},
+        "data": {"directory": data},
+        "log": {"level": "warning", "json": True},
+    }
+
+
+def _write(file: Path, tables: Mapping[str, Mapping[str, object]]) -> None:
+    """Write a config. JSON's spelling of strings, numbers, booleans and lists is TOML's too."""
+    lines: list[str] = []
+    for table, keys in tables.items():
+        lines.append(f"[{table}]")
+        lines += [f"{key} = {_toml(value)}" for key, value in keys.items()]
+        lines.append("")
+    file.write_text("\n".join(lines))
+
+
+def _toml(value: object) -> str:
+    assert not isinstance(value, float) or math.isfinite(value)
+    return json.dumps(value)

@@ -1,0 +1,49 @@
+"""`cocoon demo`, run as a stranger would run it."""
+
+import json
+import subprocess
+import sys
+
+FIELDS = {
+    "answer", "model", "finish_reason", "usage", "client_paid", "worker_earned", "commission",
+    "unspent", "proxy", "worker", "first_token_seconds", "trust",
+}  # fmt: skip
+
+
+def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cocoon_p2p.cli", "demo", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def test_the_demo_answers_and_every_coin_is_accounted_for() -> None:
+    done = demo("--prompt", "Translate to Spanish: the red house", "--json")
+
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert set(told) >= FIELDS
+    assert "casa roja" in told["answer"].lower()
+    assert told["finish_reason"] == "stop"
+    assert told["client_paid"] == told["worker_earned"] + told["commission"] > 0
+    assert told["commission"] == told["worker_earned"] * 500 // 10_000
+    assert told["unspent"] == 1_000_000_000 - told["client_paid"]
+    assert told["trust"] == "open"
+    assert told["is_demo_model"] is True
+    assert done.stderr == ""
+
+
+def test_the_demo_shows_who_paid_whom() -> None:
+    done = demo("--workers", "1")
+
+    assert done.returncode == 0, done.stderr
+    assert "listening" in done.stdout
+    assert "(demo model)" in done.stdout
+    table = done.stdout.splitlines()
+    assert any(line.split()[:2] == ["client", "proxy"] for line in table), done.stdout
+    assert any(line.split()[:2] == ["proxy", "worker-1"] for line in table), done.stdout
+    assert "no chain stands behind them yet" in done.stdout
