@@ -7,10 +7,10 @@ import trio
 from trio.testing import MockClock
 
 from cocoon_p2p.errors import AnswerBroken, CocoonError, Refused, Unavailable
-from cocoon_p2p.protocols.ids import Outcome, Reason
+from cocoon_p2p.protocols.ids import UNCLAIMED_RESERVATIONS_MAX, Outcome, Reason
 from cocoon_p2p.protocols.messages import Candidate, Hello, Part, Settled
 from cocoon_p2p.testing.papers import paper_worker
-from tests.client.scene import CLIENT, NETWORK, QUESTION, Script, Talk, honest, now, scene
+from tests.client.scene import CLIENT, NETWORK, POLICY, QUESTION, Script, Talk, honest, now, scene
 
 Point = Callable[[Talk], Awaitable[None]]
 
@@ -355,6 +355,63 @@ async def test_a_worker_lost_before_its_first_piece_costs_nothing_and_another_is
 
         assert answer.cost == 126
         assert stage.paying(stage.proxies[0]).held == 0
+
+
+async def test_where_nobody_has_room_the_request_waits_as_long_as_it_is_told(
+    autojump_clock: MockClock,
+) -> None:
+    async def busy(talk: Talk) -> None:
+        if trio.current_time() > 3:
+            return await honest(talk)
+        return await talk.refuse(Reason.NO_CAPACITY, retry_after_ms=1_000)
+
+    async with scene(busy) as stage:
+        async with stage.client.chat("scripted", QUESTION) as answer:
+            assert await answer.read() == "It is this."
+
+        assert answer.first_token_seconds == pytest.approx(4)
+        assert answer.attempts == 5
+
+
+async def test_the_wait_for_room_is_bounded(autojump_clock: MockClock) -> None:
+    async def busy(talk: Talk) -> None:
+        await talk.refuse(Reason.NO_CAPACITY, retry_after_ms=1_000)
+
+    async with scene(busy) as stage:
+        with pytest.raises(Refused) as raised:
+            async with stage.client.chat("scripted", QUESTION):
+                pytest.fail("there can be no answer")
+
+        assert raised.value.retry_after == 1
+        assert trio.current_time() == pytest.approx(POLICY.wait_seconds)
+
+
+async def test_no_more_quotes_are_asked_for_at_once_than_a_proxy_grants(autojump_clock: MockClock) -> None:
+    unused = most = 0
+
+    async def count(talk: Talk) -> None:
+        nonlocal unused, most
+        unused += 1
+        most = max(most, unused)
+        await trio.sleep(0.2)
+        await talk.quote()
+        await talk.hear()
+        unused -= 1
+        await trio.sleep(1)
+        await talk.refuse(Reason.CHANNEL_UNKNOWN)
+
+    async with scene(count) as stage:
+
+        async def ask() -> None:
+            with pytest.raises(Refused):
+                async with stage.client.chat("scripted", QUESTION):
+                    pytest.fail("there can be no answer")
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(ask)
+
+    assert most == UNCLAIMED_RESERVATIONS_MAX
 
 
 async def test_everything_that_is_tried_is_bounded(autojump_clock: MockClock) -> None:
