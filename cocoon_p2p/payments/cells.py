@@ -1,0 +1,208 @@
+"""Cells: what TON's states, blocks and proofs are made of. Enough to hash, to build and to read them.
+
+A cell holds up to 1023 bits and 4 references. Its hash names the whole tree below it, so a
+subtree of which only the hash is known can stand in for itself: a *pruned branch*. The local
+chain keeps contracts' code, data and messages inside the virtual machine and only builds what
+is around them; in its trees every account and transaction is such a branch.
+
+`hash` and `depth` of a `Cell` are those of level 0: what the tree would have with nothing
+pruned. Only one level of pruning is needed here, so `level_mask` is 0 or 1.
+
+Spec: TVM, section 3.1 (cells, their kinds, their hashes); crypto/block/block.tlb.
+"""
+
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Self
+
+from cocoon_p2p.errors import MalformedMessage
+
+ORDINARY, PRUNED_BRANCH, LIBRARY, MERKLE_PROOF, MERKLE_UPDATE = -1, 1, 2, 3, 4
+
+BITS_MAX = 1023
+REFERENCES_MAX = 4
+DEPTH_MAX = 600
+"The deepest tree that is read: TON takes messages 512 deep. Recursion over it stays within Python's limit."
+
+_EXOTIC_FLAG = 8
+_LEVEL_FACTOR = 32
+_PRUNED_BITS = 8 * (2 + 32 + 2)
+
+
+class Cell:
+    """A cell. Never changed once made; not a dataclass because a block makes hundreds."""
+
+    __slots__ = ("bits", "data", "depth", "hash", "kind", "level_mask", "references")
+
+    bits: int
+    "How many bits of data it holds."
+
+    data: bytes
+    "The bits, the last byte completed by a 1 and zeros if they do not fill it."
+
+    level_mask: int
+    depth: int
+    hash: bytes
+
+    def __init__(self, bits: int, data: bytes, references: Iterable["Cell"] = (), kind: int = ORDINARY):
+        self.bits = bits
+        self.data = data
+        self.references = tuple(references)
+        self.kind = kind
+        mask = depth = 0
+        for reference in self.references:
+            mask |= reference.level_mask
+            depth = max(depth, reference.depth + 1)
+        self.level_mask = mask
+        self.depth = depth
+        self.hash = _hash(self, [(reference.hash, reference.depth) for reference in self.references], mask=0)
+
+    @property
+    def descriptors(self) -> bytes:
+        """The two bytes that come before a cell's data, in hashes and in bags."""
+        return _descriptors(self, self.level_mask)
+
+    def __repr__(self) -> str:
+        return f"Cell({self.hash.hex()[:16]}, {self.bits} bits, {len(self.references)} references)"
+
+
+def stub(hash_: bytes, depth: int) -> Cell:
+    """Stand in for a tree of which only the hash and depth are known: a pruned branch of level 1."""
+    cell = Cell(_PRUNED_BITS, b"\x01\x01" + hash_ + depth.to_bytes(2, "big"), kind=PRUNED_BRANCH)
+    cell.level_mask, cell.hash, cell.depth = 1, hash_, depth
+    return cell
+
+
+def merkle(kind: int, children: tuple[Cell, ...]) -> Cell:
+    """Make the cell that turns pruned trees back into ordinary ones: a Merkle proof, or an update.
+
+    Its data repeat the children's hashes and depths of level 0; its own hash covers the
+    children as they stand, with their branches pruned.
+    """
+    names = b"".join(child.hash for child in children)
+    depths = b"".join(child.depth.to_bytes(2, "big") for child in children)
+    data = bytes((kind,)) + names + depths
+    cell = Cell(8 * len(data), data, children, kind)
+    shown = [_as_it_stands(child) for child in children]
+    cell.level_mask = 0
+    cell.depth = 1 + max(depth for _, depth in shown)
+    cell.hash = _hash(cell, shown, mask=0)
+    return cell
+
+
+def _as_it_stands(cell: Cell) -> tuple[bytes, int]:
+    """Give a tree's hash and depth of level 1, where pruned branches count as themselves."""
+    if not cell.level_mask:
+        return cell.hash, cell.depth
+    if cell.kind == PRUNED_BRANCH:
+        return sha256(cell.descriptors + cell.data).digest(), 0
+    shown = [_as_it_stands(reference) for reference in cell.references]
+    return _hash(cell, shown, mask=cell.level_mask), 1 + max(depth for _, depth in shown)
+
+
+def _descriptors(cell: Cell, mask: int) -> bytes:
+    first = len(cell.references) + _EXOTIC_FLAG * (cell.kind != ORDINARY) + _LEVEL_FACTOR * mask
+    return bytes((first, cell.bits // 8 + (cell.bits + 7) // 8))
+
+
+def _hash(cell: Cell, references: list[tuple[bytes, int]], mask: int) -> bytes:
+    parts = [_descriptors(cell, mask), cell.data]
+    parts += [depth.to_bytes(2, "big") for _, depth in references]
+    parts += [hash_ for hash_, _ in references]
+    return sha256(b"".join(parts)).digest()
+
+
+class Builder:
+    """Writes the data of one cell, field after field, as TL-B orders them. Each call gives itself back."""
+
+    __slots__ = ("_bits", "_references", "_value")
+
+    def __init__(self) -> None:
+        self._value = 0
+        self._bits = 0
+        self._references: list[Cell] = []
+
+    def uint(self, value: int, bits: int) -> Self:
+        """Add an unsigned number, most significant bit first."""
+        assert 0 <= value < 1 << bits, (value, bits)
+        self._value = self._value << bits | value
+        self._bits += bits
+        return self
+
+    def sint(self, value: int, bits: int) -> Self:
+        """Add a signed number (two's complement)."""
+        assert -(1 << bits - 1) <= value < 1 << bits - 1, (value, bits)
+        return self.uint(value & (1 << bits) - 1, bits)
+
+    def octets(self, data: bytes) -> Self:
+        return self.uint(int.from_bytes(data, "big"), 8 * len(data))
+
+    def reference(self, cell: Cell) -> Self:
+        self._references.append(cell)
+        return self
+
+    def maybe_reference(self, cell: Cell | None) -> Self:
+        """Add `Maybe ^Cell`: one bit, and the reference if there is one."""
+        return self.uint(0, 1) if cell is None else self.uint(1, 1).reference(cell)
+
+    def coins(self, nano: int) -> Self:
+        """Add `Coins` (`VarUInteger 16`): the length in bytes, then the amount."""
+        size = (nano.bit_length() + 7) // 8
+        return self.uint(size, 4).uint(nano, 8 * size)
+
+    def money(self, nano: int) -> Self:
+        """Add a `CurrencyCollection` of TON alone."""
+        return self.coins(nano).uint(0, 1)
+
+    def root_of(self, cell: Cell) -> Self:
+        """Add a cell's own bits and references, where TL-B has the type without `^`."""
+        unused = -cell.bits % 8
+        self.uint(int.from_bytes(cell.data, "big") >> unused, cell.bits)
+        self._references += cell.references
+        return self
+
+    def cell(self) -> Cell:
+        assert self._bits <= BITS_MAX
+        assert len(self._references) <= REFERENCES_MAX
+        unused = -self._bits % 8
+        value = (self._value << 1 | 1) << unused - 1 if unused else self._value
+        return Cell(self._bits, value.to_bytes((self._bits + 7) // 8, "big"), self._references)
+
+
+class Slice:
+    """Reads a cell's fields in order. What is asked for and not there raises `MalformedMessage`."""
+
+    __slots__ = ("_left", "_references", "_value")
+
+    def __init__(self, cell: Cell) -> None:
+        self._value = int.from_bytes(cell.data, "big") >> -cell.bits % 8
+        self._left = cell.bits
+        self._references = list(reversed(cell.references))
+
+    @property
+    def bits_left(self) -> int:
+        return self._left
+
+    def uint(self, bits: int) -> int:
+        if bits > self._left:
+            raise MalformedMessage(f"a cell ends too early (wanted={bits} left={self._left} bits)")
+        self._left -= bits
+        return self._value >> self._left & (1 << bits) - 1
+
+    def sint(self, bits: int) -> int:
+        value = self.uint(bits)
+        return value - (value >> bits - 1 << bits)
+
+    def octets(self, size: int) -> bytes:
+        return self.uint(8 * size).to_bytes(size, "big")
+
+    def coins(self) -> int:
+        return self.uint(8 * self.uint(4))
+
+    def reference(self) -> Cell:
+        if not self._references:
+            raise MalformedMessage("a cell has too few references")
+        return self._references.pop()
+
+    def maybe_reference(self) -> Cell | None:
+        return self.reference() if self.uint(1) else None
