@@ -31,11 +31,10 @@ from cocoon_p2p.protocols.exchange.relayed import check_receipt, is_next_token_h
 from cocoon_p2p.protocols.ids import (
     ENGINE_STALL_SECONDS,
     HEARTBEAT_SECONDS,
-    TEXT_MAX_BYTES,
     Outcome,
     Reason,
 )
-from cocoon_p2p.protocols.messages import Cancel, Receipt, Receipted, Refused, Settled, Signed
+from cocoon_p2p.protocols.messages import Cancel, Receipt, Receipted, Refused, Settled, Signed, shorten
 from cocoon_p2p.units import Nano
 
 STOP_SECONDS = ENGINE_STALL_SECONDS
@@ -161,7 +160,5 @@ def _deliver_waiting(exchange: Exchange, now: float) -> tuple[Exchange, Effects]
 
 
 def _spell(reason: Reason, detail: str) -> str:
-    text = reason.code.replace("-", " ")
-    if detail:
-        text = f"{text}: {detail}"
-    return text.encode()[:TEXT_MAX_BYTES].decode(errors="ignore")
+    words = reason.code.replace("-", " ")
+    return shorten(f"{words}: {detail}") if detail else words

@@ -105,6 +105,11 @@ class Exchange:
         return not self.to_deliver
 
 
+def is_waiting_for_credit(exchange: Exchange) -> bool:
+    """Say whether something is held back until the client covers it, not just kept ahead."""
+    return exchange.phase is Phase.COVERING or bool(exchange.to_deliver)
+
+
 def listen(exchange: Exchange, now: float, *, client: bool = False, worker: bool = False) -> Exchange:
     """Begin to listen to a side, now: how long it was not listened to is not its silence."""
     if client:

@@ -1,0 +1,296 @@
+"""Clients' streams: Asks are answered here, and what follows one goes to its relay.
+
+    Ask --> limits --> seen before? --> channel --> scheduling --> Quoted, a relay takes over
+                \\--> Refused, or the Settlement of old
+
+Spec: protocols/exchange.md (Ask).
+"""
+
+import logging
+from dataclasses import dataclass, field
+
+import trio
+
+from cocoon_p2p.errors import Refused as RefusedError
+from cocoon_p2p.errors import RemoteProtocolError
+from cocoon_p2p.identity import PeerId, peer_id_text
+from cocoon_p2p.network.messaging import MessageStream
+from cocoon_p2p.network.transport import Stream
+from cocoon_p2p.payments.settlement import ReceivingAccount
+from cocoon_p2p.protocols.ids import (
+    FRAME_SIZE_MAX_BYTES,
+    FRAME_SIZE_MAX_NEWCOMER_BYTES,
+    UNCLAIMED_RESERVATIONS_MAX,
+    Reason,
+)
+from cocoon_p2p.protocols.messages import (
+    Ask,
+    Cancel,
+    ExchangeId,
+    Heartbeat,
+    Hello,
+    ModelOffer,
+    Part,
+    Quoted,
+    Refused,
+    Settled,
+    shorten,
+)
+from cocoon_p2p.protocols.papers import decode_signed
+from cocoon_p2p.proxy.agency import Agency
+from cocoon_p2p.proxy.allowance import Allowance, Rate
+from cocoon_p2p.proxy.contain import contain
+from cocoon_p2p.proxy.link import Link
+from cocoon_p2p.proxy.quotes import make_deal
+from cocoon_p2p.proxy.relay import Relay
+from cocoon_p2p.proxy.session import WorkerSession
+from cocoon_p2p.proxy.tab import Tab
+from cocoon_p2p.scheduling import RETRY_SECONDS, choose, refuse
+from cocoon_p2p.units import Nano
+
+log = logging.getLogger(__name__)
+
+_NOTHING = Nano(0)
+
+SWEEP_FROM = 1_024
+"Clients that are known before the first look at who can be forgotten."
+
+
+@dataclass(slots=True)
+class ClientStanding:
+    """One client as this proxy knows it."""
+
+    asks: Allowance
+    streams: int = 0
+    relays: list[Relay] = field(default_factory=list[Relay])
+    forgiven: Nano = _NOTHING
+
+    @property
+    def unclaimed(self) -> int:
+        """How many slots wait for it to go on."""
+        return sum(not relay.is_claimed for relay in self.relays)
+
+    @property
+    def is_gone(self) -> bool:
+        return not (self.streams or self.relays or self.forgiven)
+
+
+class Clients:
+    """Every client that speaks with us, and every exchange that runs."""
+
+    def __init__(self, agency: Agency) -> None:
+        policy = agency.policy
+        self._agency = agency
+        self._rate = Rate(policy.asks_per_second, policy.asks_burst)
+        self._standings: dict[PeerId, ClientStanding] = {}
+        self._sweep_at = SWEEP_FROM
+        self._running: dict[ExchangeId, Relay] = {}
+        self._ended = trio.Event()
+        self.is_draining = False
+
+    @property
+    def running(self) -> int:
+        """How many exchanges run, unused quotes included."""
+        return len(self._running)
+
+    async def wait_idle(self) -> None:
+        """Return once nothing runs."""
+        while self._running:
+            self._ended = trio.Event()
+            await self._ended.wait()
+
+    async def accept(self, stream: Stream) -> None:
+        """Serve one stream of a client's exchanges (the transport's acceptor)."""
+        standing = self._standing(stream.peer)
+        if standing.streams >= self._agency.policy.streams_per_client_max:
+            log.warning("stream refused", extra={"client": peer_id_text(stream.peer)})
+            stream.reset()
+            return
+        standing.streams += 1
+        try:
+            await ClientStream(self, standing, stream).run()
+        finally:
+            standing.streams -= 1
+
+    def _standing(self, peer: PeerId) -> ClientStanding:
+        now = trio.current_time()
+        if len(self._standings) >= self._sweep_at:
+            self._standings = {
+                known: standing
+                for known, standing in self._standings.items()
+                if not (standing.is_gone and standing.asks.is_whole(self._rate, now))
+            }
+            self._sweep_at = max(SWEEP_FROM, 2 * len(self._standings))
+        standing = self._standings.get(peer)
+        if standing is None:
+            standing = self._standings[peer] = ClientStanding(Allowance.whole(self._rate, now))
+        return standing
+
+    # ------------------------------------------------------------ Asks
+
+    def answer(self, ask: Ask, stream: "ClientStream") -> object | None:
+        """Answer an Ask: give the one message to send, or None where a relay has taken over."""
+        try:
+            return self._answer(ask, stream)
+        except RefusedError as exc:
+            log.debug("ask refused", extra={"client": peer_id_text(stream.link.peer), "reason": exc.code})
+            return _message_of(ask, exc)
+
+    def _answer(self, ask: Ask, stream: "ClientStream") -> object | None:
+        agency, account = self._agency, None
+        self._check_limits(ask, stream.standing)
+        if ask.channel is not None:
+            account = agency.accounts.receiving(ask.channel, stream.link.peer)
+            if (settled := self._settled(ask.exchange, account)) is not None:
+                return settled
+            self._check_standing(stream.standing)
+        choice = choose(
+            ask,
+            (session.standing for session in agency.workers),
+            commission_basis_points=agency.policy.commission_basis_points,
+            now=trio.current_time(),
+            date=agency.now(),
+        )
+        if choice.worker is None or choice.offer is None:
+            return refuse(ask, choice)
+        return self._begin(ask, stream, agency.workers[choice.worker.peer], choice.offer, account)
+
+    def _begin(
+        self,
+        ask: Ask,
+        stream: "ClientStream",
+        session: WorkerSession,
+        offer: ModelOffer,
+        account: ReceivingAccount | None,
+    ) -> Quoted | None:
+        agency = self._agency
+        deal = make_deal(
+            ask,
+            session,
+            offer,
+            identity=agency.identity,
+            network=agency.network,
+            policy=agency.policy,
+            grant=agency.policy.grant(stream.link.peer) if account is None else account.grant,
+            date=agency.now(),
+        )
+        if account is None:
+            return Quoted(ask.exchange, deal.quote)
+
+        def end(relay: Relay) -> None:
+            self._end(relay, stream)
+
+        relay = Relay(agency, stream.link, session, Tab(deal, account), end)
+        self._running[ask.exchange] = relay
+        stream.standing.relays.append(relay)
+        stream.link.listener = relay
+        agency.nursery.start_soon(contain, "exchange", relay.run)
+        return None
+
+    def _end(self, relay: Relay, stream: "ClientStream") -> None:
+        del self._running[relay.exchange]
+        standing = stream.standing
+        standing.relays.remove(relay)
+        standing.forgiven = Nano(standing.forgiven + relay.tab.forgiven)
+        stream.take_back(relay.exchange)
+        self._ended.set()
+
+    # ------------------------------------------------------------ what is refused at once
+
+    def _check_limits(self, ask: Ask, standing: ClientStanding) -> None:
+        standing.asks, may_ask = standing.asks.take(self._rate, trio.current_time())
+        if not may_ask:
+            rate = self._rate.per_second
+            raise _no(Reason.RATE_LIMITED, f"a client may ask {rate:g} times a second", 1 / rate)
+        if self.is_draining:
+            raise _no(Reason.DRAINING, "this proxy takes nothing new")
+        if ask.exchange in self._running:
+            raise _no(Reason.ALREADY_RUNNING, "an exchange has one id, an id one exchange")
+        if ask.deadline_ms == 0:
+            raise _no(Reason.DEADLINE, "no time was left on arrival")
+
+    def _check_standing(self, standing: ClientStanding) -> None:
+        policy = self._agency.policy
+        if standing.unclaimed >= UNCLAIMED_RESERVATIONS_MAX:
+            detail = f"{UNCLAIMED_RESERVATIONS_MAX} quotes are not used yet"
+            raise _no(Reason.RATE_LIMITED, detail, RETRY_SECONDS)
+        if standing.forgiven > policy.forgiven_max:
+            raise _no(Reason.NO_CREDIT, f"{standing.forgiven} nanoTON of earlier answers were never covered")
+        if len(self._running) >= policy.exchanges_max:
+            raise _no(Reason.NO_CAPACITY, "this proxy is full", RETRY_SECONDS)
+
+    def _settled(self, exchange: ExchangeId, account: ReceivingAccount) -> Settled | None:
+        """Find the Settlement of an exchange that has ended: it is never charged twice."""
+        row = account.ended(exchange)
+        if row is not None and row.paper is not None:
+            return Settled(exchange, decode_signed(row.paper))
+        if self._agency.accounts.ended(exchange) is not None:
+            # Somebody else's, or through another channel: what it cost is no business of this one.
+            raise _no(Reason.ALREADY_RUNNING, "the id was used before")
+        return None
+
+
+class ClientStream:
+    """One stream of one client. Between two exchanges it hears the client itself.
+
+    Attributes:
+        link: The stream.
+        standing: The client that speaks on it.
+    """
+
+    def __init__(self, clients: Clients, standing: ClientStanding, stream: Stream) -> None:
+        messages = MessageStream(stream, frame_size_max_bytes=FRAME_SIZE_MAX_NEWCOMER_BYTES)
+        self.link = Link(messages, self)
+        self.standing = standing
+        self._clients = clients
+        self._last: ExchangeId | None = None
+
+    async def run(self) -> None:
+        """Serve the stream to its end. An exchange that still runs goes on, to be stopped and settled."""
+        await self.link.run()
+
+    def take_back(self, exchange: ExchangeId) -> None:
+        """Listen again: this exchange has ended."""
+        self._last = exchange
+        self.link.listener = self
+        self.link.poke()
+
+    def wants(self, link: Link) -> bool:
+        """Read on, unless answers are left unread."""
+        return not link.is_full
+
+    def hear(self, link: Link, message: object) -> None:
+        """Take an Ask, or drop what crossed the end of the last exchange on its way."""
+        match message:
+            case Ask():
+                self._last = message.exchange
+                answer = self._clients.answer(message, self)
+                if answer is not None:
+                    link.send(answer)
+                else:
+                    # A slot is held for it: whole requests may come.
+                    link.allow(FRAME_SIZE_MAX_BYTES)
+            case Hello() | Part() | Heartbeat() | Cancel() if message.exchange == self._last:
+                pass
+            case _:
+                raise RemoteProtocolError(f"{type(message).__name__} with no exchange on the stream")
+
+    def lose(self, link: Link, why: str) -> None:
+        """Note a stream that broke; nothing runs on it."""
+        if link.is_at_fault:
+            log.warning("client broke the rules", extra={"client": peer_id_text(link.peer), "fault": why})
+
+    def resume(self, link: Link) -> None:
+        """Read on: answers are read."""
+        link.poke()
+
+
+def _no(reason: Reason, detail: str, retry_after: float | None = None) -> RefusedError:
+    text = f"{reason.code.replace('-', ' ')}: {detail}"
+    return RefusedError(text, code=reason.code, retry_after=retry_after)
+
+
+def _message_of(ask: Ask, error: RefusedError) -> Refused:
+    reason = Reason[error.code.upper().replace("-", "_")]
+    retry = None if error.retry_after is None else int(error.retry_after * 1000)
+    return Refused(ask.exchange, reason, shorten(str(error)), (), 0, retry_after_ms=retry)

@@ -1,0 +1,63 @@
+"""What a proxy's operator decides, and the bounds that no peer moves."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cocoon_p2p.identity import PeerId
+from cocoon_p2p.protocols.ids import Trust
+from cocoon_p2p.protocols.messages import KeyStatement, Record
+from cocoon_p2p.units import Nano
+
+Appraise = Callable[[Record, KeyStatement], Trust]
+"Says what is proven about a worker's machine. Pure: evidence was fetched before."
+
+GrantPolicy = Callable[[PeerId], Nano]
+"How much a client may owe; the same that the accounts were opened with."
+
+_CHANNEL_CAPACITY = Nano(1_000_000_000)
+_FORGIVEN_MAX = Nano(1_000_000)
+
+
+def prove_nothing(_record: Record, _statement: KeyStatement) -> Trust:
+    """Appraise without evidence: every machine is `OPEN`."""
+    return Trust.OPEN
+
+
+def grant_nothing(_client: PeerId) -> Nano:
+    """Let nobody owe anything."""
+    return Nano(0)
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyPolicy:
+    """How a proxy does business. The bounds are what one peer can make it hold or do."""
+
+    commission_basis_points: int = 500
+    "On top of what a worker earns."
+
+    channel_capacity: Nano = _CHANNEL_CAPACITY
+    "Of each channel that is opened to a worker."
+
+    window_tokens: int = 256
+    "Covered ahead of delivery, by us at the worker and by the client here: a second or two of tokens."
+
+    grant: GrantPolicy = grant_nothing
+    appraise: Appraise = prove_nothing
+
+    workers_max: int = 1_000
+    exchanges_max: int = 4_096
+    "That run at once, all told. One costs some 10 KiB beside what is under way."
+
+    streams_per_client_max: int = 64
+    asks_per_second: float = 20.0
+    "Of one client, price questions and refusals included."
+
+    asks_burst: int = 64
+    forgiven_max: Nano = _FORGIVEN_MAX
+    "What one client may leave unpaid, because a worker had run ahead, before it is served no more."
+
+    lost_rest_seconds: float = 10.0
+    "How long a worker that was lost in an exchange is not chosen."
+
+    broken_rest_seconds: float = 600.0
+    "The same of one that broke the rules, or whose receipt did not hold."

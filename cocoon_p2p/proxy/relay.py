@@ -1,0 +1,361 @@
+"""One exchange between a client's link and a worker's: events in, effects out, and a clock beside them.
+
+    client link --\\                          /--> client link
+    worker link ---+--> step(state, event) --+---> worker link
+    clock, credit /                           \\--> tab: cover, hold, charge
+
+Nothing decides here: `protocols.exchange.proxy` does. What passes is sealed; it is never looked
+into, kept or logged.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import assert_never
+
+import trio
+
+from cocoon_p2p.errors import Refused as RefusedError
+from cocoon_p2p.errors import Unavailable
+from cocoon_p2p.identity import peer_id_text
+from cocoon_p2p.network.messaging import MessageStream
+from cocoon_p2p.protocols.exchange.proxy import begin, step
+from cocoon_p2p.protocols.exchange.proxy_events import (
+    Charge,
+    Charged,
+    ClientLost,
+    ClientSaid,
+    Cover,
+    Covered,
+    Effect,
+    Event,
+    Hold,
+    HoldRefused,
+    LeaveClient,
+    LeaveWorker,
+    OpenWorker,
+    Reckoning,
+    Release,
+    ToClient,
+    ToWorker,
+    Woke,
+    WorkerLost,
+    WorkerOpened,
+    WorkerSaid,
+    WorkerUnavailable,
+)
+from cocoon_p2p.protocols.exchange.proxy_state import (
+    UNASSIGNED,
+    WITH_WORKER,
+    Phase,
+    is_waiting_for_credit,
+    next_wake,
+)
+from cocoon_p2p.protocols.ids import EXCHANGE, HEARTBEAT_SECONDS, Outcome, Reason
+from cocoon_p2p.protocols.messages import Assign, Chunk, ExchangeId, Refused, Signed
+from cocoon_p2p.proxy.agency import Agency
+from cocoon_p2p.proxy.contain import contain
+from cocoon_p2p.proxy.link import Link
+from cocoon_p2p.proxy.session import WorkerSession
+from cocoon_p2p.proxy.tab import Tab
+from cocoon_p2p.scheduling import RETRY_SECONDS
+
+log = logging.getLogger(__name__)
+
+_WORKERS_OWN = (
+    Reason.DRAINING,
+    Reason.CHANNEL_UNKNOWN,
+    Reason.STALE,
+    Reason.RATE_LIMITED,
+    Reason.ENGINE_FAILED,
+    Reason.ALREADY_RUNNING,
+)
+"Refusals that say something about the worker, not about the request: the next one would end alike."
+
+
+YIELD_SECONDS = 0.02
+"How long credit is left to exchanges that wait for it: a small part of the time in half a window."
+
+
+class Relay:
+    """One exchange that runs. Listens to both links; owns neither."""
+
+    def __init__(
+        self,
+        agency: Agency,
+        client: Link,
+        session: WorkerSession,
+        tab: Tab,
+        on_end: Callable[["Relay"], None],
+    ) -> None:
+        self._agency = agency
+        self._client = client
+        self._session = session
+        self._tab = tab
+        self._on_end = on_end
+        self._worker: Link | None = None
+        self._assigned_at = 0.0
+        self._events: deque[Event] = deque()
+        self._is_stepping = False
+        self._reckoning: Reckoning | None = None
+        self._is_worker_lost = False
+        self._is_settled = False
+        self._worker_wanted = trio.Event()
+        self._due = trio.Event()
+        self._sleep = trio.CancelScope()
+        self._exchange, effects = begin(tab.deal, trio.current_time())
+        session.reserve(self.exchange)
+        for effect in effects:
+            self._carry_out(effect)
+
+    @property
+    def exchange(self) -> ExchangeId:
+        return self._tab.exchange
+
+    @property
+    def tab(self) -> Tab:
+        return self._tab
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether the client has begun to use its quote."""
+        return self._exchange.phase is not Phase.QUOTED
+
+    @property
+    def has_ended(self) -> bool:
+        return self._exchange.phase is Phase.ENDED
+
+    async def run(self) -> None:
+        """Carry the exchange to its end. A cancel settles for what was delivered, and saves it."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch_clock)
+                nursery.start_soon(self._watch_credit)
+                nursery.start_soon(self._open_worker)
+                await self._due.wait()
+                await self._settle()
+                nursery.cancel_scope.cancel()
+        finally:
+            if not self._is_settled:
+                await self._abandon()
+
+    # ------------------------------------------------------------ the links
+
+    def wants(self, link: Link) -> bool:
+        """Read a side only while the other side takes what comes, and the machine wants it."""
+        if link is not self._client:
+            return self._exchange.listens_to_worker and not self._client.is_full
+        return self._exchange.listens_to_client and (self._worker is None or not self._worker.is_full)
+
+    def hear(self, link: Link, message: object) -> None:
+        now = trio.current_time()
+        if link is self._client:
+            self._feed(ClientSaid(message, now))
+            return
+        if isinstance(message, Refused):
+            self._note_refusal(message, now)
+        self._feed(WorkerSaid(message, now))
+
+    def lose(self, link: Link, why: str) -> None:
+        now = trio.current_time()
+        if link is self._client:
+            self._feed(ClientLost(now))
+            if self._worker is not None:
+                # It may have been waiting for the client to read.
+                self._worker.poke()
+        elif link is self._worker:
+            log.info("worker lost in an exchange", extra=self._facts(why=why))
+            self._feed(WorkerLost(why, now))
+
+    def resume(self, link: Link) -> None:
+        other = self._worker if link is self._client else self._client
+        if other is not None:
+            other.poke()
+
+    # ------------------------------------------------------------ the machine
+
+    def _feed(self, event: Event) -> None:
+        """Step, and carry out what follows; what that reports at once is fed in its turn."""
+        self._events.append(event)
+        if self._is_stepping:
+            return
+        self._is_stepping = True
+        before = self._exchange
+        try:
+            while self._events:
+                self._exchange, effects = step(self._exchange, self._events.popleft())
+                for effect in effects:
+                    self._carry_out(effect)
+        finally:
+            self._is_stepping = False
+        after = self._exchange
+        if after.listens_to_client and not before.listens_to_client:
+            self._client.poke()
+        if self._worker is not None and after.listens_to_worker and not before.listens_to_worker:
+            self._worker.poke()
+        self._sleep.deadline = min(self._sleep.deadline, next_wake(after))
+        if after.phase is Phase.ENDED and before.phase is not Phase.ENDED:
+            self._due.set()
+            self._on_end(self)
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case ToClient(message):
+                if isinstance(message, Chunk) and not message.number:
+                    self._session.note_first_token(trio.current_time() - self._assigned_at)
+                self._client.send(message)
+            case ToWorker(message):
+                self._to_worker(message)
+            case Cover(amount):
+                self._tab.wanted = amount
+                self._tab.cover()
+                self._events.append(Covered(self._tab.accrued, trio.current_time()))
+            case Hold(amount):
+                try:
+                    self._tab.hold(amount)
+                except RefusedError as exc:
+                    log.warning("channel to worker used up", extra=self._facts(why=str(exc)))
+                    self._events.append(HoldRefused(trio.current_time()))
+            case OpenWorker():
+                self._worker_wanted.set()
+            case LeaveWorker(is_stream_clean):
+                self._leave(is_stream_clean=is_stream_clean)
+            case LeaveClient():
+                self._client.end("silent")
+            case Charge(reckoning):
+                self._reckoning = reckoning
+                self._due.set()
+            case Release():
+                self._session.leave(self.exchange)
+                if not self._is_worker_lost:
+                    self._tab.release()
+            case _:
+                assert_never(effect)
+
+    def _to_worker(self, message: object) -> None:
+        assert self._worker is not None
+        if isinstance(message, Assign):
+            self._assigned_at = trio.current_time()
+            self._session.assign(self.exchange)
+        self._worker.send(message)
+
+    # ------------------------------------------------------------ the worker
+
+    async def _open_worker(self) -> None:
+        await self._worker_wanted.wait()
+        now = trio.current_time
+        try:
+            account = await self._agency.accounts.paying(
+                self._session.peer, capacity=self._agency.policy.channel_capacity
+            )
+            link = await self._take_link()
+        except (Unavailable, RefusedError) as exc:
+            log.warning("worker cannot be had", extra=self._facts(why=str(exc)))
+            self._session.rest(now() + self._agency.policy.lost_rest_seconds)
+            self._feed(WorkerUnavailable(str(exc), now()))
+            return
+        self._tab.worker = account
+        self._worker = link
+        self._feed(WorkerOpened(account.reference, now()))
+
+    async def _take_link(self) -> Link:
+        """Take a stream that the last exchange left clean, or open one."""
+        if (link := self._session.spare.take()) is not None:
+            link.listener = self
+            return link
+        stream = await self._agency.transport.open_stream(self._session.peer, EXCHANGE)
+        link = Link(MessageStream(stream), self)
+        self._agency.nursery.start_soon(contain, "worker's stream", link.run)
+        return link
+
+    def _leave(self, *, is_stream_clean: bool) -> None:
+        self._session.leave(self.exchange)
+        link, self._worker = self._worker, None
+        if link is None:
+            return
+        if is_stream_clean:
+            self._session.spare.keep(link)
+            return
+        self._is_worker_lost = True
+        policy = self._agency.policy
+        rest = policy.broken_rest_seconds if link.is_at_fault else policy.lost_rest_seconds
+        self._session.rest(trio.current_time() + rest)
+        link.end("left")
+
+    def _note_refusal(self, refusal: Refused, now: float) -> None:
+        if refusal.newest_record is not None:
+            self._agency.workers.take_newest(self._session, refusal.newest_record)
+        if refusal.reason is Reason.NO_CAPACITY:
+            self._session.rest(now + RETRY_SECONDS)
+        elif refusal.reason in _WORKERS_OWN:
+            self._session.rest(now + self._agency.policy.lost_rest_seconds)
+
+    # ------------------------------------------------------------ time and credit
+
+    async def _watch_clock(self) -> None:
+        while True:
+            due = next_wake(self._exchange)
+            with trio.CancelScope(deadline=due) as self._sleep:
+                await trio.sleep_forever()
+            if trio.current_time() > self._sleep.deadline + HEARTBEAT_SECONDS / 4:
+                # This process was held up itself: what the peers said meanwhile comes first.
+                await trio.sleep(HEARTBEAT_SECONDS / 4)
+            now = trio.current_time()
+            if next_wake(self._exchange) <= now:
+                is_worker_read = self._worker is None or self._worker.is_reading
+                self._feed(Woke(now, self._client.is_reading, is_worker_read))
+
+    async def _watch_credit(self) -> None:
+        account = self._tab.client
+        while True:
+            changed = account.credit_changed
+            if self._tab.is_short and not is_waiting_for_credit(self._exchange):
+                # Another exchange of this client may wait for what this one only keeps ahead.
+                await trio.sleep(YIELD_SECONDS)
+            if self._tab.cover():
+                self._feed(Covered(self._tab.accrued, trio.current_time()))
+            await changed.wait()
+
+    # ------------------------------------------------------------ the end
+
+    async def _settle(self) -> None:
+        """Write down what the exchange came to, also while a cancel is under way."""
+        with trio.CancelScope(shield=True):
+            if self._reckoning is not None:
+                settlement = await self._charge(self._reckoning)
+                self._is_settled = True
+                self._feed(Charged(settlement, trio.current_time()))
+            elif self._is_worker_lost:
+                await self._tab.release_lost()
+        self._is_settled = True
+
+    async def _charge(self, reckoning: Reckoning) -> Signed:
+        if reckoning.receipt is not None and reckoning.outcome is Outcome.FAILED:
+            self._session.rest(trio.current_time() + self._agency.policy.lost_rest_seconds)
+        agency = self._agency
+        settlement = await self._tab.charge(reckoning, identity=agency.identity, network=agency.network)
+        facts = self._facts(
+            outcome=reckoning.outcome.name.lower(),
+            worker_amount=reckoning.worker_amount,
+            client_amount=reckoning.client_amount,
+            forgiven=self._tab.forgiven,
+        )
+        log.info("exchange settled", extra=facts)
+        return settlement
+
+    async def _abandon(self) -> None:
+        """End at once, because the proxy does or something broke: what was delivered is owed."""
+        now = trio.current_time()
+        if self._exchange.phase in WITH_WORKER:
+            self._feed(WorkerLost("the proxy ends", now))
+        elif self._exchange.phase in UNASSIGNED:
+            self._feed(ClientLost(now))
+        try:
+            await self._settle()
+        finally:
+            self._leave(is_stream_clean=False)
+            if not self.has_ended:
+                self._on_end(self)
+
+    def _facts(self, **facts: object) -> dict[str, object]:
+        return {"exchange": self.exchange.hex(), "worker": peer_id_text(self._session.peer), **facts}

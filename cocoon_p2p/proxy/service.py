@@ -1,0 +1,135 @@
+"""The proxy as one trio service: its workers' sessions, its clients' streams, its record.
+
+SESSION streams  --> workers     one task each: Register, Load, Drain
+EXCHANGE streams --> clients     one task each: Ask, then a relay an exchange
+directory        <-- storefront  one task: the record, kept fresh
+"""
+
+import os
+import time
+from collections.abc import Callable
+
+import trio
+
+from cocoon_p2p.identity import Identity, NetworkId
+from cocoon_p2p.network.directory import Directory
+from cocoon_p2p.network.transport import Stream, StreamAcceptor, Transport
+from cocoon_p2p.payments.settlement import Accounts
+from cocoon_p2p.protocols.ids import EXCHANGE, SESSION
+from cocoon_p2p.protocols.messages import Signed
+from cocoon_p2p.proxy.agency import Agency
+from cocoon_p2p.proxy.clients import Clients
+from cocoon_p2p.proxy.policy import ProxyPolicy
+from cocoon_p2p.proxy.storefront import Storefront
+from cocoon_p2p.proxy.workers import Workers
+from cocoon_p2p.scheduling import WorkerStanding
+
+
+class Proxy:
+    """A running proxy, for whoever started it: what it does, and how to end that gently."""
+
+    def __init__(self, workers: Workers, clients: Clients, storefront: Storefront) -> None:
+        self._workers = workers
+        self._clients = clients
+        self._storefront = storefront
+
+    @property
+    def workers(self) -> tuple[WorkerStanding, ...]:
+        """The workers that stand with it."""
+        return tuple(session.standing for session in self._workers)
+
+    @property
+    def running(self) -> int:
+        """How many exchanges run, quotes that nobody has used yet included."""
+        return self._clients.running
+
+    @property
+    def record(self) -> Signed | None:
+        """The newest record that was published."""
+        return self._storefront.record
+
+    async def wait_workers(self, count: int) -> None:
+        """Return once so many workers stand with it and have told their load."""
+        while sum(standing.slots_free > 0 for standing in self.workers) < count:
+            await self._workers.changed.wait()
+
+    async def drain(self) -> None:
+        """Take nothing new, and return once nothing runs. A cancel leaves it draining."""
+        self._clients.is_draining = True
+        await self._workers.drain()
+        await self._clients.wait_idle()
+
+
+async def serve_proxy(
+    *,
+    transport: Transport,
+    directory: Directory,
+    identity: Identity,
+    network: NetworkId,
+    accounts: Accounts,
+    policy: ProxyPolicy | None = None,
+    now: Callable[[], float] = time.time,
+    draw: Callable[[int], bytes] = os.urandom,
+    task_status: trio.TaskStatus[Proxy] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a proxy until it is cancelled.
+
+    Args:
+        transport: Where it listens; takes `/cocoon/exchange/1` and `/cocoon/session/1` for it.
+        directory: Where its record is published.
+        identity: Who it is; the transport's own.
+        network: The network that all papers are for.
+        accounts: Where its clients pay it and it pays its workers.
+        policy: How it does business.
+        now: Seconds since the Unix epoch.
+        draw: Draws random bytes, for the nonce of its statement.
+        task_status: Given the `Proxy` once it takes streams.
+
+    A cancel ends running exchanges as if their workers had been lost: what was delivered is
+    charged, and saved before it returns. To finish them instead, `drain` first.
+    """
+    doors = _Doors()
+    try:
+        async with trio.open_nursery() as nursery:
+            chosen = policy or ProxyPolicy()
+            workers = Workers(network, chosen, now)
+            agency = Agency(identity, network, transport, accounts, chosen, workers, now, nursery)
+            clients = Clients(agency)
+            storefront = Storefront(agency, directory, draw)
+            transport.accept_streams(SESSION, doors.lead_to(workers.accept))
+            transport.accept_streams(EXCHANGE, doors.lead_to(clients.accept))
+            nursery.start_soon(storefront.keep_fresh)
+            task_status.started(Proxy(workers, clients, storefront))
+            await trio.sleep_forever()
+    finally:
+        doors.close()
+
+
+class _Doors:
+    """The streams that peers have opened: their tasks are the transport's, their end is ours."""
+
+    def __init__(self) -> None:
+        self._scopes: set[trio.CancelScope] = set()
+        self._is_closed = False
+
+    def lead_to(self, acceptor: StreamAcceptor) -> StreamAcceptor:
+        """Let peers' streams come to this acceptor while we are open."""
+
+        async def accept(stream: Stream) -> None:
+            if self._is_closed:
+                stream.reset()
+                return
+            with trio.CancelScope() as scope:
+                self._scopes.add(scope)
+                try:
+                    await acceptor(stream)
+                finally:
+                    self._scopes.remove(scope)
+
+        return accept
+
+    def close(self) -> None:
+        """End every stream, and take no other."""
+        self._is_closed = True
+        for scope in self._scopes:
+            scope.cancel()

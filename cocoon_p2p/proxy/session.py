@@ -1,0 +1,165 @@
+"""One worker as its proxy knows it, while its session lasts: what it offers, and which slots are free.
+
+Free slots are reckoned, not believed. The worker's last Load says how many are taken by other
+proxies' exchanges; our own we know ourselves, those included that it has not heard of yet.
+
+Spec: protocols/session.md.
+"""
+
+from dataclasses import replace
+
+import trio
+
+from cocoon_p2p.errors import RemoteProtocolError
+from cocoon_p2p.identity import PeerId
+from cocoon_p2p.network.messaging import MessageStream
+from cocoon_p2p.protocols.messages import ExchangeId, Load, Record, Register
+from cocoon_p2p.proxy.link import Link
+from cocoon_p2p.scheduling import WorkerStanding
+
+SLOTS_MAX = 4_096
+"More than any one machine computes at once."
+
+SMOOTHING = 0.2
+"How much the newest first token counts in how soon they come lately."
+
+
+class WorkerSession:
+    """One worker while its session lasts."""
+
+    def __init__(
+        self, messages: MessageStream, register: Register, standing: WorkerStanding, record: Record
+    ) -> None:
+        self.record = register.record
+        self.statement = register.statement
+        self.sequence = record.sequence
+        self.is_over = False
+        self.spare = SpareLinks()
+        self._messages = messages
+        self._speaking = trio.Lock()
+        self._standing = standing
+        self._slots_total = 0
+        self._slots_elsewhere = 0
+        self._claims: dict[ExchangeId, bool] = {}
+        "Our exchanges that have a slot here, and whether the worker knows of it."
+
+    @property
+    def peer(self) -> PeerId:
+        return self._standing.peer
+
+    @property
+    def standing(self) -> WorkerStanding:
+        """The worker as the scheduler sees it."""
+        free = self._slots_total - self._slots_elsewhere - len(self._claims)
+        return replace(self._standing, slots_free=free)
+
+    async def tell(self, message: object) -> None:
+        """Send a message on the session's stream. Raises `Unavailable` if that is lost."""
+        async with self._speaking:
+            await self._messages.send(message)
+
+    # ------------------------------------------------------------ what it says
+
+    def renew(self, register: Register, standing: WorkerStanding, record: Record) -> None:
+        """Take a newer record. What was quoted from the old one stands."""
+        self.record, self.statement, self.sequence = register.record, register.statement, record.sequence
+        self._standing = replace(
+            self._standing, offers=standing.offers, trust=standing.trust, expires=standing.expires
+        )
+
+    def take_load(self, load: Load, now: float) -> bool:
+        """Take what the worker says of its slots, and say whether it has another number of them.
+
+        Raises:
+            RemoteProtocolError: It makes no sense.
+        """
+        if not load.slots_free <= load.slots_total <= SLOTS_MAX:
+            raise RemoteProtocolError(
+                f"Load: slots out of range (free={load.slots_free} total={load.slots_total})"
+            )
+        taken = load.slots_total - load.slots_free
+        is_change = load.slots_total != self._slots_total
+        self._slots_total = load.slots_total
+        self._slots_elsewhere = max(0, taken - sum(self._claims.values()))
+        self._standing = replace(self._standing, heard=now)
+        return is_change
+
+    def drain(self) -> None:
+        """Offer it no more."""
+        self._standing = replace(self._standing, is_draining=True)
+
+    # ------------------------------------------------------------ what we do with it
+
+    def reserve(self, exchange: ExchangeId) -> None:
+        """Keep a slot for an exchange."""
+        self._claims[exchange] = False
+
+    def assign(self, exchange: ExchangeId) -> None:
+        """Note that the worker knows of it from now on."""
+        self._claims[exchange] = True
+
+    def leave(self, exchange: ExchangeId) -> None:
+        """Free the slot; nothing happens if it is free."""
+        self._claims.pop(exchange, None)
+
+    def note_first_token(self, seconds: float) -> None:
+        """Reckon with how long a first token took."""
+        before = self._standing.first_token_seconds
+        lately = seconds if before is None else before + SMOOTHING * (seconds - before)
+        self._standing = replace(self._standing, first_token_seconds=lately)
+
+    def rest(self, until: float) -> None:
+        """Choose it no more until then."""
+        self._standing = replace(self._standing, rests_until=max(until, self._standing.rests_until))
+
+    def end(self) -> None:
+        """The session is over: give up the streams that nobody uses. Exchanges that run go on."""
+        self.is_over = True
+        self.spare.close()
+
+
+class SpareLinks:
+    """Streams to one worker that an exchange has left clean: the next one saves a round trip."""
+
+    def __init__(self) -> None:
+        self._links: list[Link] = []
+        self._is_closed = False
+
+    def __len__(self) -> int:
+        return len(self._links)
+
+    def keep(self, link: Link) -> None:
+        """Take a stream back. There are never more than there were exchanges at once."""
+        link.listener = self
+        if self._is_closed:
+            link.end("the session is over")
+        else:
+            self._links.append(link)
+
+    def take(self) -> Link | None:
+        """Give the stream that was used last, if there is one."""
+        return self._links.pop() if self._links else None
+
+    def close(self) -> None:
+        """Give all of them up, and keep no other."""
+        self._is_closed = True
+        for link in tuple(self._links):
+            link.end("the session is over")
+
+    # ------------------------------------------------------------ as their listener
+
+    def wants(self, _link: Link, /) -> bool:
+        """Read on, to learn when a stream breaks."""
+        return True
+
+    def hear(self, _link: Link, message: object, /) -> None:
+        """Take nothing: no exchange runs on the stream."""
+        raise RemoteProtocolError(f"{type(message).__name__} with no exchange on the stream")
+
+    def lose(self, link: Link, _why: str, /) -> None:
+        """Forget a stream that broke."""
+        if link in self._links:
+            self._links.remove(link)
+
+    def resume(self, _link: Link, /) -> None:
+        """Nothing waits to be sent."""

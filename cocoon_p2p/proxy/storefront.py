@@ -1,0 +1,138 @@
+"""What this proxy says of itself in the directory: the models that can be bought through it.
+
+One signed record, of 1 KiB at most: each model once, at its cheapest worker's price. It is
+published as soon as the proxy listens, so that workers find it, and again when the offer
+changes and at half its life, not faster than anybody could use.
+
+Spec: protocols/records.md.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+
+import trio
+
+from cocoon_p2p.errors import Unavailable
+from cocoon_p2p.network.directory import Directory
+from cocoon_p2p.protocols.ids import (
+    MODELS_MAX,
+    RECORD_LIFETIME_MAX_SECONDS,
+    RECORD_SIZE_MAX_BYTES,
+    STATEMENT_LIFETIME_MAX_SECONDS,
+    Role,
+)
+from cocoon_p2p.protocols.messages import ModelOffer, Signed
+from cocoon_p2p.protocols.papers import encode_signed
+from cocoon_p2p.proxy.agency import Agency
+from cocoon_p2p.records import make_record, make_statement
+from cocoon_p2p.scheduling import WorkerStanding
+
+log = logging.getLogger(__name__)
+
+REFRESH_SECONDS = RECORD_LIFETIME_MAX_SECONDS / 2
+PAUSE_SECONDS = 1.0
+"Between two records at least: a DHT store is a dozen messages, and a worker may come and go."
+
+RETRY_LAST_SECONDS = 60.0
+"The longest pause after a failure; they double from `PAUSE_SECONDS`."
+
+NO_SEALING_KEY = bytes(32)
+"A proxy opens no seals."
+
+
+def catalogue(workers: Iterable[WorkerStanding]) -> tuple[ModelOffer, ...]:
+    """List each model once, at its cheapest, in the order of their names."""
+    cheapest: dict[str, ModelOffer] = {}
+    for worker in workers:
+        if worker.is_draining:
+            continue
+        for offer in worker.offers:
+            known = cheapest.get(offer.name)
+            if known is None or _cost(offer) < _cost(known):
+                cheapest[offer.name] = offer
+    return tuple(cheapest[name] for name in sorted(cheapest))[:MODELS_MAX]
+
+
+def _cost(offer: ModelOffer) -> tuple[int, int]:
+    return offer.price.completion, offer.price.prompt
+
+
+class Storefront:
+    """Our own statement and record, kept fresh."""
+
+    def __init__(self, agency: Agency, directory: Directory, draw: Callable[[int], bytes]) -> None:
+        self._agency = agency
+        self._directory = directory
+        self._draw = draw
+        self._statement: Signed | None = None
+        self._stated_at = 0.0
+        self._sequence = 0
+        self.record: Signed | None = None
+        "The newest that was published."
+
+    async def keep_fresh(self) -> None:
+        """Publish for ever. A cancel leaves the last record to run out."""
+        pause = PAUSE_SECONDS
+        while True:
+            changed, models = self._agency.workers.changed, self._models()
+            # Without a model too: that is how the first worker finds us.
+            is_published = await self._publish(models)
+            pause = PAUSE_SECONDS if is_published else min(2 * pause, RETRY_LAST_SECONDS)
+            await trio.sleep(pause)
+            if not is_published:
+                continue
+            with trio.move_on_after(REFRESH_SECONDS):
+                while self._models() == models:
+                    await changed.wait()
+                    changed = self._agency.workers.changed
+
+    def _models(self) -> tuple[ModelOffer, ...]:
+        return catalogue(session.standing for session in self._agency.workers)
+
+    async def _publish(self, models: tuple[ModelOffer, ...]) -> bool:
+        """Publish a record; give False if that failed."""
+        record = self._sign(models)
+        try:
+            await self._directory.publish(encode_signed(record))
+        except Unavailable as exc:
+            log.warning("record not published", extra={"why": str(exc)})
+            return False
+        self.record = record
+        log.info("record published", extra={"models": len(models), "sequence": self._sequence})
+        return True
+
+    def _sign(self, models: tuple[ModelOffer, ...]) -> Signed:
+        """Sign a record with as many models as fit."""
+        agency, date = self._agency, self._agency.now()
+        # Milliseconds ascend across restarts too.
+        self._sequence = max(self._sequence + 1, int(date * 1000))
+        while True:
+            record = make_record(
+                agency.identity,
+                agency.network,
+                role=Role.PROXY,
+                statement=self._stated(date),
+                addresses=agency.transport.addresses,
+                models=models,
+                now=date,
+                sequence=self._sequence,
+                commission_basis_points=agency.policy.commission_basis_points,
+            )
+            if len(encode_signed(record)) <= RECORD_SIZE_MAX_BYTES or not models:
+                return record
+            log.warning("record cut short", extra={"left_out": models[-1].name})
+            models = models[:-1]
+
+    def _stated(self, date: float) -> Signed:
+        if self._statement is None or date - self._stated_at > STATEMENT_LIFETIME_MAX_SECONDS / 2:
+            agency = self._agency
+            self._stated_at = date
+            self._statement = make_statement(
+                agency.identity,
+                agency.network,
+                role=Role.PROXY,
+                sealing_key=NO_SEALING_KEY,
+                now=date,
+                nonce=self._draw(16),
+            )
+        return self._statement

@@ -1,0 +1,135 @@
+"""What one exchange has on two accounts: the client's with us, and ours with the worker.
+
+    wanted    up to where the machine wants the client's credit set aside
+    accrued   up to where it is: the client's account covers it, whatever else runs there
+    held      up to where the worker is kept covered by us
+
+Spec: protocols/exchange.md (Credit; Amounts).
+"""
+
+from dataclasses import dataclass
+
+from cocoon_p2p.errors import Refused
+from cocoon_p2p.identity import Identity, NetworkId
+from cocoon_p2p.payments.settlement import PayingAccount, ReceivingAccount
+from cocoon_p2p.protocols.exchange.proxy_events import Reckoning
+from cocoon_p2p.protocols.exchange.relayed import Deal
+from cocoon_p2p.protocols.messages import ExchangeId, Settlement, Signed
+from cocoon_p2p.protocols.papers import sign
+from cocoon_p2p.units import Nano
+
+_NOTHING = Nano(0)
+
+
+@dataclass(slots=True)
+class Tab:
+    """The money side of one exchange. Each method leaves the accounts as it found them if it raises."""
+
+    deal: Deal
+    client: ReceivingAccount
+    worker: PayingAccount | None = None
+    "Known once the exchange is to be assigned."
+
+    wanted: Nano = _NOTHING
+    accrued: Nano = _NOTHING
+    held: Nano = _NOTHING
+    forgiven: Nano = _NOTHING
+    "What was owed beyond the client's credit: our loss."
+
+    @property
+    def exchange(self) -> ExchangeId:
+        return self.deal.ask.exchange
+
+    @property
+    def is_short(self) -> bool:
+        """Whether less is set aside than is wanted."""
+        return self.accrued < self.wanted
+
+    def cover(self) -> bool:
+        """Set aside as much of the client's credit as there is, up to what is wanted.
+
+        Returns:
+            Whether more is set aside than before.
+        """
+        amount = min(self.wanted, Nano(self.accrued + max(self.client.credit, 0)))
+        if amount <= self.accrued:
+            return False
+        try:
+            is_covered = self.client.covered(self.exchange, amount)
+        except Refused:
+            # The channel began to close after the Ask: without credit the exchange ends by itself.
+            return False
+        if is_covered:
+            self.accrued = amount
+        return is_covered
+
+    def hold(self, amount: Nano) -> None:
+        """Keep the worker covered. Raises `Refused` if our channel cannot."""
+        assert self.worker is not None
+        self.worker.hold(self.exchange, amount)
+        self.held = amount
+
+    async def charge(self, reckoning: Reckoning, *, identity: Identity, network: NetworkId) -> Signed:
+        """Charge both accounts and sign the Settlement that says so. On disk before this returns.
+
+        Not to be cancelled: half of it would be our loss. The client is charged no more than its
+        credit covers; the rest is forgiven.
+
+        Raises:
+            Unavailable: The ledger cannot be written.
+        """
+        worker_charged = await self._charge_worker(reckoning)
+        self.wanted = max(self.wanted, reckoning.client_amount)
+        self.cover()
+        amount = min(reckoning.client_amount, self.accrued)
+        self.forgiven = Nano(reckoning.client_amount - amount)
+        settlement = Settlement(
+            exchange=self.exchange,
+            quote_hash=self.deal.quote_hash,
+            outcome=reckoning.outcome,
+            worker_amount=reckoning.worker_amount,
+            commission=reckoning.client_amount - reckoning.worker_amount,
+            # Nothing is awaited between here and the charge, so it holds.
+            client_charged=self.client.charged() + amount,
+            worker_charged=worker_charged,
+            receipt=reckoning.receipt,
+            meter=reckoning.meter,
+        )
+        signed = sign(identity, network, settlement)
+        await self.client.charge(self.exchange, amount, signed)
+        return signed
+
+    async def _charge_worker(self, reckoning: Reckoning) -> Nano:
+        assert self.worker is not None
+        amount = reckoning.worker_amount
+        total = Nano(self.worker.charged + amount)
+        if reckoning.receipt is not None:
+            await self.worker.charge(self.exchange, amount, reckoning.receipt)
+        else:
+            await self._charge_lost(amount, reckoning.meter)
+        return total
+
+    async def _charge_lost(self, amount: Nano, meter: Signed | None) -> None:
+        """Book what is known of a worker's due; its receipt may yet come, for what was held at most.
+
+        Where it has signed nothing our own quote stands in the books: it says what the exchange was.
+        """
+        assert self.worker is not None
+        paper = self.deal.quote if meter is None else meter
+        await self.worker.charge(self.exchange, amount, paper, amount_max=max(amount, self.held))
+
+    def release(self) -> None:
+        """Give everything back: nothing is owed, and the worker knows it."""
+        self.client.release(self.exchange)
+        if self.worker is not None and self.held:
+            self.worker.release(self.exchange)
+
+    async def release_lost(self) -> None:
+        """Give the client everything back; what a lost worker may claim stays held until it is asked.
+
+        Raises:
+            Unavailable: The ledger cannot be written.
+        """
+        self.client.release(self.exchange)
+        if self.worker is not None and self.held:
+            await self._charge_lost(Nano(0), None)

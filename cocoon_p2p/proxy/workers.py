@@ -1,0 +1,195 @@
+"""The workers that stand with this proxy, and the session streams on which they do.
+
+    worker --Register--> checked --> Registered ... Load, each second and on change ... Drain
+
+Spec: protocols/session.md.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import trio
+
+from cocoon_p2p.errors import MalformedMessage, RecordRejected, RemoteProtocolError, Unavailable
+from cocoon_p2p.identity import NetworkId, PeerId, peer_id_text
+from cocoon_p2p.network.messaging import MessageStream
+from cocoon_p2p.network.transport import Stream
+from cocoon_p2p.protocols.ids import (
+    FRAME_SIZE_MAX_NEWCOMER_BYTES,
+    HEARTBEAT_SECONDS,
+    Reason,
+    Role,
+)
+from cocoon_p2p.protocols.messages import (
+    Drain,
+    Load,
+    Record,
+    Register,
+    Registered,
+    SessionRefused,
+    Signed,
+    shorten,
+)
+from cocoon_p2p.proxy.policy import ProxyPolicy
+from cocoon_p2p.proxy.session import WorkerSession
+from cocoon_p2p.records import check_pair, check_record
+from cocoon_p2p.scheduling import STALE_SECONDS, WorkerStanding
+
+log = logging.getLogger(__name__)
+
+REGISTER_SECONDS = 10.0
+"How long a worker may take for its first Register, and to read an answer."
+
+
+class Workers:
+    """Every worker that stands with us, by peer."""
+
+    def __init__(self, network: NetworkId, policy: ProxyPolicy, now: Callable[[], float]) -> None:
+        self._network = network
+        self._policy = policy
+        self._now = now
+        self._sessions: dict[PeerId, WorkerSession] = {}
+        self._changed = trio.Event()
+        self.is_draining = False
+
+    def __iter__(self) -> Iterator[WorkerSession]:
+        return iter(tuple(self._sessions.values()))
+
+    def __getitem__(self, peer: PeerId) -> WorkerSession:
+        return self._sessions[peer]
+
+    @property
+    def changed(self) -> trio.Event:
+        """Set when what is offered may have changed; ask for it again after each wait."""
+        return self._changed
+
+    def _change(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    # ------------------------------------------------------------ sessions
+
+    async def accept(self, stream: Stream) -> None:
+        """Keep one worker's session (the transport's acceptor)."""
+        messages = MessageStream(stream, frame_size_max_bytes=FRAME_SIZE_MAX_NEWCOMER_BYTES)
+        if (reason := self._reason_against(stream.peer)) is not None:
+            await _refuse(messages, reason, f"{reason.code.replace('-', ' ')}: try another proxy")
+            return
+        session: WorkerSession | None = None
+        try:
+            with trio.fail_after(REGISTER_SECONDS):
+                session = self._register(messages, await messages.receive())
+                await session.tell(Registered(session.sequence))
+            await self._listen(session, messages)
+        except RemoteProtocolError as exc:
+            log.warning("worker refused", extra={"worker": peer_id_text(stream.peer), "fault": str(exc)})
+            await _refuse(messages, Reason.MALFORMED, str(exc))
+        except (Unavailable, trio.TooSlowError) as exc:
+            log.info("worker lost", extra={"worker": peer_id_text(stream.peer), "why": str(exc)})
+            messages.reset()
+        finally:
+            if session is not None:
+                self._forget(session)
+
+    def _reason_against(self, peer: PeerId) -> Reason | None:
+        if self.is_draining:
+            return Reason.DRAINING
+        is_full = peer not in self._sessions and len(self._sessions) >= self._policy.workers_max
+        return Reason.NO_CAPACITY if is_full else None
+
+    def _register(self, messages: MessageStream, message: object) -> WorkerSession:
+        if not isinstance(message, Register):
+            raise MalformedMessage("a session begins with Register")
+        peer = messages.peer
+        record, standing = self._check(peer, message)
+        session = WorkerSession(messages, message, standing, record)
+        if (known := self._sessions.get(peer)) is not None:
+            # The worker came back before we knew that it was gone.
+            known.end()
+        self._sessions[peer] = session
+        self._change()
+        models = [offer.name for offer in record.models]
+        log.info("worker registered", extra={"worker": peer_id_text(peer), "models": models})
+        return session
+
+    def _check(self, peer: PeerId, register: Register) -> tuple[Record, WorkerStanding]:
+        date = self._now()
+        record = check_record(register.record, network=self._network, now=date, role=Role.WORKER, peer=peer)
+        statement = check_pair(record, register.statement, network=self._network, now=date, role=Role.WORKER)
+        standing = WorkerStanding(
+            peer=peer,
+            offers=record.models,
+            trust=self._policy.appraise(record, statement),
+            slots_free=0,
+            is_draining=False,
+            heard=trio.current_time(),
+            expires=min(record.expires, statement.expires),
+        )
+        return record, standing
+
+    async def _listen(self, session: WorkerSession, messages: MessageStream) -> None:
+        while not session.is_over:
+            message = await _receive(messages)
+            match message:
+                case Load():
+                    if session.take_load(message, trio.current_time()):
+                        self._change()
+                case Register():
+                    await self._renew(session, message)
+                case Drain():
+                    session.drain()
+                    self._change()
+                case None:
+                    raise Unavailable("it closed the session")
+                case _:
+                    raise RemoteProtocolError(f"{type(message).__name__} is not for a session")
+
+    async def _renew(self, session: WorkerSession, register: Register) -> None:
+        record, standing = self._check(session.peer, register)
+        if record.sequence > session.sequence:
+            session.renew(register, standing, record)
+            self._change()
+        with trio.fail_after(REGISTER_SECONDS):
+            await session.tell(Registered(session.sequence))
+
+    async def drain(self) -> None:
+        """Assign nothing new, take no worker in, and tell those that stand."""
+        self.is_draining = True
+        for session in self:
+            with trio.move_on_after(REGISTER_SECONDS), suppress(Unavailable):
+                await session.tell(Drain("the proxy is going away"))
+
+    def take_newest(self, session: WorkerSession, record: Signed) -> None:
+        """Take the newest record out of a worker's refusal, if it is one."""
+        register = Register(record, session.statement)
+        try:
+            read, standing = self._check(session.peer, register)
+        except (RecordRejected, MalformedMessage):
+            # It has a new statement too, perhaps: then it will register again by itself.
+            return
+        if read.sequence > session.sequence:
+            session.renew(register, standing, read)
+            self._change()
+
+    def _forget(self, session: WorkerSession) -> None:
+        session.end()
+        if self._sessions.get(session.peer) is session:
+            del self._sessions[session.peer]
+            self._change()
+
+
+async def _receive(messages: MessageStream) -> object | None:
+    """Wait for the next message, as long as a worker may be silent."""
+    # The second, short wait is for us: a process that was held up hears first what has come meanwhile.
+    for seconds in (STALE_SECONDS, HEARTBEAT_SECONDS / 4):
+        with trio.move_on_after(seconds):
+            return await messages.receive()
+    raise Unavailable(f"silent for {STALE_SECONDS:.0f} s")
+
+
+async def _refuse(messages: MessageStream, reason: Reason, detail: str) -> None:
+    """Tell a worker why not, if it listens."""
+    with trio.move_on_after(REGISTER_SECONDS), suppress(Unavailable):
+        await messages.send(SessionRefused(reason, shorten(detail)))
+        await messages.close()
