@@ -163,11 +163,12 @@ class _Line:
                     self._events.append(report)
             case CountPrompt():
                 self._nursery.start_soon(self._count, work)
-            case Cover(amount):
-                if work.is_covered(amount):
-                    self._events.append(Covered(trio.current_time()))
+            case Cover(amounts):
+                covered = next((amount for amount in reversed(amounts) if work.is_covered(amount)), None)
+                if covered is not None:
+                    self._events.append(Covered(covered, trio.current_time()))
                 else:
-                    self._nursery.start_soon(self._cover, work, amount)
+                    self._nursery.start_soon(self._cover, work, amounts[0])
             case StartEngine(completion_tokens_max):
                 self._nursery.start_soon(self._generate, work, completion_tokens_max)
             case StopWork():
@@ -191,7 +192,7 @@ class _Line:
         with work.task():
             # Without credit nothing is reported: the machine bounds the wait.
             if await work.cover(amount):
-                self._report(work, Covered(trio.current_time()))
+                self._report(work, Covered(amount, trio.current_time()))
 
     async def _generate(self, work: Work, completion_tokens_max: int) -> None:
         with work.task():

@@ -63,18 +63,26 @@ class Worker:
         """The proxies that offer it to clients."""
         return frozenset(peer for peer, standing in self._standings.items() if standing.is_registered)
 
-    def join(self, proxy: PeerId, addresses: Sequence[str]) -> None:
-        """Serve through this proxy too, from now on; its newest addresses count if it is known.
+    @property
+    def proxies(self) -> frozenset[PeerId]:
+        """The proxies that it serves through, or tries to."""
+        return frozenset(self._standings)
 
-        More than `PROXIES_MAX` are not joined: each costs a connection and a session.
+    def join(self, proxy: PeerId, addresses: Sequence[str]) -> bool:
+        """Serve through this proxy too, from now on. If it is one of ours, its newest addresses count.
+
+        Returns:
+            Whether it was joined: not if it is one of ours, or if there are `PROXIES_MAX` already.
         """
         known = self._standings.get(proxy)
         if known is not None:
             known.addresses = addresses
-        elif len(self._standings) < PROXIES_MAX:
-            standing = self._standings[proxy] = ProxyStanding(proxy, addresses)
-            self._streams[proxy] = set()
-            self._stay(standing)
+        if known is not None or len(self._standings) >= PROXIES_MAX:
+            return False
+        standing = self._standings[proxy] = ProxyStanding(proxy, addresses)
+        self._streams[proxy] = set()
+        self._stay(standing)
+        return True
 
     async def wait_registered(self, proxy: PeerId) -> None:
         """Return once this proxy, one of ours, has taken the record."""

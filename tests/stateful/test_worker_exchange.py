@@ -105,7 +105,6 @@ class WorkerStream(RuleBasedStateMachine):
         self.is_saved = False
         self.is_computing = False
         self.covered = Nano(0)
-        self.asked_to_cover = Nano(0)
         self.drafts: list[SendChunk] = []
         self.made = 0
         self.prefilled = 0
@@ -138,10 +137,10 @@ class WorkerStream(RuleBasedStateMachine):
                 assert not self.saves or self.is_saved
             case Greet() | OpenPart() | CountPrompt():
                 self.orders.append(effect)
-            case Cover(amount):
-                assert amount >= self.asked_to_cover
-                assert amount <= ASSIGN.amount_max
-                self.asked_to_cover = amount
+            case Cover(amounts):
+                assert list(amounts) == sorted(amounts)
+                assert self.covered <= amounts[0]
+                assert amounts[-1] <= ASSIGN.amount_max
                 self.orders.append(effect)
             case StartEngine(completion_tokens_max):
                 assert completion_tokens_max > 0
@@ -311,9 +310,9 @@ class WorkerStream(RuleBasedStateMachine):
                     self.feed(RequestOpened(Kind.CHAT, "m", 20, self.now))
             case CountPrompt():
                 self.feed(PromptCounted(10, 2, self.now) if is_fine else rejected)
-            case Cover(amount):
-                self.covered = amount
-                self.feed(Covered(self.now))
+            case Cover(amounts):
+                self.covered = data.draw(st.sampled_from(amounts))
+                self.feed(Covered(self.covered, self.now))
             case StartEngine():
                 self.generate(data)
             case SendChunk():

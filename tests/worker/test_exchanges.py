@@ -338,6 +338,16 @@ async def test_no_chunk_is_sent_beyond_what_is_covered(autojump_clock: MockClock
         assert ask.receipt.usage == ask.chunks[-1].usage
 
 
+async def test_scarce_credit_is_used_to_the_last_token(autojump_clock: MockClock) -> None:
+    # An engine much faster than the window: eight tokens wait, and credit for three of them.
+    async with scene(ScriptedEngine(LONG, delay_seconds=0.0001)) as here:
+        ask, stream = await here.begin(hold=4 + 10 * 12)
+
+        await here.listen(ask, stream)
+
+        assert ask.receipt.amount == 4 + 10 * 12
+
+
 async def test_a_grant_is_credit(autojump_clock: MockClock) -> None:
     async with scene(grant=10_000) as here:
         ask, stream = await here.begin(hold=0)

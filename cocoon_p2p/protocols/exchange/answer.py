@@ -1,14 +1,15 @@
 """An answer in the making: what the engine has said, what has been sent, and what it costs.
 
-Pieces come in as the engine makes them, chunks go out as the reader takes them:
+Pieces come in as the engine makes them, chunks go out as credit and the reader allow:
 
-    grow ---> waiting text ---> cut: one chunk at a time, then covered, then sent
+    grow ---> waiting pieces ---> bids: what the next chunk may cost ---> take: what is covered
 
 A chunk leaves at once if it is the first, the last, or holds CHUNK_TOKENS; else
 CHUNK_SECONDS after the one before it. So a token waits 10 ms at most, and a fast engine
-does not drown the hop in frames of one token each.
+does not drown the hop in frames of one token each. Where credit is scarce a chunk holds as
+many pieces as it covers, and waits for no more than the next one.
 
-Spec: protocols/exchange.md (Amounts); protocols/README.md (Chunks).
+Spec: protocols/exchange.md (Amounts, Credit); protocols/README.md (Chunks).
 """
 
 from dataclasses import dataclass, replace
@@ -44,6 +45,15 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """A piece that is in no chunk yet."""
+
+    text: str
+    tokens: int
+    "Completion tokens, all told, once it is delivered."
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """One answer. Counts are cumulative."""
 
@@ -61,14 +71,9 @@ class Answer:
     made: int = 0
     "Completion tokens that the engine has made."
 
-    waiting: str = ""
-    "Text that is in no chunk yet."
-
+    waiting: tuple[Waiting, ...] = ()
     finish: FinishReason | None = None
     "Set once the engine has nothing more to say, or must not say more."
-
-    cut_tokens: int = 0
-    "Completion tokens in the chunks cut so far, one that waits for credit included."
 
     chunks: int = 0
     sent_tokens: int = 0
@@ -81,17 +86,16 @@ class Answer:
     @property
     def is_held(self) -> bool:
         """Whether the engine must wait for the reader, or has done its part."""
-        return self.made - self.cut_tokens >= CHUNK_TOKENS or self.finish is not None
-
-    @property
-    def is_silent(self) -> bool:
-        """Whether there is nothing to cut a chunk from."""
-        return not self.waiting and self.made == self.cut_tokens and self.finish is None
+        return (
+            self.finish is not None
+            or self.made - self.sent_tokens >= CHUNK_TOKENS
+            or len(self.waiting) >= CHUNK_TOKENS
+        )
 
     @property
     def due(self) -> float | None:
         """When the next chunk may leave; minus infinity for at once, None if there is nothing to send."""
-        if self.is_silent:
+        if not self.waiting and self.finish is None:
             return None
         if self.sent_at is None or self.is_held:
             return float("-inf")
@@ -107,27 +111,37 @@ def grow(answer: Answer, *, text: str, made: int, prefilled: int, finish: Finish
     if answer.finish is not None:
         return answer
     made = max(answer.made, made)
+    prompt = answer.metered.prompt + answer.metered.cached
     is_prefilled = made > 0 or finish is not None
     answer = replace(
         answer,
         steps=answer.steps + 1,
-        prefilled=_prompt_of(answer)
-        if is_prefilled
-        else min(_prompt_of(answer), max(answer.prefilled, prefilled)),
+        prefilled=prompt if is_prefilled else min(prompt, max(answer.prefilled, prefilled)),
     )
-    if worker_amount(replace(answer.metered, completion=made), answer.price) > answer.amount_max:
+    if amount(_usage(answer, made), answer) > answer.amount_max:
         return replace(answer, finish=FinishReason.LENGTH)
-    return replace(answer, made=made, waiting=answer.waiting + text, finish=finish)
+    if text or made > answer.made:
+        answer = replace(answer, made=made, waiting=(*answer.waiting, Waiting(text, made)))
+    return replace(answer, finish=finish)
 
 
-def cut(answer: Answer, now: float) -> tuple[Answer, Draft]:
-    """Make a chunk of what waits; the rest of a text that fits no chunk waits for the next one.
+def bids(answer: Answer) -> tuple[Nano, ...]:
+    """Say what will have been earned after one piece more, after two, ...; ascending, never empty."""
+    counts = [piece.tokens for piece in answer.waiting] or [answer.sent_tokens]
+    return tuple(amount(_usage(answer, tokens), answer) for tokens in counts)
 
-    Tokens are counted with the end of their text, so a chunk that holds only the beginning of
-    a long piece counts none of its tokens.
+
+def take(answer: Answer, covered: Nano, now: float) -> tuple[Answer, Draft]:
+    """Make a chunk of as many pieces as are covered and fit; from now on it counts as sent.
+
+    A piece that alone fits no chunk is cut. Its tokens are counted with the end of its text.
+
+    Args:
+        answer: With something to send.
+        covered: At least the lowest of `bids`.
+        now: When it is sent.
     """
-    text, rest = _split(answer.waiting)
-    tokens = answer.cut_tokens if rest else answer.made
+    text, tokens, rest = _cut(answer, covered)
     is_signed = (
         answer.signed_at is None
         or tokens - answer.signed_tokens >= METER_TOKENS
@@ -136,19 +150,20 @@ def cut(answer: Answer, now: float) -> tuple[Answer, Draft]:
     draft = Draft(
         number=answer.chunks,
         text=text,
-        usage=replace(answer.metered, completion=tokens),
+        usage=_usage(answer, tokens),
         finish=None if rest else answer.finish,
         is_signed=is_signed,
     )
-    return replace(answer, waiting=rest, cut_tokens=tokens), draft
-
-
-def send(answer: Answer, draft: Draft, now: float) -> Answer:
-    """Note that the chunk went out: from now on it counts."""
-    answer = replace(answer, chunks=answer.chunks + 1, sent_tokens=draft.usage.completion, sent_at=now)
-    if not draft.is_signed:
-        return answer
-    return replace(answer, signed_tokens=draft.usage.completion, signed_at=now)
+    sent = replace(
+        answer,
+        waiting=rest,
+        chunks=answer.chunks + 1,
+        sent_tokens=tokens,
+        sent_at=now,
+        signed_tokens=tokens if is_signed else answer.signed_tokens,
+        signed_at=now if is_signed else answer.signed_at,
+    )
+    return sent, draft
 
 
 def amount(usage: Usage, answer: Answer) -> Nano:
@@ -162,23 +177,27 @@ def counted(answer: Answer, outcome: Outcome) -> Usage:
     The prompt counts as far as it was prefilled, completion tokens as far as they were sent.
     """
     cached = min(answer.metered.cached, answer.prefilled)
-    prefilled = Usage(
-        prompt=min(answer.metered.prompt, answer.prefilled - cached),
-        cached=cached,
-        completion=answer.sent_tokens,
-        reasoning=0,
-    )
-    return owed_usage(prefilled, outcome)
+    prompt = min(answer.metered.prompt, answer.prefilled - cached)
+    usage = Usage(prompt=prompt, cached=cached, completion=answer.sent_tokens, reasoning=0)
+    return owed_usage(usage, outcome)
 
 
-def _prompt_of(answer: Answer) -> int:
-    return answer.metered.prompt + answer.metered.cached
+def _usage(answer: Answer, tokens: int) -> Usage:
+    return replace(answer.metered, completion=tokens)
 
 
-def _split(text: str) -> tuple[str, str]:
-    """Cut off as much as fits a chunk, between two characters."""
-    encoded = text.encode()
-    if len(encoded) <= ANSWER_TEXT_MAX_BYTES:
-        return text, ""
-    head = encoded[:ANSWER_TEXT_MAX_BYTES].decode(errors="ignore")
-    return head, text[len(head) :]
+def _cut(answer: Answer, covered: Nano) -> tuple[str, int, tuple[Waiting, ...]]:
+    """Take off the text of the next chunk, with its count of tokens, and what is left."""
+    texts: list[str] = []
+    room, tokens = ANSWER_TEXT_MAX_BYTES, answer.sent_tokens
+    for position, piece in enumerate(answer.waiting):
+        size = len(piece.text.encode())
+        if amount(_usage(answer, piece.tokens), answer) > covered or (texts and size > room):
+            return "".join(texts), tokens, answer.waiting[position:]
+        if size > room:
+            head = piece.text.encode()[:room].decode(errors="ignore")
+            rest = replace(piece, text=piece.text[len(head) :])
+            return head, tokens, (rest, *answer.waiting[position + 1 :])
+        texts.append(piece.text)
+        room, tokens = room - size, piece.tokens
+    return "".join(texts), tokens, ()

@@ -25,7 +25,7 @@ from typing import assert_never
 
 from cocoon_p2p.errors import LocalProtocolError, RemoteProtocolError
 from cocoon_p2p.payments.pricing import completion_affordable, worker_amount
-from cocoon_p2p.protocols.exchange.answer import Answer, Draft, amount, counted, cut, grow, send
+from cocoon_p2p.protocols.exchange.answer import Answer, amount, bids, counted, grow, take
 from cocoon_p2p.protocols.exchange.assignment import Job, Standing, judge, refusal
 from cocoon_p2p.protocols.exchange.pulse import Pulse
 from cocoon_p2p.protocols.exchange.worker_events import (
@@ -234,8 +234,8 @@ def _report(state: Unpaid | Answering, report: Report) -> Step:
             return Answering(covering.job, covering.pulse, answer, engine_since=now), (start,)
         case Answering() as answering, Generated() as generated:
             return _grow(answering, generated)
-        case Answering(draft=Draft() as draft) as answering, Covered(now=now):
-            return _send(answering, draft, now)
+        case Answering() as answering, Covered() as covered if answering.cover_due is not None:
+            return _send(answering, covered)
         case Answering(is_writing=True) as answering, ChunkTaken(now=now):
             return _advance(replace(answering, is_writing=False), now)
         case Answering() as answering, EngineFailed():
@@ -277,7 +277,7 @@ def _meter(counting: Counting, count: PromptCounted) -> Step:
         return _refuse(counting, Reason.PRICE_ABOVE_LIMIT, detail, need=need)
     covering = Covering(job, counting.pulse, count.now + COVER_SECONDS, limit, metered)
     accrued = worker_amount(metered, job.offer.price)
-    return covering, (Send(PromptMetered(job.exchange, metered)), Cover(accrued))
+    return covering, (Send(PromptMetered(job.exchange, metered)), Cover((accrued,)))
 
 
 def _grow(state: Answering, generated: Generated) -> Step:
@@ -291,8 +291,10 @@ def _grow(state: Answering, generated: Generated) -> Step:
     return _advance(replace(state, answer=answer, engine_since=generated.now), generated.now)
 
 
-def _send(state: Answering, draft: Draft, now: float) -> Step:
-    sent = replace(state, answer=send(state.answer, draft, now), draft=None, is_writing=True)
+def _send(state: Answering, covered: Covered) -> Step:
+    answer, draft = take(state.answer, covered.amount, covered.now)
+    # An engine that was held back has its full time again.
+    sent = replace(state, answer=answer, cover_due=None, is_writing=True, engine_since=covered.now)
     if draft.finish is None:
         return sent, (SendChunk(draft),)
     ending, effects = _end(sent, Outcome.COMPLETED, None)
@@ -300,13 +302,11 @@ def _send(state: Answering, draft: Draft, now: float) -> Step:
 
 
 def _advance(state: Answering, now: float) -> Step:
-    """Cut the next chunk if it is due and the one before it is out of the way."""
+    """Ask for credit for the next chunk, if that is due and the one before it is out of the way."""
     due = state.answer.due
-    if state.draft is not None or state.is_writing or due is None or now < due:
+    if state.cover_due is not None or state.is_writing or due is None or now < due:
         return state, ()
-    answer, draft = cut(state.answer, now)
-    waiting = replace(state, answer=answer, draft=draft, cover_due=now + COVER_SECONDS, engine_since=now)
-    return waiting, (Cover(amount(draft.usage, answer)),)
+    return replace(state, cover_due=now + COVER_SECONDS), (Cover(bids(state.answer)),)
 
 
 # ---------------------------------------------------------------- time
@@ -339,7 +339,7 @@ def _overdue(state: Unpaid) -> Step:
 
 
 def _answer_overdue(state: Answering, now: float) -> Step:
-    if state.draft is not None and now >= state.cover_due:
+    if state.cover_due is not None and now >= state.cover_due:
         return _end(state, Outcome.CANCELLED, Reason.NO_CREDIT)
     if now >= state.stalled_at:
         return _end(state, Outcome.FAILED, Reason.ENGINE_FAILED)

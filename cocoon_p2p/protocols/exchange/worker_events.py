@@ -86,7 +86,10 @@ class PromptCounted:
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """Credit covers the amount of the newest `Cover`."""
+    """Credit covers an amount. Follows `Cover`."""
+
+    amount: Nano
+    "One of those that were asked for."
 
     now: float
 
@@ -188,9 +191,13 @@ class CountPrompt:
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """Raise what the exchange has accrued to this total. Ends in `Covered`, once credit is there."""
+    """Raise what the exchange has accrued to the highest of these totals that credit covers now.
 
-    amount: Nano
+    If it covers none, wait for the lowest. Ends in `Covered`.
+    """
+
+    amounts: tuple[Nano, ...]
+    "Ascending."
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ How one leads to the next is drawn and decided in `worker`.
 from dataclasses import dataclass
 from typing import assert_never
 
-from cocoon_p2p.protocols.exchange.answer import Answer, Draft
+from cocoon_p2p.protocols.exchange.answer import Answer
 from cocoon_p2p.protocols.exchange.assignment import Job
 from cocoon_p2p.protocols.exchange.pulse import Pulse
 from cocoon_p2p.protocols.ids import ENGINE_STALL_SECONDS, Reason
@@ -72,11 +72,8 @@ class Answering:
     engine_since: float
     "Since when the engine owes a step, unless it is held back."
 
-    draft: Draft | None = None
-    "A chunk that waits for credit."
-
-    cover_due: float = 0.0
-    "Until when it waits."
+    cover_due: float | None = None
+    "Until when credit for the next chunk is waited for, if it is."
 
     is_writing: bool = False
     "Whether a chunk is being written."
@@ -89,7 +86,7 @@ class Answering:
     @property
     def due(self) -> float:
         """When the answer needs a decision: a chunk to cut, a wait that is over."""
-        if self.draft is not None:
+        if self.cover_due is not None:
             return min(self.cover_due, self.stalled_at)
         chunk_due = None if self.is_writing else self.answer.due
         return self.stalled_at if chunk_due is None else min(chunk_due, self.stalled_at)

@@ -92,6 +92,7 @@ from tests.protocols.exchange.worker_line import (
     PRICE,
     PROXY,
     RECORD,
+    RICH,
     STANDING,
     UNSIGNED_QUOTE,
     WORKER,
@@ -131,7 +132,7 @@ EVENTS: dict[str, Event] = {
     "opened": RequestOpened(Kind.CHAT, "m", 5, LATER),
     "rejected": RequestRejected(Reason.SEAL_BROKEN, "seal broken", LATER),
     "counted": PromptCounted(10, 2, LATER),
-    "covered": Covered(LATER),
+    "covered": Covered(RICH, LATER),
     "generated": piece(2, now=LATER),
     "failed": EngineFailed(LATER),
     "taken": ChunkTaken(LATER),
@@ -386,11 +387,11 @@ def test_what_is_sealed_must_be_what_was_assigned(opened: RequestOpened, reason:
 def test_of_two_limits_on_the_completion_the_lower_holds() -> None:
     line = counting(limit=7)
     line.feed(PromptCounted(10, 2, 0))
-    assert line.feed(Covered(0)) == [StartEngine(7)]
+    assert line.feed(Covered(RICH, 0)) == [StartEngine(7)]
 
     line = counting(limit=200)
     line.feed(PromptCounted(10, 2, 0))
-    assert line.feed(Covered(0)) == [StartEngine(100)]
+    assert line.feed(Covered(RICH, 0)) == [StartEngine(100)]
 
 
 def test_a_prompt_is_metered_before_it_is_computed() -> None:
@@ -398,7 +399,7 @@ def test_a_prompt_is_metered_before_it_is_computed() -> None:
 
     line.feed(PromptCounted(10, 2, 0))
 
-    assert line.effects == [Send(PromptMetered(EXCHANGE, METERED)), Cover(worker_amount(METERED, PRICE))]
+    assert line.effects == [Send(PromptMetered(EXCHANGE, METERED)), Cover((worker_amount(METERED, PRICE),))]
 
 
 def test_a_prompt_above_the_asks_bound_is_refused() -> None:
@@ -423,7 +424,7 @@ def test_the_engine_is_asked_for_no_more_than_can_be_paid() -> None:
     line = counting(amount_max=50)
     line.feed(PromptCounted(10, 2, 0))
 
-    assert line.feed(Covered(0)) == [StartEngine(4)]
+    assert line.feed(Covered(RICH, 0)) == [StartEngine(4)]
 
 
 # ---------------------------------------------------------------- the answer
@@ -433,11 +434,34 @@ def chunks(effects: list[Effect]) -> list[SendChunk]:
     return [effect for effect in effects if isinstance(effect, SendChunk)]
 
 
+def test_a_chunk_holds_as_many_pieces_as_are_covered_and_the_rest_waits() -> None:
+    line = writing()
+    line.feed(piece(2, "b"), piece(3, "c"), piece(5, "de"), ChunkTaken(1))
+    assert line.effects == [Cover((Nano(28), Nano(38), Nano(58)))]
+
+    line.feed(Covered(Nano(38), 1))
+    line.feed(ChunkTaken(2))
+
+    assert [chunk.draft.text for chunk in chunks(line.all)][-1] == "bc"
+    assert line.effects == [Cover((Nano(58),))]
+
+
+def test_no_finish_is_told_before_the_last_piece_is_covered() -> None:
+    line = writing()
+    line.feed(piece(2, "b"), piece(3, "c", finish=FinishReason.STOP), ChunkTaken(0), Covered(Nano(28), 0))
+    assert chunks(line.effects)[0].draft.finish is None
+
+    line.feed(ChunkTaken(0), Covered(Nano(38), 0))
+
+    assert chunks(line.effects)[0].draft.finish is FinishReason.STOP
+    assert saves(line.effects)[0].outcome is Outcome.COMPLETED
+
+
 def test_the_first_token_does_not_wait() -> None:
     line = answering()
 
-    assert line.feed(piece(1, "Hi")) == [Cover(Nano(18))]
-    (chunk,) = chunks(line.feed(Covered(0)))
+    assert line.feed(piece(1, "Hi")) == [Cover((Nano(18),))]
+    (chunk,) = chunks(line.feed(Covered(RICH, 0)))
 
     assert (chunk.draft.number, chunk.draft.text, chunk.draft.usage.completion) == (0, "Hi", 1)
 
@@ -455,7 +479,7 @@ def test_tokens_that_come_while_a_chunk_is_written_travel_together() -> None:
     line.feed(piece(2, "b"), piece(3, "c"))
     assert line.effects == []
 
-    line.feed(ChunkTaken(CHUNK_SECONDS), Covered(CHUNK_SECONDS))
+    line.feed(ChunkTaken(CHUNK_SECONDS), Covered(RICH, CHUNK_SECONDS))
 
     (chunk,) = chunks(line.effects)
     assert (chunk.draft.text, chunk.draft.usage.completion) == ("bc", 3)
@@ -467,7 +491,7 @@ def test_a_token_waits_for_its_company_ten_milliseconds_at_most() -> None:
 
     assert line.effects == []
     assert next_wake(line.state) == CHUNK_SECONDS
-    assert line.feed(TimePassed(CHUNK_SECONDS)) == [Cover(Nano(28))]
+    assert line.feed(TimePassed(CHUNK_SECONDS)) == [Cover((Nano(28),))]
 
 
 def test_a_handful_of_tokens_does_not_wait_and_holds_the_engine_back() -> None:
@@ -480,8 +504,17 @@ def test_a_handful_of_tokens_does_not_wait_and_holds_the_engine_back() -> None:
     assert not wants_step(line.state)
     line.feed(ChunkTaken(0.001))
 
-    assert line.effects == [Cover(Nano(8 + 10 * (CHUNK_TOKENS + 1)))]
+    assert line.effects == [Cover(tuple(Nano(8 + 10 * made) for made in range(2, CHUNK_TOKENS + 2)))]
+    line.feed(Covered(RICH, 0.001))
     assert wants_step(line.state)
+
+
+def test_text_that_costs_nothing_holds_the_engine_back_as_well() -> None:
+    line = writing()
+
+    line.feed(*(piece(1) for _ in range(CHUNK_TOKENS)))
+
+    assert not wants_step(line.state)
 
 
 def test_the_meter_is_signed_with_the_first_chunk_then_by_tokens_or_time() -> None:
@@ -493,7 +526,7 @@ def test_the_meter_is_signed_with_the_first_chunk_then_by_tokens_or_time() -> No
         (METER_TOKENS + 1, 0.25),
         (METER_TOKENS + 2, 0.25 + METER_SECONDS),
     ]:
-        line.feed(piece(made, now=now), Covered(now), ChunkTaken(now))
+        line.feed(piece(made, now=now), Covered(RICH, now), ChunkTaken(now))
         signed += [chunk.draft.is_signed for chunk in chunks(line.effects)]
 
     assert signed == [True, False, True, True]
@@ -504,12 +537,12 @@ def test_an_answer_that_ends_is_receipted_with_all_that_was_done() -> None:
     line.feed(
         ChunkTaken(1),
         piece(2, now=1),
-        Covered(1),
+        Covered(RICH, 1),
         ChunkTaken(1),
         piece(2, "", now=2, finish=FinishReason.STOP),
     )
 
-    line.feed(Covered(2))
+    line.feed(Covered(RICH, 2))
     usage = replace(METERED, completion=2)
     chunk, stop, save = line.effects
     assert isinstance(chunk, SendChunk)
@@ -523,10 +556,10 @@ def test_an_answer_that_ends_is_receipted_with_all_that_was_done() -> None:
 def test_an_engine_that_makes_more_than_can_be_paid_ends_with_length() -> None:
     line = answering(amount_max=25)
 
-    line.feed(piece(1, "one"), piece(2, "two"), Covered(0), ChunkTaken(0), Covered(0))
+    line.feed(piece(1, "one"), piece(2, "two"), Covered(RICH, 0))
 
     drafts = [chunk.draft for chunk in chunks(line.effects)]
-    assert [(draft.text, draft.finish) for draft in drafts] == [("one", None), ("", FinishReason.LENGTH)]
+    assert [(draft.text, draft.finish) for draft in drafts] == [("one", FinishReason.LENGTH)]
     assert saves(line.effects)[0].amount == 18
 
 
@@ -536,7 +569,7 @@ def test_a_piece_too_long_for_a_chunk_is_cut_between_characters_and_counted_at_i
 
     line.feed(piece(1, text, finish=FinishReason.STOP))
     while not isinstance(line.state, Ending):
-        line.feed(Covered(0))
+        line.feed(Covered(RICH, 0))
         if isinstance(line.state, Answering):
             line.feed(ChunkTaken(0))
 
@@ -550,7 +583,7 @@ def test_a_piece_too_long_for_a_chunk_is_cut_between_characters_and_counted_at_i
 def test_what_the_engine_says_of_its_cache_later_does_not_change_the_bill() -> None:
     line = answering()
 
-    line.feed(Generated("x", 1, 500, FinishReason.STOP, 0), Covered(0))
+    line.feed(Generated("x", 1, 500, FinishReason.STOP, 0), Covered(RICH, 0))
 
     assert saves(line.effects)[0].usage == replace(METERED, completion=1)
 
@@ -626,7 +659,7 @@ def test_an_engine_that_stumbles_after_its_last_word_has_not_failed() -> None:
     line.feed(piece(1, finish=FinishReason.STOP))
 
     assert line.feed(EngineFailed(0)) == []
-    assert saves(line.feed(Covered(0)))[0].outcome is Outcome.COMPLETED
+    assert saves(line.feed(Covered(RICH, 0)))[0].outcome is Outcome.COMPLETED
 
 
 # ---------------------------------------------------------------- time
@@ -691,6 +724,17 @@ def test_an_engine_that_is_held_back_has_not_stalled() -> None:
 
     assert wake(line) == ASSIGN.deadline_ms / 1000
     assert saves(line.effects)[0].outcome is Outcome.CANCELLED
+
+
+def test_an_engine_that_was_held_back_has_its_full_time_again() -> None:
+    line = writing()
+    line.feed(piece(1 + CHUNK_TOKENS), ChunkTaken(25), Covered(RICH, 25), ChunkTaken(25))
+    line.hear(Heartbeat(EXCHANGE, 0), now=ENGINE_STALL_SECONDS)
+
+    line.feed(TimePassed(ENGINE_STALL_SECONDS))
+
+    assert isinstance(line.state, Answering)
+    assert line.state.stalled_at == 25 + ENGINE_STALL_SECONDS
 
 
 @pytest.mark.parametrize(("line", "deadline_ms"), [(opening, 2000), (counting, 2000), (covering, 2000)])

@@ -45,6 +45,7 @@ from cocoon_p2p.protocols.messages import (
 )
 from cocoon_p2p.protocols.papers import sign
 from cocoon_p2p.records import make_record, make_statement
+from cocoon_p2p.units import Nano
 
 NETWORK = network_id("test")
 WORKER, PROXY = (Identity.from_seed(bytes([number]) * 32) for number in (1, 2))
@@ -112,6 +113,9 @@ STANDING = Standing(
     is_running=False,
     receipt=None,
 )
+RICH = Nano(10**9)
+"Covers whatever was asked for."
+
 METERED = Usage(prompt=8, cached=2, completion=0, reasoning=0)
 
 
@@ -184,7 +188,7 @@ def covering(**changes: object) -> Line:
 
 def answering(**changes: object) -> Line:
     line = covering(**changes)
-    line.feed(Covered(0))
+    line.feed(Covered(RICH, 0))
     return line
 
 
@@ -196,7 +200,7 @@ def waiting() -> Line:
 
 def writing() -> Line:
     line = waiting()
-    line.feed(Covered(0))
+    line.feed(Covered(RICH, 0))
     return line
 
 
