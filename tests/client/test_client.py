@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from cocoon_p2p.client import Client
 from cocoon_p2p.errors import ConfigurationError, Refused, Unavailable
 from cocoon_p2p.protocols.ids import Kind, Outcome, Trust
-from cocoon_p2p.protocols.messages import Hello, Part
+from cocoon_p2p.protocols.messages import Hello, Part, Price
 from cocoon_p2p.testing.memory import Fate, Write
 from cocoon_p2p.units import Nano
 from tests.client.scene import NETWORK, POLICY, QUESTION, Talk, honest, now, scene
@@ -314,3 +314,14 @@ async def test_a_used_up_channel_is_closed_and_replaced(autojump_clock: MockCloc
             assert answer.cost == 126
 
         assert sum(account.charged() for account in stage.proxy.accounts.payers()) == 30 * 126
+
+
+async def test_a_model_that_costs_nothing_moves_no_money(autojump_clock: MockClock) -> None:
+    free = Price(prompt=0, cached=0, completion=0, reasoning=0)
+    async with scene(honest, price=free) as stage:
+        async with stage.client.chat("scripted", QUESTION) as answer:
+            assert await answer.read() == "It is this."
+
+        assert answer.cost == 0
+        assert answer.settlement is not None
+        assert (stage.paying().charged, stage.paying().vouchered, stage.paying().held) == (0, 0, 0)

@@ -252,16 +252,18 @@ def _metered(exchange: Exchange, usage: Usage) -> tuple[Exchange, Effects]:
 
 
 def _hold(exchange: Exchange, usage: Usage) -> tuple[Exchange, Effects]:
-    """Cover this usage and what comes next.
+    """Cover this usage and a window ahead; again only when half of the window is used up.
 
-    A hold never shrinks: what the payee has set aside for the exchange does not either, and what
-    we took from it for another exchange would be missing there.
+    So few vouchers do, each of which costs two disks a write. A hold never shrinks: what the payee
+    has set aside for the exchange does not either, and what we took from it for another exchange
+    would be missing there.
     """
     order, terms = exchange.order, _terms(exchange)
     window_tokens = min(terms.quote.window_tokens, order.rules.window_tokens_max)
-    amount = min(terms.amount(ahead(usage, window_tokens)), Nano(order.ask.max_cost))
-    if amount <= exchange.held:
+    needed = min(terms.amount(ahead(usage, window_tokens // 2)), order.ask.max_cost)
+    if needed <= exchange.held:
         return exchange, ()
+    amount = min(terms.amount(ahead(usage, window_tokens)), Nano(order.ask.max_cost))
     return replace(exchange, held=amount), (Hold(amount),)
 
 

@@ -238,9 +238,9 @@ def test_a_whole_exchange_is_asked_sealed_held_delivered_and_paid() -> None:
 
     assert asked == (Send((ASK,)),)
     shapes = [type(effect).__name__ for effect in effects]
-    assert " ".join(shapes) == "Hold SealRequest Send Deliver Hold Deliver Hold Deliver Charge Finish"
+    assert " ".join(shapes) == "Hold SealRequest Send Deliver Hold Deliver Deliver Charge Finish"
     # The prompt's bound is 100 x 4, later the prompt is 10 x 4; 16 tokens of 20 are covered ahead.
-    assert [effect.amount for effect in effects if isinstance(effect, Hold)] == [756, 1008, 1113]
+    assert [effect.amount for effect in effects if isinstance(effect, Hold)] == [756, 1008]
     paid = end_of(effects)
     assert isinstance(paid, Paid)
     assert paid.bill.amount == 798
@@ -343,6 +343,19 @@ def test_the_newest_signed_meter_is_kept_for_the_end() -> None:
     end = end_of(effects)
     assert isinstance(end, Lost)
     assert end.meter == second
+
+
+def test_half_a_window_stays_covered_ahead_of_every_chunk() -> None:
+    exchange, holds = at(Phase.METERED), 0
+    terms = exchange.terms
+    assert terms is not None
+
+    for number in range(48):
+        exchange, effects = step(exchange, opened(chunk(number, number + 1)))
+        holds += sum(isinstance(effect, Hold) for effect in effects)
+        assert exchange.held >= terms.amount(usage(number + 1 + 8))
+
+    assert holds == 3
 
 
 def test_what_is_held_never_passes_the_max_cost() -> None:
