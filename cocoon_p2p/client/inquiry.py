@@ -109,9 +109,7 @@ class Inquiry:
                 return None
             facts = {"proxy": peer_id_text(link.peer), "error": str(error), "code": error.code}
             log.info("try failed", extra=facts)
-            # What a peer said no to tells more than that another did not answer.
-            if isinstance(error, Refused) or not isinstance(failure, Refused):
-                failure = error
+            failure = _more_telling(failure, error)
         return failure
 
     async def _wait_for_room(self, failure: CocoonError | None) -> bool:
@@ -124,6 +122,7 @@ class Inquiry:
         with self._reception.until(self._deadline):
             await trio.sleep(pause)
         self._avoided.clear()
+        self._excluded = set(self._request.exclude)
         self._tries_left = self._desk.policy.attempts_max
         return True
 
@@ -352,3 +351,11 @@ class Inquiry:
     def _exclude(self, made: _Try) -> None:
         if made.attempt.terms is not None:
             self._excluded.add(made.attempt.terms.worker)
+
+
+def _more_telling(failure: CocoonError | None, error: CocoonError) -> CocoonError:
+    """Choose what to say in the end: what a peer said no to, and not what we ourselves ruled out."""
+    if failure is None:
+        return error
+    is_by_us = error.code == Reason.EXCLUDED.code
+    return error if isinstance(error, Refused) >= isinstance(failure, Refused) and not is_by_us else failure

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import trio
 
 from cocoon_p2p.client.policy import Policy
-from cocoon_p2p.errors import Unavailable
+from cocoon_p2p.errors import CocoonError, Unavailable
 from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Transport
@@ -159,7 +159,7 @@ class Link:
             # What is only held comes back when the exchanges that hold it have ended.
             if account.room + account.held < need:
                 log.info("channel used up", extra={"proxy": peer_id_text(self.peer), "room": account.room})
-                self._nursery.start_soon(account.close)
+                self._nursery.start_soon(_close, account)
                 while account.phase is Phase.OPEN:
                     await trio.lowlevel.checkpoint()
                 account = await self._accounts.paying(self.peer, capacity=self._policy.channel_capacity)
@@ -241,3 +241,10 @@ class Link:
     def forget_session(self, terms: Terms) -> None:
         """Drop a session that the worker does not know any more."""
         self._sessions.pop(terms.statement_hash, None)
+
+
+async def _close(account: PayingAccount) -> None:
+    try:
+        await account.close()
+    except CocoonError as error:
+        log.warning("channel not closed", extra={"proxy": peer_id_text(account.payee), "error": str(error)})

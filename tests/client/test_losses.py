@@ -373,6 +373,22 @@ async def test_where_nobody_has_room_the_request_waits_as_long_as_it_is_told(
         assert answer.attempts == 5
 
 
+async def test_a_worker_that_was_busy_after_its_quote_is_asked_again_after_the_wait(
+    autojump_clock: MockClock,
+) -> None:
+    async def taken(talk: Talk) -> None:
+        if talk.ask.exclude:
+            return await talk.refuse(Reason.EXCLUDED)
+        if trio.current_time() > 1:
+            return await honest(talk)
+        await talk.quote()
+        await talk.open()
+        return await talk.refuse(Reason.NO_CAPACITY, retry_after_ms=1_500)
+
+    async with scene(taken) as stage, stage.client.chat("scripted", QUESTION) as answer:
+        assert await answer.read() == "It is this."
+
+
 async def test_the_wait_for_room_is_bounded(autojump_clock: MockClock) -> None:
     async def busy(talk: Talk) -> None:
         await talk.refuse(Reason.NO_CAPACITY, retry_after_ms=1_000)
