@@ -1,0 +1,100 @@
+"""What the chain remembers: its last blocks whole, and its last transactions. All else is forgotten.
+
+A real node keeps more, on disk. A chain for tests and demonstrations must run for days in
+one process, so everything here has a limit, and what is past it is answered as a node
+answers that was started yesterday: not found.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cocoon_p2p.payments.devchain.blocks import BlockId, BlockPair
+from cocoon_p2p.payments.devchain.messages import AccountId
+from cocoon_p2p.payments.devchain.tvm import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a chain remembers, and how long it works at one go."""
+
+    blocks: int = 1000
+    "Steps, a shard block and a masterchain block each, with the states behind them: about 15 kB a step."
+
+    transactions: int = 50_000
+    "Of all accounts together: about a kilobyte each."
+
+    cascade: int = 10_000
+    "Transactions that one message may cause before the rest waits for the next block."
+
+
+@dataclass(frozen=True, slots=True)
+class PastTransaction:
+    """A transaction, and the shard block that it is in."""
+
+    transaction: Transaction
+    block: BlockId
+
+
+class History:
+    """The last blocks and transactions of a chain."""
+
+    def __init__(self, limits: Limits) -> None:
+        assert limits.blocks > 0
+        self._limits = limits
+        self._pairs: deque[BlockPair] = deque(maxlen=limits.blocks)
+        self._order: deque[AccountId] = deque()
+        self._transactions: dict[AccountId, deque[PastTransaction]] = {}
+
+    @property
+    def last(self) -> BlockPair:
+        return self._pairs[-1]
+
+    @property
+    def oldest_seqno(self) -> int:
+        return self._pairs[0].shard.id.seqno
+
+    def __bool__(self) -> bool:
+        return bool(self._pairs)
+
+    def pairs(self) -> Iterator[BlockPair]:
+        """Give what is remembered, oldest first."""
+        return iter(self._pairs)
+
+    def pair(self, seqno: int) -> BlockPair | None:
+        """Give the blocks with this number, if they are remembered. Both chains count alike."""
+        index = seqno - self.oldest_seqno
+        return self._pairs[index] if 0 <= index < len(self._pairs) else None
+
+    def add_pair(self, pair: BlockPair) -> None:
+        self._pairs.append(pair)
+
+    def add_transaction(self, past: PastTransaction) -> None:
+        """Remember one, and forget the oldest if there are too many."""
+        address = past.transaction.address
+        self._order.append(address)
+        self._transactions.setdefault(address, deque()).append(past)
+        if len(self._order) > self._limits.transactions:
+            self._forget_one()
+
+    def _forget_one(self) -> None:
+        address = self._order.popleft()
+        of_account = self._transactions[address]
+        of_account.popleft()
+        if not of_account:
+            del self._transactions[address]
+
+    def transactions(self, address: AccountId, *, before_lt: int, count: int) -> list[PastTransaction]:
+        """Give an account's transactions up to and including `before_lt`, newest first, at most `count`."""
+        found: list[PastTransaction] = []
+        for past in reversed(self._transactions.get(address, ())):
+            if len(found) == count:
+                break
+            if past.transaction.lt <= before_lt:
+                found.append(past)
+        return found
+
+    def all_transactions(self) -> Iterator[PastTransaction]:
+        """Give all that is remembered, each account's oldest first."""
+        for of_account in self._transactions.values():
+            yield from of_account

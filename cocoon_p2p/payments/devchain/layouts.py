@@ -1,0 +1,77 @@
+"""The dictionaries of a shard: its accounts, and what a block did to them.
+
+Spec: block.tlb, `ShardAccounts`, `ShardAccountBlocks`, `AccountBlock`.
+"""
+
+from dataclasses import dataclass
+
+from cocoon_p2p.payments.cells import Builder, stub
+from cocoon_p2p.payments.devchain.account import Account
+from cocoon_p2p.payments.devchain.augmap import Tree
+from cocoon_p2p.payments.devchain.messages import AccountId
+from cocoon_p2p.payments.devchain.tvm import Transaction
+
+
+class AccountsLayout:
+    """`ShardAccounts`: `HashmapAug 256 ShardAccount DepthBalanceInfo`."""
+
+    key_bits = 256
+
+    def weight(self, value: Account, /) -> int:
+        return value.balance
+
+    def write_weight(self, builder: Builder, weight: int, /) -> None:
+        # Split depth: none.
+        builder.uint(0, 5).money(weight)
+
+    def write_value(self, builder: Builder, value: Account, /) -> None:
+        builder.reference(stub(value.root_hash, value.root_depth))
+        builder.octets(value.last_hash).uint(value.last_lt, 64)
+
+
+class TransactionsLayout:
+    """`HashmapAug 64 ^Transaction CurrencyCollection`, under logical times."""
+
+    key_bits = 64
+
+    def weight(self, value: Transaction, /) -> int:
+        return value.fees
+
+    def write_weight(self, builder: Builder, weight: int, /) -> None:
+        builder.money(weight)
+
+    def write_value(self, builder: Builder, value: Transaction, /) -> None:
+        builder.reference(stub(value.hash, value.depth))
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChange:
+    """What a block did to one account (`AccountBlock`)."""
+
+    address: AccountId
+    before: bytes
+    "The hash of its state before the block."
+
+    after: bytes
+    transactions: Tree[Transaction]
+
+
+class ChangesLayout:
+    """`ShardAccountBlocks`: `HashmapAug 256 AccountBlock CurrencyCollection`."""
+
+    key_bits = 256
+
+    def weight(self, value: AccountChange, /) -> int:
+        return value.transactions.weight
+
+    def write_weight(self, builder: Builder, weight: int, /) -> None:
+        builder.money(weight)
+
+    def write_value(self, builder: Builder, value: AccountChange, /) -> None:
+        builder.uint(5, 4).octets(value.address).root_of(value.transactions.cell)
+        builder.reference(Builder().uint(0x72, 8).octets(value.before).octets(value.after).cell())
+
+
+ACCOUNTS = AccountsLayout()
+TRANSACTIONS = TransactionsLayout()
+CHANGES = ChangesLayout()
