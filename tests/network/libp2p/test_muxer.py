@@ -26,6 +26,7 @@ from cocoon_p2p.network.libp2p.muxed_stream import MuxedStream
 from cocoon_p2p.network.libp2p.muxer import DEAD_SECONDS, PING_SECONDS, TICK_SECONDS, MuxedConnection
 from cocoon_p2p.network.libp2p.yamux_frames import (
     DATA,
+    FIN,
     GOAWAY,
     NORMAL,
     PING,
@@ -239,6 +240,47 @@ async def test_a_reset_reaches_whoever_waits_at_either_end(what: str) -> None:
             stream.reset_nowait()
 
 
+async def test_a_greeting_goes_before_the_first_bytes_and_its_echo_is_not_read() -> None:
+    async with two_ends() as (one, other):
+        stream = await one.open_stream()
+        stream.greet(b"hello")
+        await stream.write(b" world")
+        twin = await other.accept_stream()
+        await twin.write(b"hel")
+        await twin.write(b"lo, you")
+
+        assert await twin.read(100) == b"hello world"
+        assert await stream.read(100) == b", you"
+
+
+async def test_a_greeting_leaves_alone_when_nothing_is_written() -> None:
+    async with two_ends() as (one, other), trio.open_nursery() as nursery:
+        stream = await one.open_stream()
+        stream.greet(b"hello")
+        nursery.start_soon(stream.read)
+
+        twin = await other.accept_stream()
+
+        assert await twin.read() == b"hello"
+        await twin.write(b"hello!")
+
+
+async def test_a_greeting_that_is_not_returned_resets_the_stream() -> None:
+    async with two_ends() as (one, other):
+        stream = await one.open_stream()
+        stream.greet(b"hello")
+        await stream.write(b"!")
+        twin = await other.accept_stream()
+        await twin.write(b"help")
+
+        with pytest.raises(MuxedStreamReset, match="refused"):
+            await stream.read()
+
+        assert await twin.read() == b"hello!"
+        with pytest.raises(MuxedStreamReset):
+            await twin.read()
+
+
 async def test_closing_our_side_ends_a_write_that_waits() -> None:
     async with two_ends() as (one, other):
         stream, _ = await opened(one, other)
@@ -355,8 +397,10 @@ async def test_a_reader_that_pauses_for_ten_minutes_loses_nothing(autojump_clock
 
         nursery.start_soon(write)
         await trio.sleep(600)
+        resumed = trio.current_time()
 
         assert await read_all(twin) == payload
+        assert trio.current_time() == resumed
 
 
 async def test_a_stalled_reader_costs_its_window_and_holds_up_nobody_else(autojump_clock: MockClock) -> None:
@@ -467,6 +511,22 @@ async def test_whoever_waits_when_the_connection_is_lost_is_told(autojump_clock:
             nursery.start_soon(wait, lambda: stream.write(bytes(1 << 20)), MuxedStreamReset)
             await trio.testing.wait_all_tasks_blocked()
             await peer.aclose()
+
+
+async def test_a_stream_that_the_peer_had_closed_cannot_be_written_once_the_connection_is_lost(
+    autojump_clock: MockClock,
+) -> None:
+    async with one_end() as (connection, peer):
+        await peer.send_all(encode(DATA, SYN | FIN, 1, 4) + b"last")
+        stream = await connection.accept_stream()
+        await peer.aclose()
+        await connection.event_closed.wait()
+
+        assert await stream.read() == b"last"
+        with pytest.raises(MuxedStreamEOF):
+            await stream.read()
+        with pytest.raises(MuxedStreamReset):
+            await stream.write(b"answer")
 
 
 class ForgedConn(MemoryConn):
