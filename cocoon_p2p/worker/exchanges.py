@@ -56,6 +56,9 @@ log = logging.getLogger(__name__)
 UNSENT_MAX = 16
 "Messages that wait to be written, above which nothing more is read. One exchange makes a few."
 
+CLOSE_SECONDS = 1.0
+"How long closing a stream may take when the worker is cancelled."
+
 _NEVER = float("inf")
 
 
@@ -90,6 +93,9 @@ class _Line:
         self._filled = trio.Event()
         self._emptied = trio.Event()
         self._chunk_of: Work | None = None
+        self._last_words = 0
+        "Exchanges that have ended, and whose end stands in `_unsent`."
+
         self._sleeps_until = _NEVER
         self._woken = trio.Event()
         self._room = trio.Event()
@@ -97,18 +103,30 @@ class _Line:
         self._nursery: trio.Nursery
 
     async def run(self) -> None:
+        """Serve until the proxy is gone, or until cancelled."""
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._write)
             self._nursery.start_soon(self._watch_clock)
+            is_broken = False
             try:
-                await self._read()
+                is_broken = await self._read()
             finally:
-                self._feed(PeerLost(trio.current_time()))
+                if is_broken or not isinstance(self._state, Idle):
+                    self._feed(PeerLost(trio.current_time()))
+                else:
+                    await self._close()
             await self._gone.wait()
             self._nursery.cancel_scope.cancel()
 
+    async def _close(self) -> None:
+        """Leave between two exchanges: a reset could overtake the last receipt."""
+        self._gone.set()
+        with trio.move_on_after(CLOSE_SECONDS, shield=True):
+            await self._stream.close()
+
     def abandon(self) -> None:
         """Let go of an exchange that could not end as it should."""
+        self._shop.slots.parted(self._last_words)
         if self._work is not None:
             self._work.dismiss()
 
@@ -181,6 +199,9 @@ class _Line:
             case Dismiss():
                 self._work = None
                 work.dismiss()
+                if self._unsent:
+                    self._last_words += 1
+                    self._shop.slots.part()
 
     # ------------------------------------------------------------ the work
 
@@ -220,20 +241,25 @@ class _Line:
 
     # ------------------------------------------------------------ reading
 
-    async def _read(self) -> None:
+    async def _read(self) -> bool:
+        """Hear the proxy until it has no more to say.
+
+        Returns:
+            Whether the stream broke, or had to be broken off.
+        """
         while True:
             try:
                 message = await self._stream.receive()
                 if message is None:
-                    return
+                    return False
                 self._feed(self._event_of(message))
             except Unavailable:
-                return
+                return True
             except RemoteProtocolError as exc:
                 log.warning(
                     "proxy broke the protocol", extra={"proxy": peer_id_text(self._proxy), "fault": str(exc)}
                 )
-                return
+                return True
             while len(self._unsent) > UNSENT_MAX:
                 self._emptied = trio.Event()
                 await self._emptied.wait()
@@ -273,9 +299,9 @@ class _Line:
             while not self._unsent:
                 self._filled = trio.Event()
                 await self._filled.wait()
-            messages, work = tuple(self._unsent), self._chunk_of
+            messages, work, last_words = tuple(self._unsent), self._chunk_of, self._last_words
             self._unsent.clear()
-            self._chunk_of = None
+            self._chunk_of, self._last_words = None, 0
             self._emptied.set()
             try:
                 with trio.fail_after(TAKE_SECONDS):
@@ -283,6 +309,8 @@ class _Line:
             except (Unavailable, trio.TooSlowError):
                 self._feed(PeerLost(trio.current_time()))
                 return
+            finally:
+                self._shop.slots.parted(last_words)
             if work is not None:
                 self._report(work, ChunkTaken(trio.current_time()))
 

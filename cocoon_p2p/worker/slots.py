@@ -26,6 +26,7 @@ class Slots:
         self.changed = trio.Event()
         self._taken = 0
         self._running: set[RunningExchange] = set()
+        self._parting = 0
 
     @property
     def free(self) -> int:
@@ -57,11 +58,24 @@ class Slots:
         self._taken -= 1
         self._note()
 
+    def part(self) -> None:
+        """The last word of an exchange is on its way to its proxy, until `parted`."""
+        self._parting += 1
+
+    def parted(self, count: int) -> None:
+        """So many last words are written, or will never be."""
+        assert self._parting >= count
+        self._parting -= count
+        self._note()
+
     async def drain(self) -> None:
-        """Take nothing new, and return once nothing runs. A cancel leaves it draining."""
+        """Take nothing new, and return once nothing runs and every proxy was told how its exchange ended.
+
+        A cancel leaves it draining.
+        """
         self.is_draining = True
         self._note()
-        while self._running or self._taken:
+        while self._running or self._taken or self._parting:
             await self.changed.wait()
 
     def _note(self) -> None:

@@ -93,7 +93,9 @@ class Work:
         self._answer_hash = hashlib.sha256()
         self._scopes: set[trio.CancelScope] = set()
         self._is_charged = False
+        self._is_stopped = False
         self._is_dismissed = False
+        self._has_left = False
         shop.slots.take(self._running)
 
     @property
@@ -106,6 +108,9 @@ class Work:
     def task(self) -> Iterator[None]:
         """Hold the slot while a task of this work runs; `stop` cancels what is inside."""
         with trio.CancelScope() as scope:
+            if self._is_stopped:
+                # It was started, but told to stop before its first step.
+                scope.cancel()
             self._scopes.add(scope)
             try:
                 yield
@@ -114,7 +119,8 @@ class Work:
                 self._leave()
 
     def stop(self) -> None:
-        """Leave the engine, and every wait."""
+        """Leave the engine, and every wait. Nothing begins afterwards."""
+        self._is_stopped = True
         for scope in self._scopes:
             scope.cancel()
 
@@ -129,7 +135,8 @@ class Work:
         self._leave()
 
     def _leave(self) -> None:
-        if self._is_dismissed and not self._scopes:
+        if self._is_dismissed and not self._scopes and not self._has_left:
+            self._has_left = True
             self._shop.slots.give_back()
 
     # ------------------------------------------------------------ the request

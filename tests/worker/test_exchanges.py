@@ -735,6 +735,32 @@ async def test_draining_finishes_what_runs_and_refuses_what_is_new(autojump_cloc
         assert loads[-1].slots_free == 0
 
 
+async def test_a_worker_that_leaves_when_it_is_drained_takes_no_receipt_with_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with scene() as here:
+        ask, stream = await here.begin(until=PromptMetered)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(here.listen, ask, stream)
+            await here.worker.drain()
+            await here.stop()
+
+        assert ask.receipt.outcome is Outcome.COMPLETED
+
+
+async def test_a_stream_that_the_proxy_closes_between_exchanges_is_closed_not_reset(
+    autojump_clock: MockClock,
+) -> None:
+    async with scene() as here:
+        stream = await here.open()
+        await here.run(here.ask(), stream)
+
+        await stream.close()
+
+        assert await stream.receive() is None
+
+
 class SlowWrite:
     def __init__(self, written: Written) -> None:
         self._written = written

@@ -63,6 +63,34 @@ async def test_stopping_cancels_every_task(autojump_clock: MockClock) -> None:
         assert here.worker.slots.free == here.worker.slots.total
 
 
+async def test_a_task_that_was_to_begin_when_it_was_stopped_does_nothing(autojump_clock: MockClock) -> None:
+    async with scene() as here:
+        work, ran = begin(here), False
+        work.stop()
+
+        with work.task():
+            await trio.lowlevel.checkpoint()
+            ran = True
+
+        assert not ran
+        work.dismiss()
+        assert here.worker.slots.free == here.worker.slots.total
+
+
+async def test_a_task_that_begins_after_the_end_gives_no_slot_back_twice(autojump_clock: MockClock) -> None:
+    async with scene() as here:
+        first, slots = begin(here), here.worker.slots
+        first.dismiss()
+        second = begin(here)
+
+        with first.task():
+            await trio.lowlevel.checkpoint()
+
+        assert slots.free == slots.total - 1
+        second.dismiss()
+        assert slots.free == slots.total
+
+
 async def test_draining_waits_for_slots_that_are_still_busy(autojump_clock: MockClock) -> None:
     async with scene() as here:
         work, left = begin(here), trio.Event()
