@@ -44,6 +44,9 @@ class GgufHead:
     eos: str
     "The texts of the tokens that begin and end, or empty."
 
+    token_size_max_bytes: int
+    "The longest token as the file spells it, which is never shorter than its text; 0 if unknown."
+
     @property
     def architecture(self) -> str:
         return self.text("general.architecture")
@@ -131,6 +134,7 @@ class _Reader:
             tokenizer_hash=self._tokenizer_hash(entries),
             bos=self._token(entries, "bos"),
             eos=self._token(entries, "eos"),
+            token_size_max_bytes=self._longest_token(entries),
         )
 
     def _number(self, shape: str) -> int:
@@ -189,6 +193,17 @@ class _Reader:
         self._at = tokens.start
         self._skip_value(_STRING, index)
         return self._string()
+
+    def _longest_token(self, entries: Mapping[str, _Entry]) -> int:
+        tokens = entries.get("tokenizer.ggml.tokens")
+        if tokens is None or tokens.items is None or tokens.kind != _STRING:
+            return 0
+        self._at, longest = tokens.start, 0
+        for _ in range(tokens.items):
+            size = self._number("Q")
+            self._skip(size)
+            longest = max(longest, size)
+        return longest
 
     def _tokenizer_hash(self, entries: Mapping[str, _Entry]) -> bytes:
         digest = hashlib.sha256(b"cocoon/tokenizer/1\0")

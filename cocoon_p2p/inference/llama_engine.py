@@ -49,6 +49,9 @@ most, a step of a long prompt some seconds on a slow machine."""
 PROMPTS_KEPT: Final = 32
 "Prompts between their count and their generation, so that each is split once."
 
+TOKEN_SIZE_MAX_BYTES: Final = 512
+"Where a model does not say. The longest tokens known are some hundred spaces."
+
 STOP_STRINGS_MAX: Final = 16
 STOP_SIZE_MAX_CHARACTERS: Final = 256
 "Far above what applications use (OpenAI takes four); every step looks for all of them."
@@ -63,6 +66,12 @@ _PromptKey = tuple[bytes, tuple[ChatMessage, ...], str | None, str]
 def _prompt_key(request: GenerateRequest) -> _PromptKey:
     """What decides a prompt's tokens. With its scope: how soon a count comes tells whether it was kept."""
     return request.cache_scope, request.messages, request.prompt, request.answer_prefix
+
+
+def _characters(request: GenerateRequest) -> int:
+    """How long a request's own text is, without what a template adds."""
+    messages = sum(len(message.content) for message in request.messages)
+    return messages + len(request.prompt or "") + len(request.answer_prefix)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,16 +92,25 @@ class LlamaCppEngine:
         capabilities: One model, and as many slots as the server has.
         template: The model's chat template.
         bos: The text of the model's begin token.
+        token_size_max_bytes: A token stands for no more text than this. Prompts that cannot fit
+            are refused by it: nobody has paid yet, and splitting a megabyte takes half a second.
     """
 
     def __init__(
-        self, server: LlamaServer, capabilities: Capabilities, template: ChatTemplate, *, bos: str
+        self,
+        server: LlamaServer,
+        capabilities: Capabilities,
+        template: ChatTemplate,
+        *,
+        bos: str,
+        token_size_max_bytes: int = TOKEN_SIZE_MAX_BYTES,
     ) -> None:
         self.capabilities = capabilities
         (self._card,) = capabilities.models
         self._server = server
         self._template = template
         self._bos = bos
+        self._characters_max = self._card.context_tokens * token_size_max_bytes
         self._table = cache_slots(capabilities.slots)
         self._free_slots = trio.Semaphore(capabilities.slots)
         self._splitting = trio.CapacityLimiter(4)
@@ -102,7 +120,7 @@ class LlamaCppEngine:
         self._is_closed = False
 
     async def count(self, request: GenerateRequest) -> PromptCount:
-        """Tokenise the prompt (`Engine.count`). Cancelled, it leaves a thread that ends in milliseconds."""
+        """Tokenise the prompt (`Engine.count`). A cancel waits for the splitting, some milliseconds."""
         prompt = await self._prompt(request)
         self._prompts[_prompt_key(request)] = prompt
         if len(self._prompts) > PROMPTS_KEPT:
@@ -157,16 +175,22 @@ class LlamaCppEngine:
         kept = self._prompts.get(_prompt_key(request))
         if kept is not None:
             return kept
+        characters = _characters(request)
+        if characters > self._characters_max:
+            raise self._too_long(f"{characters} characters")
         prompt = await trio.to_thread.run_sync(self._split, request, limiter=self._splitting)
         if not prompt:
             raise RequestMalformed("the prompt is empty")
         if len(prompt) >= self._card.context_tokens:
-            raise PromptTooLong(
-                f"the prompt leaves no room for an answer "
-                f"(prompt={len(prompt)} context={self._card.context_tokens} tokens)",
-                hint="shorten the conversation, or ask for a model with a longer context",
-            )
+            raise self._too_long(f"{len(prompt)} tokens")
         return prompt
+
+    def _too_long(self, size: str) -> PromptTooLong:
+        return PromptTooLong(
+            f"the prompt leaves no room for an answer "
+            f"(prompt={size} context={self._card.context_tokens} tokens)",
+            hint="shorten the conversation, or ask for a model with a longer context",
+        )
 
     def _check(self, request: GenerateRequest) -> None:
         """Refuse what could not be computed, before anything is."""

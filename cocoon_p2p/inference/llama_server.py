@@ -26,7 +26,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from cocoon_p2p.errors import ConfigurationError
-from cocoon_p2p.inference.engine import EngineError
+from cocoon_p2p.inference.engine import EngineError, RequestMalformed
 from cocoon_p2p.inference.llama_messages import Completion, ServerEvent
 
 BATCH_TOKENS: Final = 128
@@ -122,13 +122,19 @@ class LlamaServer:
                 and names of control tokens in it are such. False for text that a model wrote.
 
         Raises:
+            RequestMalformed: It is no text: it has surrogates without their other half.
             EngineError: The engine does not answer.
         """
-        body = {"content": text, "add_special": is_prompt, "parse_special": is_prompt}
+        try:
+            body = msgspec.json.encode(
+                {"content": text, "add_special": is_prompt, "parse_special": is_prompt}
+            )
+        except UnicodeEncodeError:
+            raise RequestMalformed("the prompt holds half of a character (a lone surrogate)") from None
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"}
         connection = http.client.HTTPConnection(self._address, timeout=TOKENIZE_SECONDS)
         try:
-            connection.request("POST", "/tokenize", msgspec.json.encode(body), headers)
+            connection.request("POST", "/tokenize", body, headers)
             response = connection.getresponse()
             answer = response.read()
             if response.status != http.HTTPStatus.OK:

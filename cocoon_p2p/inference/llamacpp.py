@@ -15,7 +15,7 @@ from cocoon_p2p.inference.catalogue import is_demo, model_name, weights_hash
 from cocoon_p2p.inference.chat_template import ChatTemplate
 from cocoon_p2p.inference.engine import Capabilities, ChatMessage, Engine, EngineError, Feature, ModelCard
 from cocoon_p2p.inference.gguf import GgufHead, read_gguf
-from cocoon_p2p.inference.llama_engine import LlamaCppEngine
+from cocoon_p2p.inference.llama_engine import TOKEN_SIZE_MAX_BYTES, LlamaCppEngine
 from cocoon_p2p.inference.llama_server import (
     LlamaServer,
     ServerSettings,
@@ -76,7 +76,13 @@ async def open_llamacpp(
         is_demo=is_demo(weights),
     )
     server = await trio.to_thread.run_sync(LlamaServer, settings)
-    engine = LlamaCppEngine(server, Capabilities(version, (card,), slots), template, bos=head.bos)
+    engine = LlamaCppEngine(
+        server,
+        Capabilities(version, (card,), slots),
+        template,
+        bos=head.bos,
+        token_size_max_bytes=head.token_size_max_bytes or TOKEN_SIZE_MAX_BYTES,
+    )
     try:
         yield engine
     finally:

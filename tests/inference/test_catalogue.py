@@ -94,4 +94,4 @@ def test_the_order_in_which_files_are_given_does_not_matter() -> None:
 def test_a_model_is_called_by_its_family_else_its_name_else_its_file(
     values: Mapping[str, Value], name: str
 ) -> None:
-    assert model_name(GgufHead(Path("My File.gguf"), values, bytes(32), "", "")) == name
+    assert model_name(GgufHead(Path("My File.gguf"), values, bytes(32), "", "", 0)) == name

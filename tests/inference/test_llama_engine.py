@@ -19,6 +19,7 @@ from cocoon_p2p.inference.engine import (
     GenerateRequest,
     ModelCard,
     Piece,
+    PromptTooLong,
 )
 from cocoon_p2p.inference.llama_engine import LET_GO_SECONDS, LlamaCppEngine
 from cocoon_p2p.inference.llama_messages import Choice, Completion, ServerEvent, Timings
@@ -226,6 +227,19 @@ async def test_a_begin_token_that_the_engine_adds_is_not_written_by_the_template
     await engine.count(GenerateRequest("broken", (ChatMessage("user", "Hi"),)))
 
     assert splits[-1] == text
+
+
+async def test_a_prompt_that_cannot_fit_is_refused_without_being_split() -> None:
+    class Unwilling(BrokenServer):
+        def tokenize(self, text: str, *, is_prompt: bool = True) -> list[int]:
+            raise AssertionError("split")
+
+    capabilities = Capabilities("unwilling 1", (CARD,), slots=1)
+    server = Unwilling(lambda: None)
+    engine = LlamaCppEngine(server, capabilities, ChatTemplate(""), bos="", token_size_max_bytes=4)
+
+    with pytest.raises(PromptTooLong, match="401 characters"):
+        await engine.count(GenerateRequest("broken", prompt="x" * 300, answer_prefix="x" * 101))
 
 
 async def test_a_prompt_is_split_once_for_its_count_and_its_answer() -> None:

@@ -321,7 +321,7 @@ async def test_a_prompt_that_leaves_no_room_for_a_token_is_refused_before_it_is_
             last = (await pieces_of(engine, request))[-1]
             assert (last.finish, last.completion_tokens) == (Finish.LENGTH, 64 - tokens)
         else:
-            with pytest.raises(PromptTooLong, match=f"prompt={tokens} context=64 tokens"):
+            with pytest.raises(PromptTooLong, match=f"prompt={tokens} tokens context=64 tokens"):
                 await engine.count(request)
             with pytest.raises(PromptTooLong):
                 await pieces_of(engine, request)
@@ -334,6 +334,8 @@ async def test_a_prompt_that_leaves_no_room_for_a_token_is_refused_before_it_is_
         (GenerateRequest(DEMO_NAME), RequestMalformed, "either messages or a prompt"),
         (GenerateRequest(DEMO_NAME, (ChatMessage("user", "Hi"),), "Hi"), RequestMalformed, "either"),
         (GenerateRequest(DEMO_NAME, prompt=""), RequestMalformed, "empty"),
+        (chat("Hi \ud83d"), RequestMalformed, "lone surrogate"),
+        (GenerateRequest(DEMO_NAME, prompt="x" * 10**6), PromptTooLong, "1000000 characters"),
         (chat("Hi", completion_tokens_max=0), RequestMalformed, "completion_tokens_max=0"),
         (chat("Hi", temperature=-1.0), RequestMalformed, "temperature=-1.0"),
         (chat("Hi", temperature=float("nan")), RequestMalformed, "temperature=nan"),
