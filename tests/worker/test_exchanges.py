@@ -14,6 +14,7 @@ from cocoon_p2p.inference.engine import Feature, GenerateRequest, PromptCount
 from cocoon_p2p.ledger import Change, Written
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.protocols.contents import ChatTurn, FinishReason
+from cocoon_p2p.protocols.exchange.pulse import LOST_SECONDS
 from cocoon_p2p.protocols.ids import (
     CHUNK_TOKENS,
     COVER_SECONDS,
@@ -244,6 +245,21 @@ async def test_a_dead_link_is_found_out_by_its_silence(autojump_clock: MockClock
 
         assert engine.running == 0
         assert here.worker.slots.free == here.worker.slots.total
+
+
+async def test_a_worker_that_was_held_up_itself_does_not_take_its_proxy_for_lost(
+    autojump_clock: MockClock,
+) -> None:
+    async with scene(ScriptedEngine(LONG[:20], delay_seconds=0.1)) as here:
+        ask, stream = await here.begin()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(here.listen, ask, stream)
+            await trio.sleep(0.35)
+            # As when an engine that loads a model holds Python's lock.
+            autojump_clock.jump(LOST_SECONDS + 1)
+
+        assert ask.receipt.outcome is Outcome.COMPLETED
 
 
 async def test_a_deadline_ends_the_answer_as_cancelled(autojump_clock: MockClock) -> None:
