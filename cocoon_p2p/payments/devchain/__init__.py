@@ -1,6 +1,7 @@
 """A local TON chain: the real virtual machine, real blocks and proofs, and a lite server in front.
 
-`DevChain` is the chain, an object without a socket. Needs the extra `[devchain]`.
+`DevChain` is the chain, an object without a socket; `serve_liteserver` puts it on one. Needs the
+extra `[devchain]`.
 """
 
 from cocoon_p2p.payments.devchain.account import Account as Account
@@ -10,6 +11,7 @@ from cocoon_p2p.payments.devchain.chain import DevChain as DevChain
 from cocoon_p2p.payments.devchain.config import LOCAL_GLOBAL_ID as LOCAL_GLOBAL_ID
 from cocoon_p2p.payments.devchain.config import local_config as local_config
 from cocoon_p2p.payments.devchain.history import Limits as Limits
+from cocoon_p2p.payments.devchain.liteserver import serve_liteserver as serve_liteserver
 from cocoon_p2p.payments.devchain.messages import AccountId as AccountId
 from cocoon_p2p.payments.devchain.messages import address_of as address_of
 from cocoon_p2p.payments.devchain.messages import external_message as external_message

@@ -21,6 +21,7 @@ from cocoon_p2p.payments.devchain.account import Account
 from cocoon_p2p.payments.devchain.augmap import Tree, root_cell, total_weight, write_label
 from cocoon_p2p.payments.devchain.layouts import ACCOUNTS, AccountChange
 from cocoon_p2p.payments.devchain.merkle import merkle_update
+from cocoon_p2p.payments.devchain.tl import tl
 
 MASTERCHAIN, WORKCHAIN = -1, 0
 
@@ -30,9 +31,13 @@ SHARD_ALL = 1 << 63
 _CONFIG_ADDRESS = b"\x55" * 32
 
 
+@tl(
+    "tonNode.blockIdExt workchain:int shard:long seqno:int root_hash:int256 file_hash:int256"
+    " = tonNode.BlockIdExt"
+)
 @dataclass(frozen=True, slots=True)
 class BlockId:
-    """What names a block (`tonNode.blockIdExt`)."""
+    """What names a block."""
 
     workchain: int
     shard: int

@@ -15,7 +15,7 @@ scheduled transactions, extra currencies.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 
 from cocoon_p2p.errors import LocalProtocolError, MalformedMessage
@@ -46,6 +46,7 @@ class DevChain:
         self,
         *,
         now: int,
+        clock: Callable[[], float] | None = None,
         seed: bytes = bytes(32),
         config: bytes | None = None,
         limits: Limits | None = None,
@@ -54,6 +55,8 @@ class DevChain:
 
         Args:
             now: The chain's time, in seconds since the Unix epoch.
+            clock: Seconds since any moment. If it is given, the chain's time runs along with it from `now`
+                on; if not, it stands still until it is moved.
             seed: 32 bytes, from which every block's seed is made, and contracts' random numbers.
             config: The network's configuration, a bag of cells; `local_config()` if None.
             limits: What it remembers, and how long it works at one go.
@@ -67,7 +70,10 @@ class DevChain:
         self.history = History(self.limits)
         self._maker = BlockMaker(self.tvm.config.global_id, self.tvm.config.root)
         self._seed = seed
-        self._now = now
+        self._clock = clock
+        self._now, self._set_at = now, clock() if clock else 0.0
+        self._was_moved = False
+        self._watchers: list[Callable[[], None]] = []
         self._libraries: dict[bytes, bytes] = {}
         self._no_account = no_account()
         self._waiting: deque[NativeCell] = deque()
@@ -82,13 +88,27 @@ class DevChain:
     @property
     def now(self) -> int:
         """The chain's time, in seconds since the Unix epoch. It may be moved, but only forward."""
-        return self._now
+        return self._now + int(self._clock() - self._set_at) if self._clock else self._now
 
     @now.setter
     def now(self, now: int) -> None:
-        if now < self._now:
-            raise LocalProtocolError(f"a chain's time does not go back (now={self._now} wanted={now})")
+        if now < self.now:
+            raise LocalProtocolError(f"a chain's time does not go back (now={self.now} wanted={now})")
         self._now = now
+        self._set_at = self._clock() if self._clock else 0.0
+        self._was_moved = True
+        self._tell_watchers()
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Have `watcher` called after everything that changes the chain. It must not change it itself."""
+        self._watchers.append(watcher)
+
+    def unwatch(self, watcher: Callable[[], None]) -> None:
+        self._watchers.remove(watcher)
+
+    def _tell_watchers(self) -> None:
+        for watcher in self._watchers:
+            watcher()
 
     @property
     def last(self) -> BlockPair:
@@ -97,8 +117,8 @@ class DevChain:
 
     @property
     def is_block_due(self) -> bool:
-        """Whether something ran, or waits to run, that is in no block yet."""
-        return bool(self._open.transactions or self._waiting)
+        """Whether something ran, or waits to run, that is in no block yet; or the time was moved."""
+        return bool(self._open.transactions or self._waiting or self._was_moved)
 
     def account(self, address: AccountId) -> Account:
         """Give an account as it stands now, what is in no block yet included."""
@@ -116,7 +136,7 @@ class DevChain:
             MalformedMessage: The stack cannot be read, or what the method left cannot be written.
         """
         number = method_id(method) if isinstance(method, str) else method
-        moment = Moment(self._now, self._open.start_lt, self._open.seed)
+        moment = Moment(self.now, self._open.start_lt, self._open.seed)
         return self.tvm.get_method(self.account(address), address, number, stack, moment)
 
     def send(self, message: bytes) -> tuple[Transaction, ...]:
@@ -196,7 +216,7 @@ class DevChain:
         pair = self._maker.make(
             self.history.last if self.history else None,
             Step(
-                now=self._now,
+                now=self.now,
                 start_lt=block.start_lt,
                 end_lt=block.lt,
                 seed=block.seed,
@@ -210,6 +230,8 @@ class DevChain:
             self.history.add_transaction(PastTransaction(transaction, pair.shard.id))
         start_lt = (block.lt // _LT_STEP + 1) * _LT_STEP
         self._open = self._begin(accounts, pair.shard.id.seqno + 1, start_lt, waiting)
+        self._was_moved = False
+        self._tell_watchers()
         return pair
 
     def _begin(self, accounts: Tree[Account] | None, seqno: int, start_lt: int, imported: int) -> OpenBlock:
@@ -221,12 +243,13 @@ class DevChain:
         begun = len(self._open.transactions)
         self._execute(message, envelope)
         self._run_waiting(self.limits.cascade - 1)
+        self._tell_watchers()
         return tuple(self._open.transactions[begun:])
 
     def _execute(self, message: NativeCell, envelope: Envelope) -> None:
         block = self._open
         account = block.account(envelope.destination)
-        moment = Moment(self._now, block.lt + 1, block.seed)
+        moment = Moment(self.now, block.lt + 1, block.seed)
         executed = self.tvm.transaction(account, message, moment)
         block.add(executed, envelope.forward_fee)
         self._waiting += executed.out_messages

@@ -43,12 +43,19 @@ class History:
         assert limits.blocks > 0
         self._limits = limits
         self._pairs: deque[BlockPair] = deque(maxlen=limits.blocks)
+        self._first: BlockId | None = None
         self._order: deque[AccountId] = deque()
         self._transactions: dict[AccountId, deque[PastTransaction]] = {}
 
     @property
     def last(self) -> BlockPair:
         return self._pairs[-1]
+
+    @property
+    def first(self) -> BlockId:
+        """The name of the very first masterchain block, which is never forgotten."""
+        assert self._first is not None
+        return self._first
 
     @property
     def oldest_seqno(self) -> int:
@@ -67,6 +74,8 @@ class History:
         return self._pairs[index] if 0 <= index < len(self._pairs) else None
 
     def add_pair(self, pair: BlockPair) -> None:
+        """Remember the next blocks, and forget the oldest if there are too many."""
+        self._first = self._first or pair.master.id
         self._pairs.append(pair)
 
     def add_transaction(self, past: PastTransaction) -> None:
@@ -84,13 +93,13 @@ class History:
         if not of_account:
             del self._transactions[address]
 
-    def transactions(self, address: AccountId, *, before_lt: int, count: int) -> list[PastTransaction]:
-        """Give an account's transactions up to and including `before_lt`, newest first, at most `count`."""
+    def transactions(self, address: AccountId, *, up_to_lt: int, count: int) -> list[PastTransaction]:
+        """Give an account's transactions up to and including `up_to_lt`, newest first, at most `count`."""
         found: list[PastTransaction] = []
         for past in reversed(self._transactions.get(address, ())):
             if len(found) == count:
                 break
-            if past.transaction.lt <= before_lt:
+            if past.transaction.lt <= up_to_lt:
                 found.append(past)
         return found
 

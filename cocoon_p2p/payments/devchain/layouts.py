@@ -75,3 +75,8 @@ class ChangesLayout:
 ACCOUNTS = AccountsLayout()
 TRANSACTIONS = TransactionsLayout()
 CHANGES = ChangesLayout()
+
+
+def key_of(address: AccountId) -> int:
+    """Give the key under which an account is in a shard's dictionaries."""
+    return int.from_bytes(address, "big")

@@ -5,14 +5,9 @@ from dataclasses import dataclass, field
 from cocoon_p2p.payments.devchain.account import Account, Status
 from cocoon_p2p.payments.devchain.augmap import Tree, drop, find, put, total_weight
 from cocoon_p2p.payments.devchain.blocks import ValueFlow
-from cocoon_p2p.payments.devchain.layouts import ACCOUNTS, CHANGES, TRANSACTIONS, AccountChange
+from cocoon_p2p.payments.devchain.layouts import ACCOUNTS, CHANGES, TRANSACTIONS, AccountChange, key_of
 from cocoon_p2p.payments.devchain.messages import AccountId
 from cocoon_p2p.payments.devchain.tvm import Executed, Transaction
-
-
-def key_of(address: AccountId) -> int:
-    """Give the key under which an account is in a shard's dictionaries."""
-    return int.from_bytes(address, "big")
 
 
 @dataclass(slots=True)
