@@ -355,6 +355,8 @@ class Relay:
         finally:
             self._leave(is_stream_clean=False)
             if not self.has_ended:
+                # It could not be written down. The client learns how it ended when it asks again.
+                self._client.end("the exchange could not be settled")
                 self._on_end(self)
 
     def _facts(self, **facts: object) -> dict[str, object]:

@@ -76,21 +76,25 @@ class Workers:
         if (reason := self._reason_against(stream.peer)) is not None:
             await _refuse(messages, reason, f"{reason.code.replace('-', ' ')}: try another proxy")
             return
-        session: WorkerSession | None = None
         try:
-            with trio.fail_after(REGISTER_SECONDS):
-                session = self._register(messages, await messages.receive())
-                await session.tell(Registered(session.sequence))
-            await self._listen(session, messages)
+            await self._serve(messages)
         except RemoteProtocolError as exc:
             log.warning("worker refused", extra={"worker": peer_id_text(stream.peer), "fault": str(exc)})
             await _refuse(messages, Reason.MALFORMED, str(exc))
         except (Unavailable, trio.TooSlowError) as exc:
             log.info("worker lost", extra={"worker": peer_id_text(stream.peer), "why": str(exc)})
             messages.reset()
+
+    async def _serve(self, messages: MessageStream) -> None:
+        """Take a worker in and listen to it, which always ends by raising."""
+        with trio.fail_after(REGISTER_SECONDS):
+            session = self._register(messages, await messages.receive())
+        try:
+            with trio.fail_after(REGISTER_SECONDS):
+                await session.tell(Registered(session.sequence))
+            await self._listen(session, messages)
         finally:
-            if session is not None:
-                self._forget(session)
+            self._forget(session)
 
     def _reason_against(self, peer: PeerId) -> Reason | None:
         if self.is_draining:

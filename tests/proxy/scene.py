@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import trio
 import trio.testing
 
+from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.identity import Identity, PeerId, network_id, peer_id_text
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Stream
@@ -41,7 +42,7 @@ from cocoon_p2p.protocols.papers import check, paper_hash, sign
 from cocoon_p2p.proxy import Proxy, ProxyPolicy, serve_proxy
 from cocoon_p2p.records import make_record, make_statement
 from cocoon_p2p.testing.memory import MemoryDirectory, MemoryNetwork, MemoryTransport
-from cocoon_p2p.testing.store import MemoryDisk, MemoryStore
+from cocoon_p2p.testing.store import MemoryStore
 from cocoon_p2p.units import Nano
 
 T = TypeVar("T")
@@ -96,11 +97,12 @@ class End:
             return message
 
     async def beat(self, exchange: ExchangeId, steps: int = 0) -> None:
-        """Stay alive until cancelled; the engine makes a step a second if `steps` is set."""
-        while True:
-            await trio.sleep(HEARTBEAT_SECONDS)
-            steps += bool(steps)
-            await self.stream.send(Heartbeat(exchange, steps))
+        """Stay alive while the stream lasts; the engine makes a step a second if `steps` is set."""
+        with suppress(Unavailable):
+            while True:
+                await trio.sleep(HEARTBEAT_SECONDS)
+                steps += bool(steps)
+                await self.stream.send(Heartbeat(exchange, steps))
 
 
 class Job(End):
@@ -166,7 +168,8 @@ class HandWorker:
         self.accounts = accounts
         self.identity = identity
         self.session: MessageStream
-        self.free = 2
+        self.slots = (2, 2)
+        "Free, and in all."
         self._send_jobs, self._jobs = trio.open_memory_channel[MessageStream](16)
         transport.accept_streams(EXCHANGE, self._accept)
 
@@ -193,17 +196,24 @@ class HandWorker:
 
     async def register(self, *offers: ModelOffer, sequence: int = 1) -> Registered:
         self.session = await self.open_session()
-        await self.session.send(self.papers(*offers, sequence=sequence), Load(self.free, 2, 0))
+        await self.session.send(self.papers(*offers, sequence=sequence), Load(*self.slots, 0))
         registered = await self.session.receive()
         assert isinstance(registered, Registered)
         await trio.testing.wait_all_tasks_blocked()
         return registered
 
+    async def tell_load(self, free: int, total: int) -> None:
+        """Tell another load, from now on."""
+        self.slots = (free, total)
+        await self.session.send(Load(free, total, 0))
+        await trio.testing.wait_all_tasks_blocked()
+
     async def keep_session(self) -> None:
-        """Tell the load each second until cancelled."""
-        while True:
-            await self.session.send(Load(self.free, 2, 0))
-            await trio.sleep(HEARTBEAT_SECONDS)
+        """Tell the load each second while the session lasts."""
+        with suppress(Unavailable):
+            while True:
+                await self.session.send(Load(*self.slots, 0))
+                await trio.sleep(HEARTBEAT_SECONDS)
 
     async def next_stream(self) -> MessageStream:
         """Wait until the proxy opens an exchange stream."""
@@ -223,12 +233,17 @@ class HandClient:
     def __init__(self, transport: MemoryTransport, accounts: Accounts, dice: Dice) -> None:
         self.transport = transport
         self.accounts = accounts
-        self.account: PayingAccount
+        self._account: PayingAccount | None = None
         self._dice = dice
 
+    @property
+    def account(self) -> PayingAccount:
+        assert self._account is not None
+        return self._account
+
     async def open_channel(self, capacity: int = 10**9) -> PayingAccount:
-        self.account = await self.accounts.paying(PROXY.peer_id, capacity=Nano(capacity))
-        return self.account
+        self._account = await self.accounts.paying(PROXY.peer_id, capacity=Nano(capacity))
+        return self._account
 
     async def open(self) -> End:
         return End(MessageStream(await self.transport.open_stream(PROXY.peer_id, EXCHANGE)))
@@ -246,7 +261,7 @@ class HandClient:
             prefer=(),
             exclude=(),
             features=(),
-            channel=self.account.reference,
+            channel=None if self._account is None else self._account.reference,
         )
         return replace(ask, **changes)
 
@@ -269,7 +284,7 @@ class Scene:
         self.network = network
         self.directory = directory
         self.dice = dice
-        self.disk = MemoryDisk()
+        self.proxy_store = MemoryStore()
         self.nursery: trio.Nursery
         self.serving: trio.CancelScope
         self.proxy: Proxy
@@ -277,10 +292,16 @@ class Scene:
         self.client: HandClient
         self.worker: HandWorker
 
-    async def dial(self) -> None:
-        """Connect client and worker to the proxy, where they are not."""
-        for transport in (self.client.transport, self.worker.transport):
+    async def dial(self, *transports: MemoryTransport) -> None:
+        """Connect these to the proxy; client and worker if none is named."""
+        for transport in transports or (self.client.transport, self.worker.transport):
             await transport.dial([f"/memory/1/p2p/{peer_id_text(PROXY.peer_id)}"])
+
+    async def add_worker(self, identity: Identity) -> HandWorker:
+        """Put another worker beside the first; it earns nothing in a test."""
+        transport = self.network.transport(identity, listen=False)
+        await self.dial(transport)
+        return HandWorker(transport, self.worker.accounts, identity)
 
     async def settled(self) -> None:
         """Let everything that is under way come to rest, without time going by."""
@@ -314,9 +335,8 @@ class Scene:
 
     def charged(self) -> tuple[int, int]:
         """Say what the proxy was charged by the worker, and the client by the proxy."""
-        (paying,) = self.proxy_accounts.payees() or (None,)
-        (receiving,) = self.proxy_accounts.payers()
-        return (paying.charged if paying else 0), receiving.charged()
+        paid = sum(account.charged for account in self.proxy_accounts.payees())
+        return paid, sum(account.charged() for account in self.proxy_accounts.payers())
 
 
 @asynccontextmanager
@@ -327,10 +347,11 @@ async def scene(
     worker_grant: int = 0,
     capacity: int = 10**9,
     is_registered: bool = True,
+    directory: MemoryDirectory | None = None,
     **timing: Any,
 ) -> AsyncIterator[Scene]:
     """Run a proxy, with one worker that stands with it and one client that has a channel to it."""
-    dice, directory = Dice(), MemoryDirectory()
+    dice, directory = Dice(), directory or MemoryDirectory()
     async with MemoryNetwork(**timing) as network, trio.open_nursery() as nursery:
         stage = Scene(network, directory, dice)
         stage.nursery = nursery
@@ -338,7 +359,7 @@ async def scene(
             one.peer_id: network.transport(one, listen=one is PROXY) for one in (PROXY, CLIENT, WORKER)
         }
         grants = {PROXY: client_grant, CLIENT: 0, WORKER: worker_grant}
-        stores = {PROXY: MemoryStore(stage.disk), CLIENT: MemoryStore(), WORKER: MemoryStore()}
+        stores = {PROXY: stage.proxy_store, CLIENT: MemoryStore(), WORKER: MemoryStore()}
 
         def accounts_of(identity: Identity) -> Any:
             def grant(_peer: PeerId) -> Nano:

@@ -1,7 +1,6 @@
 """An exchange through a proxy from end to end: what passes, and what is paid."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +25,7 @@ from cocoon_p2p.protocols.messages import (
 )
 from cocoon_p2p.testing.memory import Fate
 from cocoon_p2p.units import Nano
-from tests.proxy.scene import CLIENT, OTHER, POLICY, PROXY, WORKER, End, Job, scene, usage
+from tests.proxy.scene import CLIENT, OTHER, POLICY, PROXY, WORKER, Job, scene, usage
 
 
 async def test_an_exchange_is_carried_and_both_sides_are_charged(autojump_clock: MockClock) -> None:
@@ -528,15 +527,10 @@ async def test_a_client_that_leaves_everything_unread_is_lost(autojump_clock: Mo
                 await job.say(job.chunk(number, size=60_000))
 
         stage.nursery.start_soon(pour)
-        stage.nursery.start_soon(_beat_while_it_lasts, end, job)
+        stage.nursery.start_soon(end.beat, job.exchange)
 
         assert (await job.hear(Cancel)).reason is Reason.CLIENT_LOST
         assert TAKE_SECONDS <= trio.current_time() <= TAKE_SECONDS + 2
-
-
-async def _beat_while_it_lasts(end: End, job: Job) -> None:
-    with suppress(Unavailable):
-        await end.beat(job.exchange)
 
 
 async def test_bytes_that_a_link_loses_end_the_exchange_and_not_the_proxy(autojump_clock: MockClock) -> None:
