@@ -23,7 +23,7 @@ check: $(STAMP) $(PYRIGHT)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(PYRIGHT)/bin/pyright
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 bench: $(STAMP)
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
