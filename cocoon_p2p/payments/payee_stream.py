@@ -57,7 +57,7 @@ async def serve(
         # Its own box: the writer of an older stream may still hold on to the last one.
         account.outbox = Outbox()
         try:
-            await _introduce(account, party, stream, opening, grant)
+            await introduce(account, party, stream, opening, grant)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_write, account.outbox, stream)
                 await _read(account, party, stream)
@@ -69,11 +69,17 @@ async def serve(
                 account.is_connected = False
 
 
-async def _introduce(
+async def introduce(
     account: ReceivingAccount, party: Party, stream: MessageStream, opening: OpenChannel, grant: Nano
 ) -> None:
+    """Take in what the payer holds, and show what we hold.
+
+    Raises:
+        RemoteProtocolError: The payer shows a state that we did not sign.
+    """
     agreement = account.agreement()
     if agreement is not None:
+        await party.store.submit().wait()
         await stream.send(agreement)
         return
     account.apply(GrantChanged(grant))
@@ -99,21 +105,29 @@ async def _write(outbox: Outbox, stream: MessageStream) -> None:
 
 async def _read(account: ReceivingAccount, party: Party, stream: MessageStream) -> None:
     while (message := await stream.receive()) is not None:
-        match message:
-            case Voucher():
-                await account.take_voucher(message)
-            case PaperWanted():
-                await account.outbox.room()
-                account.outbox.put(_answer(account, message.exchange))
-            case CloseWanted() | CloseAgreed():
-                terms = check(CloseTerms, message.terms, signer=account.payer, network=party.network)
-                account.apply(TermsReceived(terms, message.terms, party.now()))
-            case ChannelRefused():
-                log.warning(
-                    "the payer refused", extra={"reason": message.reason.code, "detail": message.detail}
-                )
-            case _:
-                raise RemoteProtocolError(f"not for a payee: {type(message).__name__}")
+        await account.outbox.room()
+        await hear(account, party, message)
+
+
+async def hear(account: ReceivingAccount, party: Party, message: object) -> None:
+    """Take in one message of the payer's; a voucher is on disk before this returns.
+
+    Raises:
+        RemoteProtocolError: It is none that a payer sends, or what it says does not hold.
+    """
+    match message:
+        case Voucher():
+            await account.take_voucher(message)
+        case PaperWanted():
+            # The charge that the paper tells of may still be on its way to disk.
+            account.outbox.put(_answer(account, message.exchange), after=party.store.submit())
+        case CloseWanted() | CloseAgreed():
+            terms = check(CloseTerms, message.terms, signer=account.payer, network=party.network)
+            account.apply(TermsReceived(terms, message.terms, party.now()))
+        case ChannelRefused():
+            log.warning("the payer refused", extra={"reason": message.reason.code, "detail": message.detail})
+        case _:
+            raise RemoteProtocolError(f"not for a payee: {type(message).__name__}")
 
 
 def _answer(account: ReceivingAccount, exchange: ExchangeId) -> Paper | ChannelRefused:

@@ -331,6 +331,9 @@ def _judge_terms(payer: Payer, event: TermsReceived) -> Step:
         return payer, (SendCloseAgreed(terms),) if terms == payer.terms else ()
     if payer.phase is Phase.CLOSING and terms == payer.terms:
         return replace(payer, phase=Phase.CLOSED), (SaveClosed(terms, event.paper),)
+    # Both want to close, at totals that may differ: ours hold, so that both books end alike.
+    if payer.phase is Phase.CLOSING and payer.terms is not None and event.now <= payer.terms.valid_until:
+        return payer, (SendCloseWanted(payer.terms),)
     if payer.running:
         refusal = SendRefused(Reason.DRAINING, f"exchanges still run (number={len(payer.running)})")
         phase = Phase.DRAINING if payer.phase is Phase.OPEN else payer.phase

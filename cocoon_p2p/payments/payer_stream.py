@@ -40,6 +40,7 @@ from cocoon_p2p.protocols.messages import (
     CloseAgreed,
     CloseTerms,
     CloseWanted,
+    ExchangeId,
     OpenChannel,
     Paper,
     PaperWanted,
@@ -103,7 +104,7 @@ async def _meet(account: PayingAccount, party: Party) -> None:
     await party.store.submit().wait()
     stream = MessageStream(await party.transport.open_stream(account.payee, CHANNEL))
     try:
-        await _introduce(account, party, stream)
+        await introduce(account, party, stream)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_write, account, stream)
             nursery.start_soon(_ask_for_leftovers, account, party)
@@ -114,7 +115,7 @@ async def _meet(account: PayingAccount, party: Party) -> None:
         stream.reset()
 
 
-async def _introduce(account: PayingAccount, party: Party, stream: MessageStream) -> None:
+async def introduce(account: PayingAccount, party: Party, stream: MessageStream) -> None:
     """Offer the channel and take in what the payee holds."""
     returned: Voucher | None = None
     answer: object = None
@@ -156,22 +157,29 @@ async def _write(account: PayingAccount, stream: MessageStream) -> None:
 
 async def _read(account: PayingAccount, party: Party, stream: MessageStream) -> None:
     while (message := await stream.receive()) is not None:
-        match message:
-            case StateSigned():
-                state = check(ChannelState, message.state, signer=account.payee, network=party.network)
-                account.apply(StateReceived(state, message.state))
-            case Paper():
-                _answer(account, party, message)
-            case ChannelRefused(exchange=exchange) if exchange is not None:
-                _refuse(account, message)
-            case ChannelRefused():
-                log.warning(
-                    "the payee refused", extra={"reason": message.reason.code, "detail": message.detail}
-                )
-            case CloseWanted() | CloseAgreed():
-                _take_terms(account, party, message.terms)
-            case _:
-                raise RemoteProtocolError(f"not for a payer: {type(message).__name__}")
+        hear(account, party, message)
+
+
+def hear(account: PayingAccount, party: Party, message: object) -> None:
+    """Take in one message of the payee's.
+
+    Raises:
+        RemoteProtocolError: It is none that a payee sends, or its paper does not hold.
+    """
+    match message:
+        case StateSigned():
+            state = check(ChannelState, message.state, signer=account.payee, network=party.network)
+            account.apply(StateReceived(state, message.state))
+        case Paper():
+            _answer(account, party, message)
+        case ChannelRefused(exchange=exchange) if exchange is not None:
+            _refuse(account, exchange, message)
+        case ChannelRefused():
+            log.warning("the payee refused", extra={"reason": message.reason.code, "detail": message.detail})
+        case CloseWanted() | CloseAgreed():
+            _take_terms(account, party, message.terms)
+        case _:
+            raise RemoteProtocolError(f"not for a payer: {type(message).__name__}")
 
 
 def _take_terms(account: PayingAccount, party: Party, paper: Signed) -> None:
@@ -191,9 +199,8 @@ def _answer(account: PayingAccount, party: Party, paper: Paper) -> None:
     question.answered.set()
 
 
-def _refuse(account: PayingAccount, refusal: ChannelRefused) -> None:
-    assert refusal.exchange is not None
-    question = account.questions.pop(refusal.exchange, None)
+def _refuse(account: PayingAccount, exchange: ExchangeId, refusal: ChannelRefused) -> None:
+    question = account.questions.pop(exchange, None)
     if question is not None:
         question.refusal = refusal
         question.answered.set()
@@ -205,16 +212,26 @@ async def _ask_for_leftovers(account: PayingAccount, party: Party) -> None:
         if not account.leftovers:
             await account.left_over.wait()
         account.left_over = trio.Event()
-        for exchange, before in tuple(account.leftovers.items()):
+        for exchange in tuple(account.leftovers):
             try:
                 paper = await account.paper(exchange)
             except Refused:
                 # Still winding up there: ask again in the next round.
                 continue
-            account.leftovers.pop(exchange, None)
-            if paper is None:
-                account.apply(ExchangeReleased(exchange))
-                continue
-            amount, signed = read_bill(paper, payee=account.payee, party=party)
-            account.apply(ExchangeRecovered(exchange, before, amount, signed))
+            settle(account, party, exchange, paper)
         await trio.sleep(ASK_AGAIN_SECONDS)
+
+
+def settle(account: PayingAccount, party: Party, exchange: ExchangeId, paper: Paper | None) -> None:
+    """Book how an exchange ended, by the payee's paper; None if the payee does not know it.
+
+    Nothing happens if a role has booked it meanwhile.
+    """
+    if exchange not in account.leftovers:
+        return
+    before = account.leftovers.pop(exchange)
+    if paper is None:
+        account.apply(ExchangeReleased(exchange))
+    else:
+        amount, signed = read_bill(paper, payee=account.payee, party=party)
+        account.apply(ExchangeRecovered(exchange, before, amount, signed))

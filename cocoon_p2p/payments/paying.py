@@ -232,6 +232,17 @@ class PayingAccount:
         assert written is not None
         await written.wait()
 
+    async def saved(self) -> None:
+        """Wait until all that was done on this account is on disk.
+
+        A role waits for it after an exchange's first `hold` and before it sends what lets the payee
+        work: else a crash could forget an exchange that the payee charges for, and payments would stop.
+
+        Raises:
+            Unavailable: The ledger cannot be written.
+        """
+        await self._party.store.submit().wait()
+
     def release(self, exchange: ExchangeId) -> None:
         """Let go of what is held for an exchange for which nothing is owed: it was refused.
 
@@ -331,7 +342,8 @@ class PayingAccount:
                 messages.append(self._message(effect))
             else:
                 changes.extend(self._changes(effect))
-        written = self._party.store.submit(*changes) if changes else None
+        # A message without changes of its own may still tell of earlier ones that are on their way.
+        written = self._party.store.submit(*changes)
         if self.is_connected:
             self.outbox.put(*messages, after=written)
         return written

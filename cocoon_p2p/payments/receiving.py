@@ -283,7 +283,8 @@ class ReceivingAccount:
                 messages.append(self._message(effect))
             else:
                 changes.extend(self._changes(effect))
-        written = self._party.store.submit(*changes) if changes else None
+        # A message without changes of its own may still tell of earlier ones that are on their way.
+        written = self._party.store.submit(*changes)
         if self.is_connected:
             is_state = any(isinstance(message, StateSigned) for message in messages)
             self.outbox.put(*messages, after=written, supersedes=StateSigned if is_state else None)

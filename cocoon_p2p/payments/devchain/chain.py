@@ -18,18 +18,21 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 
-from cocoon_p2p.errors import LocalProtocolError, MalformedMessage
+from cocoon_p2p.errors import MalformedMessage
 from cocoon_p2p.payments.boc import read_one
-from cocoon_p2p.payments.devchain.account import Account, no_account
-from cocoon_p2p.payments.devchain.augmap import Tree
-from cocoon_p2p.payments.devchain.blocks import WORKCHAIN, BlockMaker, BlockPair, Step
+from cocoon_p2p.payments.devchain.account import Account, no_account, read_account
+from cocoon_p2p.payments.devchain.augmap import Tree, items, put, total_weight
+from cocoon_p2p.payments.devchain.blocks import WORKCHAIN, BlockMaker, BlockPair, Step, ValueFlow
+from cocoon_p2p.payments.devchain.clock import MovableClock
 from cocoon_p2p.payments.devchain.config import local_config
 from cocoon_p2p.payments.devchain.history import History, Limits, PastTransaction
+from cocoon_p2p.payments.devchain.layouts import ACCOUNTS, key_of
 from cocoon_p2p.payments.devchain.messages import AccountId, Envelope, internal_message, read_envelope
 from cocoon_p2p.payments.devchain.methods import MethodResult, method_id
 from cocoon_p2p.payments.devchain.moment import Moment
-from cocoon_p2p.payments.devchain.native import NativeCell, from_boc
+from cocoon_p2p.payments.devchain.native import NativeCell, from_boc, to_boc
 from cocoon_p2p.payments.devchain.open_block import OpenBlock
+from cocoon_p2p.payments.devchain.snapshot import Snapshot, from_outlines, outline
 from cocoon_p2p.payments.devchain.tvm import Transaction, Tvm
 
 FAUCET = AccountId(b"local chain: money from nowhere!")
@@ -70,14 +73,13 @@ class DevChain:
         self.history = History(self.limits)
         self._maker = BlockMaker(self.tvm.config.global_id, self.tvm.config.root)
         self._seed = seed
-        self._clock = clock
-        self._now, self._set_at = now, clock() if clock else 0.0
+        self._clock = MovableClock(now, clock)
         self._was_moved = False
         self._watchers: list[Callable[[], None]] = []
         self._libraries: dict[bytes, bytes] = {}
         self._no_account = no_account()
         self._waiting: deque[NativeCell] = deque()
-        self._open = self._begin(None, seqno=0, start_lt=_LT_STEP, imported=0)
+        self._begin(None)
         self.make_block()
 
     @property
@@ -88,14 +90,11 @@ class DevChain:
     @property
     def now(self) -> int:
         """The chain's time, in seconds since the Unix epoch. It may be moved, but only forward."""
-        return self._now + int(self._clock() - self._set_at) if self._clock else self._now
+        return self._clock.now
 
     @now.setter
     def now(self, now: int) -> None:
-        if now < self.now:
-            raise LocalProtocolError(f"a chain's time does not go back (now={self.now} wanted={now})")
-        self._now = now
-        self._set_at = self._clock() if self._clock else 0.0
+        self._clock.move(now)
         self._was_moved = True
         self._tell_watchers()
 
@@ -109,6 +108,8 @@ class DevChain:
     def _tell_watchers(self) -> None:
         for watcher in self._watchers:
             watcher()
+
+    _open: OpenBlock
 
     @property
     def last(self) -> BlockPair:
@@ -210,33 +211,107 @@ class DevChain:
     def make_block(self) -> BlockPair:
         """Close the block that is being filled, empty as it may be, and begin the next."""
         self._run_waiting(self.limits.cascade)
+        return self._close()
+
+    def _close(self) -> BlockPair:
         block = self._open
         accounts = block.accounts()
-        waiting = sum(_money_in(message) for message in self._waiting)
-        pair = self._maker.make(
-            self.history.last if self.history else None,
-            Step(
-                now=self.now,
-                start_lt=block.start_lt,
-                end_lt=block.lt,
-                seed=block.seed,
-                accounts=accounts,
-                changes=block.changes(),
-                flow=block.flow(accounts, waiting),
-            ),
+        step = Step(
+            now=self.now,
+            start_lt=block.start_lt,
+            end_lt=block.lt,
+            seed=block.seed,
+            accounts=accounts,
+            changes=block.changes(),
+            flow=block.flow(accounts, self._money_waiting()),
         )
+        pair = self._maker.make(self.last if self.history else None, step)
         self.history.add_pair(pair)
         for transaction in block.transactions:
             self.history.add_transaction(PastTransaction(transaction, pair.shard.id))
-        start_lt = (block.lt // _LT_STEP + 1) * _LT_STEP
-        self._open = self._begin(accounts, pair.shard.id.seqno + 1, start_lt, waiting)
+        self._begin(pair)
         self._was_moved = False
         self._tell_watchers()
         return pair
 
-    def _begin(self, accounts: Tree[Account] | None, seqno: int, start_lt: int, imported: int) -> OpenBlock:
-        seed = sha256(self._seed + seqno.to_bytes(4, "big")).digest()
-        return OpenBlock(accounts, self._no_account, start_lt, start_lt, seed, imported)
+    def _begin(self, last: BlockPair | None) -> None:
+        """Begin the block after `last`."""
+        seqno = 0 if last is None else last.shard.id.seqno + 1
+        start_lt = _LT_STEP if last is None else (last.shard.end_lt // _LT_STEP + 1) * _LT_STEP
+        self._open = OpenBlock(
+            before=None if last is None else last.accounts,
+            no_account=self._no_account,
+            start_lt=start_lt,
+            lt=start_lt,
+            seed=self._block_seed(seqno),
+            imported=self._money_waiting(),
+        )
+
+    def _block_seed(self, seqno: int) -> bytes:
+        return sha256(self._seed + seqno.to_bytes(4, "big")).digest()
+
+    def _money_waiting(self) -> int:
+        return sum(_money_in(message) for message in self._waiting)
+
+    def snapshot(self) -> Snapshot:
+        """Give all that is needed to go on elsewhere. Closes the block, and puts an empty one on top."""
+        before_last = self.make_block()
+        last = self._close()
+        return Snapshot(
+            now=self.now,
+            seed=self._seed,
+            config=self.tvm.config.boc,
+            libraries=tuple(self._libraries.values()),
+            accounts=tuple(
+                (AccountId(key.to_bytes(32, "big")), to_boc(account.shard_account))
+                for key, account in items(last.accounts)
+            ),
+            waiting=tuple(to_boc(message) for message in self._waiting),
+            transactions=tuple(self.history.all_transactions()),
+            first=self.history.first,
+            before_last=(outline(before_last.shard), outline(before_last.master)),
+            last=(outline(last.shard), outline(last.master)),
+        )
+
+    @classmethod
+    def restored(
+        cls, snapshot: Snapshot, *, clock: Callable[[], float] | None = None, limits: Limits | None = None
+    ) -> "DevChain":
+        """Go on from a snapshot. Of the blocks only the last is known, of the transactions all that were.
+
+        Raises:
+            MalformedMessage: The snapshot is damaged: the accounts in it do not hash to its last block.
+        """
+        chain = cls(now=snapshot.now, clock=clock, seed=snapshot.seed, config=snapshot.config, limits=limits)
+        chain._resume(snapshot)
+        return chain
+
+    def _resume(self, snapshot: Snapshot) -> None:
+        for code in snapshot.libraries:
+            self.add_library(code)
+        accounts: Tree[Account] | None = None
+        for address, shard_account in snapshot.accounts:
+            accounts = put(ACCOUNTS, accounts, key_of(address), read_account(from_boc(shard_account)))
+        self._waiting = deque(from_boc(message) for message in snapshot.waiting)
+        shard, master = snapshot.last
+        waiting, held = self._money_waiting(), total_weight(accounts)
+        step = Step(
+            now=shard.utime,
+            start_lt=shard.start_lt,
+            end_lt=shard.end_lt,
+            seed=self._block_seed(shard.id.seqno),
+            accounts=accounts,
+            changes=None,
+            flow=ValueFlow(before=held, after=held, imported=waiting, exported=waiting),
+        )
+        pair = self._maker.make(from_outlines(*snapshot.before_last), step)
+        if (pair.shard.id, pair.master.id) != (shard.id, master.id):
+            raise MalformedMessage("the saved accounts do not hash to the saved block")
+        self.history = History(self.limits, first=snapshot.first)
+        self.history.add_pair(pair)
+        for past in snapshot.transactions:
+            self.history.add_transaction(past)
+        self._begin(pair)
 
     def _run(self, message: NativeCell, envelope: Envelope) -> tuple[Transaction, ...]:
         """Run a message from outside, and then what waits. Raises only if the first does not run."""

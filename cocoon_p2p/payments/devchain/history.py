@@ -5,6 +5,7 @@ one process, so everything here has a limit, and what is past it is answered as 
 answers that was started yesterday: not found.
 """
 
+import heapq
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,11 +40,12 @@ class PastTransaction:
 class History:
     """The last blocks and transactions of a chain."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, first: BlockId | None = None) -> None:
+        """Begin, with nothing remembered but, perhaps, the name of the very first masterchain block."""
         assert limits.blocks > 0
         self._limits = limits
         self._pairs: deque[BlockPair] = deque(maxlen=limits.blocks)
-        self._first: BlockId | None = None
+        self._first = first
         self._order: deque[AccountId] = deque()
         self._transactions: dict[AccountId, deque[PastTransaction]] = {}
 
@@ -104,6 +106,5 @@ class History:
         return found
 
     def all_transactions(self) -> Iterator[PastTransaction]:
-        """Give all that is remembered, each account's oldest first."""
-        for of_account in self._transactions.values():
-            yield from of_account
+        """Give all that is remembered, oldest first."""
+        return heapq.merge(*self._transactions.values(), key=lambda past: past.transaction.lt)
