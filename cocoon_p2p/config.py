@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -259,7 +259,7 @@ def _mistakes(kind: type, tables: Mapping[str, Any]) -> list[tuple[Where, str]]:
         elif not isinstance(table, dict):
             found.append(((name, ""), f"[{name}] is a section, not a value"))
         else:
-            found += _section_mistakes(name, section.type, table)
+            found += _section_mistakes(name, section.type, cast("dict[str, Any]", table))
     return found
 
 

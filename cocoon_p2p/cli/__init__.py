@@ -8,6 +8,7 @@ satisfy the policy; 6 a peer broke the protocol; 130 interrupted.
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import cast
 
 import click
 
@@ -67,11 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as exc:
         exc.show()
         sys.exit(exc.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:
         sys.exit(130)
     except BaseException as exc:
-        failure = the_failure(exc)
-        if failure is None or "--verbose" in (arguments or sys.argv):
+        failures = leaves(exc)
+        if all(isinstance(failure, KeyboardInterrupt) for failure in failures):
+            sys.exit(130)
+        failure = failures[0]
+        if len(failures) > 1 or not isinstance(failure, errors.CocoonError) or "--verbose" in sys.argv:
             raise
         click.echo(f"cocoon: {failure}", err=True)
         if failure.hint:
@@ -84,12 +88,9 @@ def exit_code(failure: errors.CocoonError) -> int:
     return next((code for kind, code in _EXIT_CODES if isinstance(failure, kind)), 1)
 
 
-def the_failure(exc: BaseException) -> errors.CocoonError | None:
-    """Find the one error of ours in what a task tree raised; None if there is another or more than one."""
-    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
-        exc = exc.exceptions[0]
-    if isinstance(exc, BaseExceptionGroup) and all(
-        isinstance(one, KeyboardInterrupt) for one in exc.exceptions
-    ):
-        sys.exit(130)
-    return exc if isinstance(exc, errors.CocoonError) else None
+def leaves(exc: BaseException) -> list[BaseException]:
+    """Take the single errors out of what a task tree raised, however deep its groups are."""
+    if not isinstance(exc, BaseExceptionGroup):
+        return [exc]
+    group = cast("BaseExceptionGroup[BaseException]", exc)
+    return [leaf for inner in group.exceptions for leaf in leaves(inner)]

@@ -17,8 +17,12 @@ from typing import Any
 import click
 import trio
 
+from cocoon_p2p.cli.steps import spell_facts
 from cocoon_p2p.config import ClientFile, load
 from cocoon_p2p.observability import configure_logging
+
+FOUND_SECONDS = 30.0
+"How long the proxy's record may take to be found with a model in it."
 
 DEFAULT_PROMPT = "Translate to Spanish: the red house"
 
@@ -57,8 +61,7 @@ class Show:
 
     def step(self, node: str, step: dict[str, Any]) -> None:
         """Show one step of one node."""
-        facts = (value for name, value in step.items() if name not in ("step", "seconds"))
-        spelled = "  ".join(" ".join(fact) if isinstance(fact, list) else str(fact) for fact in facts)
+        spelled = spell_facts(value for name, value in step.items() if name not in ("step", "seconds"))
         self.line(f"  {step['seconds']:6.2f} s  {node:<10} {step['step']:<11} {spelled}".rstrip())
 
 
@@ -104,9 +107,16 @@ def _folder(place: Path | None) -> Iterator[Path]:
 
 async def _buy(client: Any, prompt: str, show: Show) -> dict[str, Any]:
     from cocoon_p2p.cli.spell import answer_facts, footer, harmless
+    from cocoon_p2p.errors import Unavailable
 
-    while not (offers := await client.models()):
-        await trio.sleep(0.1)
+    offers: Any = ()
+    with trio.move_on_after(FOUND_SECONDS):
+        while not (offers := await client.models()):  # noqa: ASYNC110  (each look is a search)
+            await trio.sleep(0.1)
+    if not offers:
+        raise Unavailable(
+            "the proxy was not found in the directory", hint="run it again with --serve and read the logs"
+        )
     show.line(f"\n> {prompt}")
     async with client.chat(offers[0].model.name, [{"role": "user", "content": prompt}]) as answer:
         async for piece in answer:

@@ -3,7 +3,8 @@
 import json
 import sys
 import time
-from typing import TextIO
+from collections.abc import Iterable
+from typing import TextIO, cast
 
 
 class StepPrinter:
@@ -23,11 +24,14 @@ class StepPrinter:
         if self._as_json:
             line = json.dumps({"step": step, "seconds": seconds, **facts})
         else:
-            line = f"{seconds:7.2f} s  {step:<12} {_spell(facts)}".rstrip()
+            line = f"{seconds:7.2f} s  {step:<12} {spell_facts(facts.values())}".rstrip()
         print(line, file=self._out, flush=True)
 
 
-def _spell(facts: dict[str, object]) -> str:
-    return "  ".join(
-        " ".join(map(str, fact)) if isinstance(fact, list) else f"{fact}" for fact in facts.values()
-    )
+def spell_facts(facts: Iterable[object]) -> str:
+    """Write a step's facts side by side, a list's items too."""
+    return "  ".join(_spell(fact) for fact in facts)
+
+
+def _spell(fact: object) -> str:
+    return " ".join(map(str, cast("list[object]", fact))) if isinstance(fact, list) else str(fact)

@@ -30,6 +30,7 @@ from cocoon_p2p.client.request import Message, Request, Wishes, build_request, r
 from cocoon_p2p.identity import NetworkId
 from cocoon_p2p.network.directory import Directory
 from cocoon_p2p.network.transport import Transport
+from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.payments.settlement import Accounts
 from cocoon_p2p.protocols.exchange.client import SETTLE_SECONDS
 
@@ -74,20 +75,15 @@ class Client:
         """
         policy = policy or Policy()
         view = ProxyView(directory, network, clock, policy.refresh_seconds)
-        raised: Exception | None = None
-        async with trio.open_nursery() as outer:
+        async with open_service_nursery() as outer:
             inner: trio.Nursery = await outer.start(_keep_open)
             desk = Desk(transport, accounts, network, policy, view, inner, clock, draw)
             inner.start_soon(view.keep_fresh)
             try:
                 yield cls(desk)
-            except Exception as exc:  # noqa: BLE001 (raised again below, in no group)
-                raised = exc
             finally:
                 desk.close()
                 inner.cancel_scope.cancel()
-        if raised is not None:
-            raise raised
 
     async def models(self) -> tuple[Offered, ...]:
         """List what can be bought, and through which proxies; waits only if nothing is offered yet."""

@@ -22,6 +22,7 @@ from typing import Any
 import trio
 
 from cocoon_p2p.errors import Unavailable
+from cocoon_p2p.nursery import open_service_nursery
 
 START_SECONDS = 60.0
 "A node that has not made its next step after this long will not."
@@ -159,25 +160,34 @@ async def open_local_network(
         Unavailable: A node did not come up; the text ends with its log.
     """
     network = LocalNetwork(f"demo-{secrets.token_hex(8)}", place)
-    async with trio.open_nursery() as nursery:
+    async with open_service_nursery() as nursery:
         try:
-            bootstrap = await _start(network, nursery, watch, "bootstrap", "bootstrap", {}, listens=True)
-            listening = await bootstrap.wait_for("listening")
-            addresses = listening["addresses"]
-            _write(network.client_file, _tables(network.name, "client", {"trust": "open"}, addresses))
-            await _start(network, nursery, watch, "proxy", "proxy", proxy_keys or {}, addresses, listens=True)
-            for number in range(1, workers + 1):
-                keys = {"model": "demo", **(worker_keys or {})}
-                await _start(network, nursery, watch, f"worker-{number}", "worker", keys, addresses)
-            for node in network.nodes.values():
-                await node.wait_for("ready")
+            await _bring_up(network, nursery, workers, worker_keys or {}, proxy_keys or {}, watch)
             yield network
         finally:
             with trio.CancelScope(shield=True):
                 # Those who are paid finish before those who pay them.
                 for node in reversed(network.nodes.values()):
                     await node.stop()
-            nursery.cancel_scope.deadline = trio.current_time() + 1
+
+
+async def _bring_up(
+    network: LocalNetwork,
+    nursery: trio.Nursery,
+    workers: int,
+    worker_keys: Mapping[str, object],
+    proxy_keys: Mapping[str, object],
+    watch: Watch,
+) -> None:
+    bootstrap = await _start(network, nursery, watch, "bootstrap", "bootstrap", {}, listens=True)
+    addresses = (await bootstrap.wait_for("listening"))["addresses"]
+    _write(network.client_file, _tables(network.name, "client", {"trust": "open"}, addresses))
+    await _start(network, nursery, watch, "proxy", "proxy", proxy_keys, addresses, listens=True)
+    for number in range(1, workers + 1):
+        keys = {"model": "demo", **worker_keys}
+        await _start(network, nursery, watch, f"worker-{number}", "worker", keys, addresses)
+    for node in network.nodes.values():
+        await node.wait_for("ready")
 
 
 async def _start(

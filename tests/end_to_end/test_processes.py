@@ -45,10 +45,11 @@ async def test_both_ends_of_every_channel_agree_after_answers_cancels_and_a_drai
         settled = answer.settlement
         assert settled is not None
         async with client.chat("cocoon-demo", HELLO, ignore_eos=True, completion_tokens_max=200) as answer:
-            async for _piece in answer:
-                # Both are asked to go while one of them is at work: what runs is finished.
-                network.nodes["worker-1"].signal(signal.SIGTERM)
-                network.nodes["worker-2"].signal(signal.SIGTERM)
+            await anext(answer)
+            # Both are asked to go while one of them is at work: what runs is finished.
+            network.nodes["worker-1"].signal(signal.SIGTERM)
+            network.nodes["worker-2"].signal(signal.SIGTERM)
+            await answer.read()
         assert answer.finish == "length"
         assert answer.usage.completion == 200
 

@@ -32,6 +32,7 @@ from cocoon_p2p.network.libp2p.kad_wire import (
     put_value,
 )
 from cocoon_p2p.network.libp2p.routing_table import RoutingTable
+from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.records import select_newest, validate_dht
 
 log = logging.getLogger(__name__)
@@ -144,15 +145,6 @@ async def open_directory(
     server = KadServer(transport.peer_id, keys, table, judge, select) if mode == "server" else None
     node = KadNode(transport, keys, bootstrap, table, server)
 
-    failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
+    async with open_service_nursery() as nursery:
         await nursery.start(node.run)
-        try:
-            yield KadDirectory(node, judge, select)
-        except Exception as exc:  # noqa: BLE001  it is raised again below
-            # Kept back, so that no nursery on the way out wraps the caller's own error in a group.
-            failure = exc
-        finally:
-            nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+        yield KadDirectory(node, judge, select)
