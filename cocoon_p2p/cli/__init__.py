@@ -23,6 +23,7 @@ _COMMANDS = {
     "bootstrap": ("cocoon_p2p.cli.nodes", "bootstrap", "Run a bootstrap node."),
     "proxy": ("cocoon_p2p.cli.nodes", "proxy", "Run a proxy."),
     "worker": ("cocoon_p2p.cli.nodes", "worker", "Run a worker."),
+    "devchain": ("cocoon_p2p.cli.devchain", "devchain", "Run a TON chain of one's own, for trying things."),
 }
 
 _EXIT_CODES: tuple[tuple[type[errors.CocoonError], int], ...] = (

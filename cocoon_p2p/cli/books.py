@@ -37,20 +37,30 @@ class Books:
             if entry.node == "client" and entry.row.name.side is Side.PAYER
         )
 
+    @property
+    def commission(self) -> int:
+        """What the proxy was paid less what it paid, in nanoTON, by its own ledger."""
+        signs = {Side.PAYEE: 1, Side.PAYER: -1}
+        return sum(
+            signs[entry.row.name.side] * entry.row.charged for entry in self.entries if entry.node == "proxy"
+        )
+
     def print(self) -> None:
         """Print a table: each channel, and what each end says was charged on it."""
         from rich.console import Console
         from rich.table import Table
 
         table = Table(box=None, header_style="bold", title_justify="left")
-        for name in ("payer", "payee", "charged, payer's ledger", "charged, payee's ledger"):
-            table.add_column(name, justify="right" if "charged" in name else "left")
+        for name in ("payer", "payee", "by the payer's ledger", "by the payee's ledger"):
+            table.add_column(name, justify="right" if "ledger" in name else "left")
         for payer in self.entries:
             payee = self.other_end(payer)
             if payer.row.name.side is Side.PAYER and payee is not None:
                 table.add_row(
                     payer.node, payee.node, *(format_ton(end.row.charged) for end in (payer, payee))
                 )
+        kept = format_ton(self.commission)
+        table.add_row("", "[italic]kept by the proxy[/italic]", kept, kept)
         console = Console()
         console.print(table)
         for fault in self.faults:

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,15 +55,19 @@ class Show:
 
     def __init__(self, *, is_quiet: bool) -> None:
         self.is_quiet = is_quiet
+        self._began = time.perf_counter()
 
     def line(self, text: str = "", *, newline: bool = True) -> None:
         if not self.is_quiet:
             click.echo(text, nl=newline)
 
     def step(self, node: str, step: dict[str, Any]) -> None:
-        """Show one step of one node."""
+        """Show one step of one node on its way into the network, at the demo's own time."""
+        if step["step"] in ("stopping", "stopped"):
+            return
+        seconds = time.perf_counter() - self._began
         spelled = spell_facts(value for name, value in step.items() if name not in ("step", "seconds"))
-        self.line(f"  {step['seconds']:6.2f} s  {node:<10} {step['step']:<11} {spelled}".rstrip())
+        self.line(f"  {seconds:6.2f} s  {node:<10} {step['step']:<11} {spelled}".rstrip())
 
 
 async def _demo(

@@ -46,4 +46,5 @@ def test_the_demo_shows_who_paid_whom() -> None:
     table = done.stdout.splitlines()
     assert any(line.split()[:2] == ["client", "proxy"] for line in table), done.stdout
     assert any(line.split()[:2] == ["proxy", "worker-1"] for line in table), done.stdout
+    assert "kept by the proxy" in done.stdout
     assert "no chain stands behind them yet" in done.stdout
