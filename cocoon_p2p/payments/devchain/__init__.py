@@ -19,5 +19,7 @@ from cocoon_p2p.payments.devchain.messages import internal_message as internal_m
 from cocoon_p2p.payments.devchain.messages import state_init as state_init
 from cocoon_p2p.payments.devchain.methods import MethodResult as MethodResult
 from cocoon_p2p.payments.devchain.methods import method_id as method_id
+from cocoon_p2p.payments.devchain.saved import load as load
+from cocoon_p2p.payments.devchain.saved import save as save
 from cocoon_p2p.payments.devchain.tvm import MessageRejected as MessageRejected
 from cocoon_p2p.payments.devchain.tvm import Transaction as Transaction
