@@ -180,9 +180,10 @@ class Clients:
         def end(relay: Relay) -> None:
             self._end(relay, stream)
 
-        relay = Relay(agency, stream.link, session, Tab(deal, account), end)
+        siblings = stream.standing.relays
+        relay = Relay(agency, stream.link, session, Tab(deal, account), siblings, end)
         self._running[ask.exchange] = relay
-        stream.standing.relays.append(relay)
+        siblings.append(relay)
         stream.link.listener = relay
         agency.nursery.start_soon(contain, "exchange", relay.run)
         return None

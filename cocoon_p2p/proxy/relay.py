@@ -10,7 +10,7 @@ into, kept or logged.
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 import trio
@@ -78,7 +78,16 @@ YIELD_SECONDS = 0.02
 
 
 class Relay:
-    """One exchange that runs. Listens to both links; owns neither."""
+    """One exchange that runs. Listens to both links; owns neither.
+
+    Args:
+        agency: The proxy.
+        client: Whose Ask it was.
+        session: The worker that was chosen.
+        tab: What was quoted, and the client's account.
+        siblings: The client's exchanges, at any time: they share its credit.
+        on_end: Called once, when the client has been told the end.
+    """
 
     def __init__(
         self,
@@ -86,12 +95,14 @@ class Relay:
         client: Link,
         session: WorkerSession,
         tab: Tab,
+        siblings: Sequence["Relay"],
         on_end: Callable[["Relay"], None],
     ) -> None:
         self._agency = agency
         self._client = client
         self._session = session
         self._tab = tab
+        self._siblings = siblings
         self._on_end = on_end
         self._worker: Link | None = None
         self._assigned_at = 0.0
@@ -120,6 +131,11 @@ class Relay:
     def is_claimed(self) -> bool:
         """Whether the client has begun to use its quote."""
         return self._exchange.phase is not Phase.QUOTED
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something is held back until the client covers it."""
+        return is_waiting_for_credit(self._exchange)
 
     @property
     def has_ended(self) -> bool:
@@ -309,8 +325,8 @@ class Relay:
         account = self._tab.client
         while True:
             changed = account.credit_changed
-            if self._tab.is_short and not is_waiting_for_credit(self._exchange):
-                # Another exchange of this client may wait for what this one only keeps ahead.
+            if not self.is_waiting and any(relay.is_waiting for relay in self._siblings):
+                # They wait for what this one would only keep ahead.
                 await trio.sleep(YIELD_SECONDS)
             if self._tab.cover():
                 self._feed(Covered(self._tab.accrued, trio.current_time()))

@@ -40,11 +40,6 @@ class Tab:
     def exchange(self) -> ExchangeId:
         return self.deal.ask.exchange
 
-    @property
-    def is_short(self) -> bool:
-        """Whether less is set aside than is wanted."""
-        return self.accrued < self.wanted
-
     def cover(self) -> bool:
         """Set aside as much of the client's credit as there is, up to what is wanted.
 
