@@ -52,6 +52,6 @@ lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --all-extras pyproject.toml -o requirements.lock
 	echo 'pyright[nodejs]' | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o requirements-pyright.lock
 dist: $(STAMP)
-	rm -rf dist && $(BIN)/python -m build -q
+	rm -rf dist && $(BIN)/python -m build -q --no-isolation
 clean:
 	rm -rf $(VENV) $(PYRIGHT) dist
