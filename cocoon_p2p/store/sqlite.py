@@ -30,6 +30,7 @@ from cocoon_p2p.ledger import (
     Side,
     Status,
 )
+from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.protocols.messages import ExchangeId
 from cocoon_p2p.store import tables
 from cocoon_p2p.store.ownership import owned
@@ -230,30 +231,16 @@ async def open_store(path: Path) -> AsyncIterator[SqliteStore]:
         _prepare(writer, path)
         with closing(_connect(path)) as reader:
             store = SqliteStore(path, writer, reader)
-            async with _running(store):
+            async with open_service_nursery() as nursery:
+                nursery.start_soon(_write_until_failure, store, nursery.cancel_scope)
                 yield store
+            if store.failure is not None:
+                raise store.failure
 
 
-@asynccontextmanager
-async def _running(store: SqliteStore) -> AsyncIterator[None]:
-    """Run the writer beside the block. The block's own exception comes out as it is, in no group."""
-    raised: Exception | None = None
-    async with trio.open_nursery() as nursery:
-
-        async def run() -> None:
-            await store.run()
-            nursery.cancel_scope.cancel()
-
-        nursery.start_soon(run)
-        try:
-            yield
-        except Exception as exc:  # noqa: BLE001 (raised again below, once the writer has ended)
-            raised = exc
-        nursery.cancel_scope.cancel()
-    if store.failure is not None:
-        raise store.failure
-    if raised is not None:
-        raise raised
+async def _write_until_failure(store: SqliteStore, block: trio.CancelScope) -> None:
+    await store.run()
+    block.cancel()
 
 
 def _connect(path: Path) -> sqlite3.Connection:
