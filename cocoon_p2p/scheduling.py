@@ -25,7 +25,8 @@ from cocoon_p2p.protocols.ids import (
     Reason,
     Trust,
 )
-from cocoon_p2p.protocols.messages import Ask, Candidate, ModelOffer, Price, Refused, Usage
+from cocoon_p2p.protocols.messages import Ask, Candidate, ModelOffer, Price, Refused, Usage, shorten
+from cocoon_p2p.protocols.schema import UINT_MAX
 from cocoon_p2p.units import Nano
 
 RETRY_SECONDS = 1.0
@@ -119,7 +120,9 @@ def choose(
             fit.append((worker, offer))
         elif reason is Reason.PRICE_ABOVE_LIMIT:
             asked = client_amount(_least(ask, offer.price), commission_basis_points)
-            left_out.append(Candidate(worker.peer, reason, asked=ask.max_cost, offered=asked))
+            # Peers choose both factors: what no client can pay need not be told to the nanoTON.
+            offered = min(asked, UINT_MAX)
+            left_out.append(Candidate(worker.peer, reason, asked=ask.max_cost, offered=offered))
         else:
             left_out.append(Candidate(worker.peer, reason))
     left_out.sort(key=lambda candidate: (-LADDER.index(candidate.reason), candidate.offered or 0))
@@ -185,7 +188,7 @@ def refuse(ask: Ask, choice: Choice) -> Refused:
     return Refused(
         ask.exchange,
         reason,
-        f"{reason.code.replace('-', ' ')}: {_explain(ask, choice, reason)}",
+        shorten(f"{reason.code.replace('-', ' ')}: {_explain(ask, choice, reason)}"),
         tuple(named),
         len(choice.left_out) - len(named),
         retry_after_ms=int(RETRY_SECONDS * 1000) if reason in _PASSING else None,

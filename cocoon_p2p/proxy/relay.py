@@ -52,7 +52,7 @@ from cocoon_p2p.protocols.exchange.proxy_state import (
     next_wake,
 )
 from cocoon_p2p.protocols.ids import EXCHANGE, HEARTBEAT_SECONDS, Outcome, Reason
-from cocoon_p2p.protocols.messages import Assign, Chunk, ExchangeId, Refused, Signed
+from cocoon_p2p.protocols.messages import Assign, Chunk, ExchangeId, Receipted, Refused, Signed
 from cocoon_p2p.proxy.agency import Agency
 from cocoon_p2p.proxy.contain import contain
 from cocoon_p2p.proxy.link import Link
@@ -66,11 +66,11 @@ _WORKERS_OWN = (
     Reason.DRAINING,
     Reason.CHANNEL_UNKNOWN,
     Reason.STALE,
-    Reason.RATE_LIMITED,
     Reason.ENGINE_FAILED,
     Reason.ALREADY_RUNNING,
 )
-"Refusals that say something about the worker, not about the request: the next one would end alike."
+"""Refusals that say something about the worker, not about the request: the next one would end alike.
+`rate limited` is not among them: it is about new sealing sessions, and any client can bring it about."""
 
 
 YIELD_SECONDS = 0.02
@@ -170,6 +170,8 @@ class Relay:
             return
         if isinstance(message, Refused):
             self._note_refusal(message, now)
+        if isinstance(message, Refused | Receipted) and message.reason is Reason.NO_CREDIT:
+            self._tab.renew_worker()
         self._feed(WorkerSaid(message, now))
 
     def lose(self, link: Link, why: str) -> None:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from cocoon_p2p.errors import Unavailable
+from cocoon_p2p.errors import LocalProtocolError, Unavailable
 from cocoon_p2p.network.directory import Directory
 from cocoon_p2p.protocols.ids import (
+    ADDRESSES_MAX,
     MODELS_MAX,
     RECORD_LIFETIME_MAX_SECONDS,
     RECORD_SIZE_MAX_BYTES,
@@ -23,6 +24,7 @@ from cocoon_p2p.protocols.ids import (
 )
 from cocoon_p2p.protocols.messages import ModelOffer, Signed
 from cocoon_p2p.protocols.papers import encode_signed
+from cocoon_p2p.protocols.schema import encode_paper
 from cocoon_p2p.proxy.agency import Agency
 from cocoon_p2p.records import make_record, make_statement
 from cocoon_p2p.scheduling import WorkerStanding
@@ -51,6 +53,18 @@ def catalogue(workers: Iterable[WorkerStanding]) -> tuple[ModelOffer, ...]:
             if known is None or _cost(offer) < _cost(known):
                 cheapest[offer.name] = offer
     return tuple(cheapest[name] for name in sorted(cheapest))[:MODELS_MAX]
+
+
+def _fitting(models: Iterable[ModelOffer]) -> tuple[ModelOffer, ...]:
+    """Leave out what a record has no room for, whatever workers offer; one long offer hides no other."""
+    fitting: list[ModelOffer] = []
+    room = RECORD_SIZE_MAX_BYTES
+    for model in models:
+        size_bytes = len(encode_paper(model))
+        if size_bytes <= room:
+            fitting.append(model)
+            room -= size_bytes
+    return tuple(fitting)
 
 
 def _cost(offer: ModelOffer) -> tuple[int, int]:
@@ -97,6 +111,10 @@ class Storefront:
         except Unavailable as exc:
             log.warning("record not published", extra={"why": str(exc)})
             return False
+        except LocalProtocolError as exc:
+            # Also where somebody gave our own server a record of ours from before the clock was set back.
+            log.error("record not published", extra={"why": str(exc)})
+            return False
         self.record = record
         log.info("record published", extra={"models": len(models), "sequence": self._sequence})
         return True
@@ -104,6 +122,7 @@ class Storefront:
     def _sign(self, models: tuple[ModelOffer, ...]) -> Signed:
         """Sign a record with as many models as fit."""
         agency, date = self._agency, self._agency.now()
+        models = _fitting(models)
         # Milliseconds ascend across restarts too.
         self._sequence = max(self._sequence + 1, int(date * 1000))
         while True:
@@ -112,7 +131,7 @@ class Storefront:
                 agency.network,
                 role=Role.PROXY,
                 statement=self._stated(date),
-                addresses=agency.transport.addresses,
+                addresses=agency.transport.addresses[:ADDRESSES_MAX],
                 models=models,
                 now=date,
                 sequence=self._sequence,
