@@ -245,11 +245,7 @@ async def _write_until_failure(store: SqliteStore, block: trio.CancelScope) -> N
 
 def _connect(path: Path) -> sqlite3.Connection:
     # The writer runs in whatever thread is free, one at a time.
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    # A commit returns only when it is on disk; WAL lets readers in meanwhile.
-    connection.execute("pragma synchronous=full")
-    connection.execute("pragma fullfsync=on")
-    return connection
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
@@ -263,7 +259,10 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise _not_a_ledger(path, "another program's database")
     if version > tables.VERSION:
         raise _not_a_ledger(path, f"written by a newer version (schema={version} known={tables.VERSION})")
+    # A commit returns only when it is on disk; WAL lets readers in meanwhile.
     connection.execute("pragma journal_mode=wal")
+    connection.execute("pragma synchronous=full")
+    connection.execute("pragma fullfsync=on")
     if not tables_there:
         connection.executescript(
             f"begin; pragma application_id={tables.APPLICATION}; pragma user_version={tables.VERSION};"
