@@ -28,6 +28,7 @@ from cocoon_p2p.inference.engine import Engine
 from cocoon_p2p.keyfile import load_or_create
 from cocoon_p2p.network.directory import Directory
 from cocoon_p2p.network.transport import Transport
+from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.payments.settlement import Accounts, open_accounts
 from cocoon_p2p.protocols.ids import Role
 from cocoon_p2p.protocols.messages import Price
@@ -117,13 +118,12 @@ async def run_bootstrap(loaded: Loaded[BootstrapFile], announce: Announce, stop:
         open_directory(
             transport, network_name=network.name, mode="server", bootstrap=network.bootstrap
         ) as directory,
-        trio.open_nursery() as nursery,
+        open_service_nursery() as nursery,
     ):
         announce("listening", addresses=list(transport.addresses))
         nursery.start_soon(serve_bootstrap, lambda: directory.servers_known)
         announce("ready")
         await stop.wait()
-        nursery.cancel_scope.cancel()
 
 
 def _require_listen(network: NetworkSection, who: str) -> None:
@@ -149,7 +149,7 @@ async def run_proxy(loaded: Loaded[ProxyFile], announce: Announce, stop: trio.Ev
     )
     async with (
         open_parts(settings.network, loaded.data_directory, mode="server", grant=grant) as parts,
-        trio.open_nursery() as nursery,
+        open_service_nursery() as nursery,
     ):
         announce("identity", peer=peer_id_text(parts.identity.peer_id))
         announce("listening", addresses=list(parts.transport.addresses))
@@ -167,7 +167,6 @@ async def run_proxy(loaded: Loaded[ProxyFile], announce: Announce, stop: trio.Ev
         await stop.wait()
         with trio.move_on_after(DRAIN_SECONDS):
             await proxy.drain()
-        nursery.cancel_scope.cancel()
 
 
 # ---------------------------------------------------------------- worker
@@ -183,7 +182,7 @@ async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.
         open_parts(
             settings.network, loaded.data_directory, mode="client", grant=Nano(settings.worker.grant)
         ) as parts,
-        trio.open_nursery() as nursery,
+        open_service_nursery() as nursery,
     ):
         cards = engine.capabilities.models
         announce("identity", peer=peer_id_text(parts.identity.peer_id))
@@ -210,7 +209,6 @@ async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.
         await stop.wait()
         with trio.move_on_after(DRAIN_SECONDS):
             await worker.drain()
-        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ import trio
 
 from cocoon_p2p.cli.steps import StepPrinter
 from cocoon_p2p.config import BootstrapFile, Loaded, ProxyFile, WorkerFile, load
+from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.observability import configure_logging
 
 F = TypeVar("F", WorkerFile, ProxyFile, BootstrapFile)
@@ -65,8 +66,8 @@ async def _until_told(
 ) -> None:
     """Run the node; the first SIGTERM or Ctrl-C asks it to finish, the second ends it at once."""
     stop = trio.Event()
-    async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with open_service_nursery() as nursery:
 
             async def listen() -> None:
                 async for _ in signals:
@@ -77,5 +78,4 @@ async def _until_told(
 
             nursery.start_soon(listen)
             await run(loaded, announce, stop)
-            nursery.cancel_scope.cancel()
     announce("stopped")
