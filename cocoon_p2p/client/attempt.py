@@ -126,6 +126,8 @@ class Attempt:
                 await self._feed(await self._next())
         finally:
             self._claim()
+            if self._seals is not None:
+                self._seals.close()
             if self._end is None:
                 self._stream.reset()
         return end

@@ -89,6 +89,11 @@ class Seals:
         plain = self._session.open_chunk(self._request, chunk.number, chunk.final, chunk.usage, chunk.sealed)
         return decode_answer(plain)
 
+    def close(self) -> None:
+        """Forget the request: its exchange is over, however it ended."""
+        if self._session is not None:
+            self._session.break_off(self._request)
+
     def _seal(self, terms: Terms, session: Session) -> tuple[Part, ...]:
         ask = self._order.ask
         binding = RequestBinding(ask.exchange, terms.quote_hash, ask.max_cost, ask.trust)

@@ -64,7 +64,8 @@ class Session:
     """A client's or a worker's half of a session. Not shared between processes, never stored.
 
     The client calls `next_request`, `seal_part` and `open_chunk`, the worker `open_part` and
-    `seal_chunk`. A session may be dropped at any time: what runs in it cannot be finished then.
+    `seal_chunk`, both `break_off`. A session may be dropped at any time: what runs in it cannot be
+    finished then.
 
     Attributes:
         id: 16 bytes that the worker drew: what a Part names.
@@ -94,7 +95,10 @@ class Session:
             LocalProtocolError: It is not the next part of a request that may still be sealed, or
                 the binding is outside its bounds.
         """
-        return self._requests.seal(request, part, final, _binding_data(final, binding), plain)
+        sealed = self._requests.seal(request, part, final, _binding_data(final, binding), plain)
+        if part == 0:
+            self._answers.expect(request)
+        return sealed
 
     def open_part(
         self, request: int, part: int, final: bool, binding: RequestBinding, sealed: bytes
@@ -115,7 +119,19 @@ class Session:
         """
         if not 0 <= part < PARTS_MAX:
             raise SealBroken(f"request: part out of range (part={part} max={PARTS_MAX - 1})")
-        return self._requests.open(request, part, final, _binding_data(final, binding), sealed)
+        plain = self._requests.open(request, part, final, _binding_data(final, binding), sealed)
+        if part == 0:
+            # The client chooses the numbers: one far above must not make this one unanswerable.
+            self._answers.expect(request)
+        return plain
+
+    def break_off(self, request: int) -> None:
+        """Forget a request that will not be finished, and its answer; one that is finished stays so.
+
+        Without it streams that were broken off would in time crowd out some that run.
+        """
+        self._requests.forget(request)
+        self._answers.forget(request)
 
     def seal_chunk(self, request: int, number: int, final: bool, usage: Usage, plain: bytes) -> bytes:
         """Seal the next chunk of an answer. Raises `LocalProtocolError` as `seal_part` does."""
@@ -175,6 +191,19 @@ class _Direction:
         self._advance(request, position, final, key)
         return plain
 
+    def expect(self, request: int) -> None:
+        """Let a stream begin some time, whichever others begin before it. Once for each request."""
+        key = self._key(request, 0)
+        if key is not None:
+            self._begun.mark(request)
+        else:
+            key = self._derive(request)
+        self._keep(request, key, 0)
+
+    def forget(self, request: int) -> None:
+        """Drop a stream that was not ended; nothing more is sealed or opened in it."""
+        self._running.pop(request, None)
+
     def _key(self, request: int, position: int) -> bytes | None:
         """Give the stream's key, or None if `position` is not what comes next in it."""
         running = self._running.get(request)
@@ -183,15 +212,21 @@ class _Direction:
             return key if position == expected else None
         if position != 0 or not 0 <= request <= UINT_MAX or not self._begun.is_fresh(request):
             return None
+        return self._derive(request)
+
+    def _derive(self, request: int) -> bytes:
         return derive(self._root, self._purpose, self._network, self._session_id + request.to_bytes(8, "big"))
 
     def _advance(self, request: int, position: int, final: bool, key: bytes) -> None:
-        if position == 0:
+        if position == 0 and request not in self._running:
             self._begun.mark(request)
         if final:
             self._running.pop(request, None)
             return
-        self._running[request] = (key, position + 1)
+        self._keep(request, key, position + 1)
+
+    def _keep(self, request: int, key: bytes, position: int) -> None:
+        self._running[request] = (key, position)
         if len(self._running) > REPLAY_WINDOW:
             # Streams that nobody ends must not pile up: the one begun longest ago gives way.
             del self._running[next(iter(self._running))]

@@ -23,6 +23,7 @@ from cocoon_p2p.inference.engine import (
     GenerateRequest,
     Piece,
     PromptTooLong,
+    RequestMalformed,
 )
 from cocoon_p2p.payments.settlement import Accounts, ReceivingAccount
 from cocoon_p2p.protocols.contents import (
@@ -87,7 +88,7 @@ class Work:
         self._started_ms = _milliseconds(shop.now())
         self._binding = RequestBinding(job.exchange, job.quote_hash, job.assign.max_cost, job.assign.trust)
         self._plain: list[bytes] = []
-        self._session: Session
+        self._found: Session | None = None
         self._number = 0
         self._request: GenerateRequest
         self._answer_hash = hashlib.sha256()
@@ -97,6 +98,11 @@ class Work:
         self._is_dismissed = False
         self._has_left = False
         shop.slots.take(self._running)
+
+    @property
+    def _session(self) -> Session:
+        assert self._found is not None, "the first part has opened"
+        return self._found
 
     @property
     def _running(self) -> RunningExchange:
@@ -129,6 +135,8 @@ class Work:
         assert not self._is_dismissed
         self._is_dismissed = True
         self.stop()
+        if self._found is not None:
+            self._found.break_off(self._number)
         if not self._is_charged:
             self._account.release(self.job.exchange)
         self._shop.slots.end(self._running)
@@ -145,9 +153,10 @@ class Work:
         """Open one part; with the final one the whole request. Parts come in order."""
         now = trio.current_time()
         try:
-            if part.part == 0:
-                self._session, self._number = self._shop.seals.find(self._proxy, part.session), part.request
-            plain = self._session.open_part(part.request, part.part, part.final, self._binding, part.sealed)
+            session = self._found or self._shop.seals.find(self._proxy, part.session)
+            plain = session.open_part(part.request, part.part, part.final, self._binding, part.sealed)
+            # Only now: a Part that does not open may name another exchange's request.
+            self._found, self._number = session, part.request
             self._plain.append(plain)
             if not part.final:
                 return None
@@ -175,6 +184,11 @@ class Work:
             return self._rejected(Reason.TOO_LARGE, exc)
         except FeatureMissing as exc:
             return self._rejected(Reason.UNKNOWN_FEATURE, exc)
+        except RequestMalformed:
+            # The client's fault, not the engine's. The engine's words may quote the prompt.
+            return RequestRejected(
+                Reason.MALFORMED, "malformed: the engine takes no such request", trio.current_time()
+            )
         except Exception as exc:  # noqa: BLE001  # whatever an engine raises, its worker lives on
             self._log_engine_error(exc)
             return RequestRejected(

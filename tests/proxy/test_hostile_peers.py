@@ -1,4 +1,4 @@
-"""What strangers register and ask to bring a proxy down: it goes on, and so does everybody else's business."""
+"""What strangers register and ask to bring a proxy down: it goes on, and so do all others."""
 
 from dataclasses import replace
 

@@ -46,6 +46,36 @@ def test_parts_and_chunks_open_in_order_to_what_was_sealed(texts: list[bytes]) -
     assert [client.open_chunk(0, i, i == last, USAGE, chunk) for i, chunk in enumerate(chunks)] == texts
 
 
+def test_a_request_that_was_opened_can_be_answered_whatever_numbers_are_answered_first() -> None:
+    client, worker = sessions()
+    early = sealed_parts(client, b"early")[0]
+    for _ in range(2 * REPLAY_WINDOW):
+        client.next_request()
+    late = sealed_parts(client, b"late")[0]
+    worker.open_part(0, 0, True, BINDING, early)
+    worker.open_part(2 * REPLAY_WINDOW + 1, 0, True, BINDING, late)
+
+    sealed_chunks(worker, 2 * REPLAY_WINDOW + 1, b"answer")
+    sealed_chunks(worker, 0, b"answer", b"more")
+
+    with pytest.raises(LocalProtocolError, match="not the next to seal"):
+        worker.seal_chunk(0, 0, False, USAGE, b"again")
+
+
+def test_answers_that_were_broken_off_crowd_out_none_that_runs() -> None:
+    client, worker = sessions()
+    for request in range(REPLAY_WINDOW + 2):
+        worker.open_part(request, 0, True, BINDING, sealed_parts(client, b"ask")[0])
+        worker.seal_chunk(request, 0, False, USAGE, b"begun")
+        if request:
+            worker.break_off(request)
+
+    worker.seal_chunk(0, 1, True, USAGE, b"still here")
+
+    with pytest.raises(LocalProtocolError, match="not the next to seal"):
+        worker.seal_chunk(1, 1, True, USAGE, b"broken off")
+
+
 def test_requests_may_arrive_in_any_order_and_answers_interleave() -> None:
     client, worker = sessions()
     parts = [sealed_parts(client, b"request %d" % request)[0] for request in range(5)]
