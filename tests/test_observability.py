@@ -47,3 +47,21 @@ def test_a_level_below_the_configured_one_is_silent() -> None:
     logging.getLogger("x").info("nothing to see")
 
     assert stream.getvalue() == ""
+
+
+def test_a_peers_words_neither_steer_the_terminal_nor_pass_for_a_line_of_ours() -> None:
+    stream = io.StringIO()
+    configure_logging(stream, level="warning", as_json=False)
+
+    logging.getLogger("x").warning(
+        "the payee refused", extra={"detail": "\x1b[2J\n12:00:00 error pay 12D3\x9b\u202e"}
+    )
+    try:
+        raise ValueError("said \x1b[2J")
+    except ValueError:
+        logging.getLogger("x").exception("failed")
+
+    lines = stream.getvalue().splitlines()
+    assert lines[0].endswith(r"detail=\x1b[2J\n12:00:00 error pay 12D3\x9b\u202e")
+    assert lines[1].endswith("error failed")
+    assert lines[-1] == r"ValueError: said \x1b[2J"

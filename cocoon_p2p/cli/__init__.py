@@ -78,9 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         failure = failures[0]
         if len(failures) > 1 or not isinstance(failure, errors.CocoonError) or "--verbose" in sys.argv:
             raise
-        click.echo(f"cocoon: {failure}", err=True)
+        from cocoon_p2p.cli.spell import harmless
+
+        # Both may quote a peer.
+        click.echo(harmless(f"cocoon: {failure}"), err=True)
         if failure.hint:
-            click.echo(f"  {failure.hint}", err=True)
+            click.echo(harmless(f"  {failure.hint}"), err=True)
         sys.exit(exit_code(failure))
 
 

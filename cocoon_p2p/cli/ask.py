@@ -27,7 +27,9 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 _tokens = click.option("--max-tokens", type=click.IntRange(1), help="End the answer after so many tokens.")
 _cost = click.option("--max-cost", type=click.IntRange(1), help="The most it may cost, in nanoTON.")
 _trust = click.option(
-    "--trust", help="What must be proven about the worker's machine: open, sim, tdx, tdx+gpu."
+    "--trust",
+    type=click.Choice(("open", "sim", "tdx", "tdx+gpu")),
+    help="What must be proven about the worker's machine.",
 )
 
 

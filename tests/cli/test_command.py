@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cocoon_p2p import errors
-from cocoon_p2p.cli import exit_code, leaves, main
+from cocoon_p2p.cli import cocoon, exit_code, leaves, main
 from cocoon_p2p.cli.spell import harmless, is_control
 
 
@@ -90,6 +90,31 @@ def test_errors_are_found_however_deep_their_groups_are() -> None:
 
     assert leaves(ExceptionGroup("a", [ExceptionGroup("b", [one]), two])) == [one, two]
     assert leaves(one) == [one]
+
+
+def test_a_failure_that_quotes_a_peer_cannot_steer_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise errors.Refused("refused: \x1b[2J", code="draining", hint="offered are: \x9b31m")
+
+    monkeypatch.setattr(cocoon, "main", fail)
+
+    code, _, err = run(capsys, "models")
+
+    assert code == 4
+    assert "refused: " in err
+    assert "offered are: " in err
+    assert not any(is_control(letter) for letter in err)
+
+
+def test_a_trust_level_that_is_none_is_refused_before_anybody_is_asked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, _, err = run(capsys, "ask", "--trust", "blind", "hello")
+
+    assert code == 2
+    assert "'tdx+gpu'" in err
 
 
 @given(st.text())
