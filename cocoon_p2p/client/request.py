@@ -36,6 +36,10 @@ PROMPT_OVERHEAD_TOKENS = 128
 """What may stand around a prompt: a beginning-of-text token, a template's own standing system prompt
 (the longest in wide use have some 70 tokens), the opening of the answer."""
 
+PROMPT_STEPS = (256, 1024)
+"""Bounds that are told of short prompts; above them multiples of the last. The exact bound would tell
+the proxy a prompt's length to the byte, which the padding under the seal hides."""
+
 _SIZE_MAX_BYTES = (PARTS_MAX - 1) * PART_PLAIN_MAX_BYTES
 
 Message = ChatTurn | Mapping[str, str]
@@ -97,6 +101,12 @@ def prompt_tokens_bound(messages: Sequence[ChatTurn], prompt: str | None = None)
     return PROMPT_OVERHEAD_TOKENS + sum(
         len(turn.role.encode()) + len(turn.content.encode()) + TURN_OVERHEAD_TOKENS for turn in messages
     )
+
+
+def told_bound(tokens: int) -> int:
+    """Round a prompt's bound up to what a proxy may know of it."""
+    largest = PROMPT_STEPS[-1]
+    return next((step for step in PROMPT_STEPS if tokens <= step), -(-tokens // largest) * largest)
 
 
 def parse_trust(text: str) -> Trust:
@@ -176,7 +186,7 @@ def build_request(
     )
     return Request(
         content=content,
-        prompt_tokens_max=prompt_tokens_bound(messages, prompt),
+        prompt_tokens_max=told_bound(prompt_tokens_bound(messages, prompt)),
         features=_features(content),
         max_cost=Nano(wishes.get("max_cost") or policy.max_cost),
         trust=policy.trust if trust is None else parse_trust(trust) if isinstance(trust, str) else trust,

@@ -184,8 +184,8 @@ async def test_prices_are_asked_without_a_channel_and_the_cheapest_comes_first(
 
         assert [quote.proxy for quote in quotes] == [proxy.peer for proxy in reversed(stage.proxies)]
         assert [quote.worker for quote in quotes] == [proxy.worker.peer for proxy in reversed(stage.proxies)]
-        # 128 + 24 + 4 + 11 prompt tokens at most at 4 nanoTON, 10 of the answer at 20.
-        assert [quote.cost_max for quote in quotes] == [876, 946]
+        # 128 + 24 + 4 + 11 prompt tokens at most, told as 256, at 4 nanoTON; 10 of the answer at 20.
+        assert [quote.cost_max for quote in quotes] == [1236, 1334]
         assert stage.accounts.payees() == ()
 
 
@@ -306,14 +306,15 @@ async def test_an_application_that_reads_slowly_holds_the_answer_back_and_loses_
 
 
 async def test_a_used_up_channel_is_closed_and_replaced(autojump_clock: MockClock) -> None:
-    policy = replace(POLICY, channel_capacity=Nano(4_000), max_cost=Nano(3_000))
+    policy = replace(POLICY, channel_capacity=Nano(6_000), max_cost=Nano(3_000))
     async with scene(honest, policy=policy) as stage:
-        for _ in range(30):
+        for _ in range(45):
             async with stage.client.chat("scripted", QUESTION, completion_tokens_max=20) as answer:
                 await answer.read()
             assert answer.cost == 126
 
-        assert sum(account.charged() for account in stage.proxy.accounts.payers()) == 30 * 126
+        assert sum(account.charged() for account in stage.proxy.accounts.payers()) == 45 * 126
+        assert len(stage.accounts.payees()) == 2
 
 
 async def test_a_model_that_costs_nothing_moves_no_money(autojump_clock: MockClock) -> None:

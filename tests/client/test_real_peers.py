@@ -49,13 +49,14 @@ async def test_leaving_stops_the_engine_and_both_hops_agree_on_what_came(autojum
 async def test_the_money_s_end_ends_the_answer_with_length_and_is_never_passed(
     autojump_clock: MockClock,
 ) -> None:
-    async with nodes(engine()) as running:
-        async with running.client.chat("scripted", QUESTION, max_cost=900) as answer:
+    words = WORDS * 2
+    async with nodes(ScriptedEngine(words, delay_seconds=0.05)) as running:
+        async with running.client.chat("scripted", QUESTION, max_cost=1_200) as answer:
             text = await answer.read()
 
         assert answer.finish == "length"
-        assert 0 < len(text) < len("".join(WORDS))
-        assert answer.cost <= 900
+        assert 0 < len(text) < len("".join(words))
+        assert answer.cost <= 1_200
         await running.agreed()
 
 

@@ -36,6 +36,15 @@ def test_the_bound_of_a_bare_prompt_is_its_bytes_and_what_may_stand_around_it() 
     assert prompt_tokens_bound((), "äß") == 4 + 128
 
 
+@given(text=st.text(max_size=3000))
+def test_what_the_proxy_is_told_of_a_prompt_is_no_closer_than_its_padded_length(text: str) -> None:
+    request = build_request("m", {}, Policy(), prompt=text)
+    exact = prompt_tokens_bound((), text)
+
+    assert request.prompt_tokens_max in (256, *range(1024, 16 * 1024, 1024))
+    assert exact <= request.prompt_tokens_max < max(exact + 1024, 1025)
+
+
 @pytest.mark.parametrize(
     ("text", "trust"), [("open", Trust.OPEN), ("TDX", Trust.TDX), ("tdx+gpu", Trust.TDX_GPU)]
 )
