@@ -17,7 +17,7 @@ def security_options(key_pair: KeyPair) -> TSecurityOptions:
     """Choose what a node offers and accepts, best first.
 
     Noise leads: to set a connection up costs 6 ms of processor time, at both ends together, where
-    TLS takes 10; once it stands, both carry bytes about equally fast (`docs/decisions/0004`). Call
+    TLS takes 10; once it stands, both carry bytes about equally fast (docs/decisions/0004-own-yamux.md). Call
     it after `patches.install`, since TLS writes its certificate here.
     """
     return {
