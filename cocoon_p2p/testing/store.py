@@ -69,6 +69,8 @@ class _Handed:
         await trio.lowlevel.checkpoint()
         if not self.done:
             self._store.land(self)
+        if self._store.died.is_set():
+            await trio.sleep_forever()
         if self._store.error is not None:
             raise self._store.error
 
@@ -79,13 +81,27 @@ class MemoryStore:
     Args:
         disk: What is there already; a fresh one if left out.
         fail_after: Let this many writes land, then fail every one, as a full disk does.
+        die_after: Let this many writes land, then let the machine die: `died` is set, nothing lands any
+            more, and who waits, waits until its task is cancelled.
+        lands_by_itself: Let what was handed over land soon, as on a real disk; else it lands when it,
+            or something after it, is waited for (and needs no running trio before).
     """
 
-    def __init__(self, disk: MemoryDisk | None = None, *, fail_after: int | None = None) -> None:
+    def __init__(
+        self,
+        disk: MemoryDisk | None = None,
+        *,
+        fail_after: int | None = None,
+        die_after: int | None = None,
+        lands_by_itself: bool = True,
+    ) -> None:
         self.disk = disk or MemoryDisk()
         self.landed = 0
         self.error: CocoonError | None = None
+        self.died = trio.Event()
         self._fail_after = fail_after
+        self._die_after = die_after
+        self._lands_by_itself = lands_by_itself
         self._queue: list[_Handed] = []
         self._view = self.disk.copy()
 
@@ -94,11 +110,13 @@ class MemoryStore:
         for change in changes:
             self._view.write(change)
         self._queue.append(handed)
+        if self._lands_by_itself:
+            trio.lowlevel.current_trio_token().run_sync_soon(self.land, handed)
         return handed
 
     def land(self, last: _Handed) -> None:
         """Let what was handed over land, up to and with `last`, in order."""
-        while self._queue and not last.done and self.error is None:
+        while self._queue and not last.done and self.error is None and not self.died.is_set():
             handed = self._queue.pop(0)
             if handed.changes and self._fail_after is not None and self.landed >= self._fail_after:
                 self.error = Unavailable("the ledger cannot be written: the disk is full")
@@ -107,6 +125,8 @@ class MemoryStore:
                 self.disk.write(change)
             self.landed += bool(handed.changes)
             handed.done = True
+            if handed.changes and self.landed == self._die_after:
+                self.died.set()
 
     def exchange(self, name: ChannelName, exchange: ExchangeId) -> ExchangeRow | None:
         return self._view.exchanges.get((name, exchange))
