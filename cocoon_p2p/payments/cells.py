@@ -40,6 +40,8 @@ class Cell:
     data: bytes
     "The bits, the last byte completed by a 1 and zeros if they do not fill it."
 
+    references: tuple["Cell", ...]
+    kind: int
     level_mask: int
     depth: int
     hash: bytes
@@ -50,12 +52,15 @@ class Cell:
         self.references = tuple(references)
         self.kind = kind
         mask = depth = 0
+        depths = hashes = b""
         for reference in self.references:
             mask |= reference.level_mask
             depth = max(depth, reference.depth + 1)
+            depths += reference.depth.to_bytes(2, "big")
+            hashes += reference.hash
         self.level_mask = mask
         self.depth = depth
-        self.hash = _hash(self, [(reference.hash, reference.depth) for reference in self.references], mask=0)
+        self.hash = sha256(_descriptors(self, 0) + data + depths + hashes).digest()
 
     @property
     def descriptors(self) -> bytes:
@@ -68,7 +73,12 @@ class Cell:
 
 def stub(hash_: bytes, depth: int) -> Cell:
     """Stand in for a tree of which only the hash and depth are known: a pruned branch of level 1."""
-    cell = Cell(_PRUNED_BITS, b"\x01\x01" + hash_ + depth.to_bytes(2, "big"), kind=PRUNED_BRANCH)
+    # Not made by `Cell`, which would reckon the hash and depth of the branch itself.
+    cell = Cell.__new__(Cell)
+    cell.bits = _PRUNED_BITS
+    cell.data = b"\x01\x01" + hash_ + depth.to_bytes(2, "big")
+    cell.references = ()
+    cell.kind = PRUNED_BRANCH
     cell.level_mask, cell.hash, cell.depth = 1, hash_, depth
     return cell
 
@@ -86,7 +96,7 @@ def merkle(kind: int, children: tuple[Cell, ...]) -> Cell:
     shown = [_as_it_stands(child) for child in children]
     cell.level_mask = 0
     cell.depth = 1 + max(depth for _, depth in shown)
-    cell.hash = _hash(cell, shown, mask=0)
+    cell.hash = _hash(cell, shown, 0)
     return cell
 
 
@@ -97,7 +107,7 @@ def _as_it_stands(cell: Cell) -> tuple[bytes, int]:
     if cell.kind == PRUNED_BRANCH:
         return sha256(cell.descriptors + cell.data).digest(), 0
     shown = [_as_it_stands(reference) for reference in cell.references]
-    return _hash(cell, shown, mask=cell.level_mask), 1 + max(depth for _, depth in shown)
+    return _hash(cell, shown, cell.level_mask), 1 + max(depth for _, depth in shown)
 
 
 def _descriptors(cell: Cell, mask: int) -> bytes:
@@ -106,10 +116,10 @@ def _descriptors(cell: Cell, mask: int) -> bytes:
 
 
 def _hash(cell: Cell, references: list[tuple[bytes, int]], mask: int) -> bytes:
-    parts = [_descriptors(cell, mask), cell.data]
-    parts += [depth.to_bytes(2, "big") for _, depth in references]
-    parts += [hash_ for hash_, _ in references]
-    return sha256(b"".join(parts)).digest()
+    depths = b"".join(depth.to_bytes(2, "big") for _, depth in references)
+    return sha256(
+        _descriptors(cell, mask) + cell.data + depths + b"".join(hash_ for hash_, _ in references)
+    ).digest()
 
 
 class Builder:
@@ -148,7 +158,7 @@ class Builder:
     def coins(self, nano: int) -> Self:
         """Add `Coins` (`VarUInteger 16`): the length in bytes, then the amount."""
         size = (nano.bit_length() + 7) // 8
-        return self.uint(size, 4).uint(nano, 8 * size)
+        return self.uint(size << 8 * size | nano, 4 + 8 * size)
 
     def money(self, nano: int) -> Self:
         """Add a `CurrencyCollection` of TON alone."""

@@ -3,24 +3,23 @@
 A `HashmapAug` is a binary tree over fixed-width keys in which every fork carries the sum of
 what its leaves weigh (money, here). A block's dictionary differs from the last one's by a few
 paths, so keeping old ones costs little and hashing a new one touches only what changed. A
-node's cell is made when it is first asked for: however many updates come between two blocks,
-each node is hashed once.
+node is hashed when its hash is first asked for: however many updates come between two blocks,
+each node is hashed once. No cells are kept, only their hashes; a proof makes the few it shows.
 
-    key 0101, 0110          ROOT label 01
-                            /           \\
-                      label 1            label 0
-                      (0101)             (0110)
+    keys 0101, 0110         label 01
+                            /      \
+                      label 1      label 0
 
 A plain `Hashmap` is the same with nothing to weigh. None is the empty dictionary.
 
 Spec: block.tlb, `hm_edge`, `hml_short`, `hml_long`, `hml_same`, `ahm_edge`, `ahmn_fork`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from cocoon_p2p.errors import MalformedMessage
-from cocoon_p2p.payments.cells import Builder, Cell, Slice
+from cocoon_p2p.payments.cells import Builder, Cell, Slice, stub
 
 V = TypeVar("V")
 V_contra = TypeVar("V_contra", contravariant=True)
@@ -40,7 +39,7 @@ class Layout(Protocol[V_contra]):
 
 
 class Leaf(Generic[V]):
-    __slots__ = ("_cell", "_layout", "key_bits", "label", "label_bits", "value", "weight")
+    __slots__ = ("depth", "hash", "key_bits", "label", "label_bits", "value", "weight")
 
     weight: int
 
@@ -49,59 +48,90 @@ class Leaf(Generic[V]):
         self.label_bits = self.key_bits = key_bits
         self.value = value
         self.weight = layout.weight(value)
-        self._layout = layout
-        self._cell: Cell | None = None
-
-    @property
-    def cell(self) -> Cell:
-        if self._cell is None:
-            builder = write_label(Builder(), self.label, self.label_bits, self.key_bits)
-            self._layout.write_weight(builder, self.weight)
-            self._layout.write_value(builder, self.value)
-            self._cell = builder.cell()
-        return self._cell
+        self.hash = b""
+        self.depth = 0
 
 
 class Fork(Generic[V]):
-    __slots__ = ("_cell", "_layout", "key_bits", "label", "label_bits", "left", "right", "weight")
+    __slots__ = ("depth", "hash", "key_bits", "label", "label_bits", "left", "right", "weight")
 
     key_bits: int
     "The width of what is left of a key when it arrives here, this node's label included."
 
     weight: int
 
-    def __init__(
-        self, layout: Layout[V], label: int, label_bits: int, key_bits: int, left: "Tree[V]", right: "Tree[V]"
-    ) -> None:
+    def __init__(self, label: int, label_bits: int, key_bits: int, left: "Tree[V]", right: "Tree[V]") -> None:
         self.label = label
         self.label_bits = label_bits
         self.key_bits = key_bits
         self.left = left
         self.right = right
         self.weight = left.weight + right.weight
-        self._layout = layout
-        self._cell: Cell | None = None
-
-    @property
-    def cell(self) -> Cell:
-        if self._cell is None:
-            builder = write_label(Builder(), self.label, self.label_bits, self.key_bits)
-            builder.reference(self.left.cell).reference(self.right.cell)
-            self._layout.write_weight(builder, self.weight)
-            self._cell = builder.cell()
-        return self._cell
+        # Of its cell, once they are asked for.
+        self.hash = b""
+        self.depth = 0
 
 
 Tree: TypeAlias = Leaf[V] | Fork[V]
 
 
-def root_cell(tree: Tree[V] | None) -> Cell | None:
-    """Give the cell that stands for a dictionary; None for the empty one (`hme_empty`)."""
-    return None if tree is None else tree.cell
-
-
 def total_weight(tree: Tree[V] | None) -> int:
     return 0 if tree is None else tree.weight
+
+
+def pruned(layout: Layout[V], tree: Tree[V]) -> Cell:
+    """Give a dictionary's root as a pruned branch: its hash, and nothing inside."""
+    if not tree.hash:
+        cell = shallow(layout, tree)
+        tree.hash, tree.depth = cell.hash, cell.depth
+    return stub(tree.hash, tree.depth)
+
+
+def pruned_or_none(layout: Layout[V], tree: Tree[V] | None) -> Cell | None:
+    return None if tree is None else pruned(layout, tree)
+
+
+def shallow(layout: Layout[V], tree: Tree[V]) -> Cell:
+    """Give a dictionary's root with what is right under it pruned."""
+    if isinstance(tree, Leaf):
+        return _leaf_cell(layout, tree)
+    return _fork_cell(layout, tree, pruned(layout, tree.left), pruned(layout, tree.right))
+
+
+def shown(layout: Layout[V], tree: Tree[V], keys: Iterable[int]) -> Cell:
+    """Give a dictionary's root with the paths to some keys, or to where they would be; the rest is pruned."""
+    if isinstance(tree, Leaf):
+        return _leaf_cell(layout, tree)
+    rest, mask = tree.key_bits - tree.label_bits, (1 << tree.label_bits) - 1
+    here = [key for key in keys if key >> rest & mask == tree.label]
+    left, right = (
+        shown(layout, child, wanted) if wanted else pruned(layout, child)
+        for child, wanted in (
+            (tree.left, [key for key in here if not key >> rest - 1 & 1]),
+            (tree.right, [key for key in here if key >> rest - 1 & 1]),
+        )
+    )
+    return _fork_cell(layout, tree, left, right)
+
+
+def whole(layout: Layout[V], tree: Tree[V]) -> Cell:
+    """Give a dictionary's root with all that is under it."""
+    if isinstance(tree, Leaf):
+        return _leaf_cell(layout, tree)
+    return _fork_cell(layout, tree, whole(layout, tree.left), whole(layout, tree.right))
+
+
+def _leaf_cell(layout: Layout[V], leaf: Leaf[V]) -> Cell:
+    builder = write_label(Builder(), leaf.label, leaf.label_bits, leaf.key_bits)
+    layout.write_weight(builder, leaf.weight)
+    layout.write_value(builder, leaf.value)
+    return builder.cell()
+
+
+def _fork_cell(layout: Layout[V], fork: Fork[V], left: Cell, right: Cell) -> Cell:
+    builder = write_label(Builder(), fork.label, fork.label_bits, fork.key_bits)
+    layout.write_weight(builder.reference(left).reference(right), fork.weight)
+    return builder.cell()
 
 
 def write_label(builder: Builder, label: int, bits: int, key_bits: int) -> Builder:
@@ -112,8 +142,8 @@ def write_label(builder: Builder, label: int, bits: int, key_bits: int) -> Build
     if bits and is_uniform and same < min(short, long):
         return builder.uint(0b11, 2).uint(label & 1, 1).uint(bits, size)
     if short <= long:
-        # The length in unary: as many ones, and a zero.
-        return builder.uint(0, 1).uint((1 << bits) - 1 << 1, bits + 1).uint(label, bits)
+        # A zero; the length in unary, as many ones and a zero; the label.
+        return builder.uint((1 << bits) - 1 << bits + 1 | label, short)
     return builder.uint(0b10, 2).uint(bits, size).uint(label, bits)
 
 
@@ -136,7 +166,7 @@ def _put(layout: Layout[V], node: Tree[V] | None, key: int, key_bits: int, value
         left, right = node.left, _put(layout, node.right, below, rest - 1, value)
     else:
         left, right = _put(layout, node.left, below, rest - 1, value), node.right
-    return Fork(layout, node.label, node.label_bits, key_bits, left, right)
+    return Fork(node.label, node.label_bits, key_bits, left, right)
 
 
 def _split(layout: Layout[V], node: Tree[V], key: int, key_bits: int, value: V, differing: int) -> Tree[V]:
@@ -148,10 +178,10 @@ def _split(layout: Layout[V], node: Tree[V], key: int, key_bits: int, value: V, 
     if isinstance(node, Leaf):
         old = Leaf(layout, label, rest, node.value)
     else:
-        old = Fork(layout, label, differing - 1, rest, node.left, node.right)
+        old = Fork(label, differing - 1, rest, node.left, node.right)
     new = Leaf(layout, key & (1 << rest) - 1, rest, value)
     left, right = (old, new) if key >> rest & 1 else (new, old)
-    return Fork(layout, node.label >> differing, common, key_bits, left, right)
+    return Fork(node.label >> differing, common, key_bits, left, right)
 
 
 def drop(layout: Layout[V], tree: Tree[V] | None, key: int) -> Tree[V] | None:
@@ -173,7 +203,7 @@ def _drop(layout: Layout[V], node: Tree[V], key: int, key_bits: int) -> Tree[V] 
     if kept is None:
         return _joined(layout, node, other, 1 - side)
     left, right = (other, kept) if side else (kept, other)
-    return Fork(layout, node.label, node.label_bits, key_bits, left, right)
+    return Fork(node.label, node.label_bits, key_bits, left, right)
 
 
 def _joined(layout: Layout[V], fork: Fork[V], child: Tree[V], side: int) -> Tree[V]:
@@ -182,7 +212,7 @@ def _joined(layout: Layout[V], fork: Fork[V], child: Tree[V], side: int) -> Tree
     if isinstance(child, Leaf):
         return Leaf(layout, label, fork.key_bits, child.value)
     bits = fork.label_bits + 1 + child.label_bits
-    return Fork(layout, label, bits, fork.key_bits, child.left, child.right)
+    return Fork(label, bits, fork.key_bits, child.left, child.right)
 
 
 def find(tree: Tree[V] | None, key: int) -> V | None:
@@ -196,20 +226,6 @@ def find(tree: Tree[V] | None, key: int) -> V | None:
             return node.value
         node = node.right if key >> rest - 1 & 1 else node.left
     return None
-
-
-def path(tree: Tree[V] | None, key: int) -> Iterator[Tree[V]]:
-    """Give the nodes from the root towards `key`, up to where it is, or where it would have to be.
-
-    Their cells prove what is, or is not, under the key.
-    """
-    node = tree
-    while node is not None:
-        yield node
-        rest = node.key_bits - node.label_bits
-        if isinstance(node, Leaf) or (key >> rest) & (1 << node.label_bits) - 1 != node.label:
-            return
-        node = node.right if key >> rest - 1 & 1 else node.left
 
 
 def items(tree: Tree[V] | None, prefix: int = 0) -> Iterator[tuple[int, V]]:

@@ -18,8 +18,8 @@ from hashlib import sha256
 from cocoon_p2p.payments.boc import write_boc
 from cocoon_p2p.payments.cells import Builder, Cell, stub
 from cocoon_p2p.payments.devchain.account import Account
-from cocoon_p2p.payments.devchain.augmap import Tree, root_cell, total_weight, write_label
-from cocoon_p2p.payments.devchain.layouts import ACCOUNTS, AccountChange
+from cocoon_p2p.payments.devchain.augmap import Tree, pruned_or_none, total_weight, write_label
+from cocoon_p2p.payments.devchain.layouts import ACCOUNTS, CHANGES, AccountChange
 from cocoon_p2p.payments.devchain.merkle import merkle_update
 from cocoon_p2p.payments.devchain.tl import tl
 
@@ -134,7 +134,7 @@ class BlockMaker:
         self, seqno: int, utime: int, lt: int, accounts: Tree[Account] | None, master: Block | None
     ) -> Cell:
         """Write the shard's state. `master` is the masterchain block that the shard's block refers to."""
-        tree = Builder().maybe_reference(root_cell(accounts))
+        tree = Builder().maybe_reference(pruned_or_none(ACCOUNTS, accounts))
         ACCOUNTS.write_weight(tree, total_weight(accounts))
         return self._state(WORKCHAIN, seqno, utime, lt, tree.cell(), master, None)
 
@@ -233,7 +233,7 @@ def _extra(seed: bytes, changes: Tree[AccountChange] | None) -> Cell:
     """`block_extra#4a33f6fd`."""
     in_messages = Builder().uint(0, 1).coins(0).money(0).cell()
     out_messages = Builder().uint(0, 1).money(0).cell()
-    done = Builder().maybe_reference(root_cell(changes)).money(total_weight(changes)).cell()
+    done = Builder().maybe_reference(pruned_or_none(CHANGES, changes)).money(total_weight(changes)).cell()
     builder = Builder().uint(0x4A33F6FD, 32).reference(in_messages).reference(out_messages).reference(done)
     # Made by nobody.
     return builder.octets(seed).octets(bytes(32)).uint(0, 1).cell()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from cocoon_p2p.payments.boc import read_one, write_boc
 from cocoon_p2p.payments.cells import Builder, Cell, Slice
-from cocoon_p2p.payments.devchain.augmap import References, Tree, put, read_plain, root_cell
+from cocoon_p2p.payments.devchain.augmap import References, Tree, put, read_plain, whole
 
 LOCAL_GLOBAL_ID = int.from_bytes(b"coco", "big")
 "The network's id, signed by wallets and by our channels. Not mainnet's (-239), nor the testnet's (-3)."
@@ -82,9 +82,8 @@ def local_config(global_id: int = LOCAL_GLOBAL_ID) -> bytes:
     tree: Tree[Cell] | None = None
     for number, parameter in _parameters(global_id):
         tree = put(_PARAMETERS, tree, number, parameter)
-    root = root_cell(tree)
-    assert root is not None
-    return write_boc(root)
+    assert tree is not None
+    return write_boc(whole(_PARAMETERS, tree))
 
 
 def _parameters(global_id: int) -> Iterable[tuple[int, Cell]]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from cocoon_p2p.payments.cells import Builder, stub
 from cocoon_p2p.payments.devchain.account import Account
-from cocoon_p2p.payments.devchain.augmap import Tree
+from cocoon_p2p.payments.devchain.augmap import Tree, shallow
+from cocoon_p2p.payments.devchain.augmap import whole as whole_tree
 from cocoon_p2p.payments.devchain.messages import AccountId
 from cocoon_p2p.payments.devchain.tvm import Transaction
 
@@ -61,6 +62,10 @@ class ChangesLayout:
 
     key_bits = 256
 
+    def __init__(self, *, whole: bool) -> None:
+        """`whole`: whether a leaf has all of its account's dictionary of transactions, or its root alone."""
+        self._write_transactions = whole_tree if whole else shallow
+
     def weight(self, value: AccountChange, /) -> int:
         return value.transactions.weight
 
@@ -68,13 +73,15 @@ class ChangesLayout:
         builder.money(weight)
 
     def write_value(self, builder: Builder, value: AccountChange, /) -> None:
-        builder.uint(5, 4).octets(value.address).root_of(value.transactions.cell)
+        builder.uint(5, 4).octets(value.address)
+        builder.root_of(self._write_transactions(TRANSACTIONS, value.transactions))
         builder.reference(Builder().uint(0x72, 8).octets(value.before).octets(value.after).cell())
 
 
 ACCOUNTS = AccountsLayout()
 TRANSACTIONS = TransactionsLayout()
-CHANGES = ChangesLayout()
+CHANGES = ChangesLayout(whole=False)
+CHANGES_WHOLE = ChangesLayout(whole=True)
 
 
 def key_of(address: AccountId) -> int:

@@ -1,9 +1,11 @@
 """Proofs that something is part of a tree whose hash is known: the path to it, and all else pruned.
 
+The chain keeps its trees with their bulk pruned already. A proof puts fuller cells in the
+place of pruned branches (`with_part`), leaves out what is not asked for (`only`), and wraps it
+all up (`merkle_proof`).
+
 Spec: TVM, section 3.1 (exotic cells); block.tlb, `MERKLE_PROOF`, `MERKLE_UPDATE`.
 """
-
-from collections.abc import Iterable
 
 from cocoon_p2p.payments.cells import MERKLE_PROOF, MERKLE_UPDATE, PRUNED_BRANCH, Cell, merkle, stub
 
@@ -17,19 +19,22 @@ def merkle_update(old: Cell, new: Cell) -> Cell:
     return merkle(MERKLE_UPDATE, (pruned(old), pruned(new)))
 
 
-def merkle_proof(root: Cell, shown: Iterable[Cell]) -> Cell:
-    """Prove `shown`, cells of the tree under `root`; every other is pruned.
-
-    The very cells are meant, not equal ones elsewhere in the tree. A cell is shown only if
-    all those above it are.
-    """
-    names = {id(cell) for cell in shown}
-    return merkle(MERKLE_PROOF, (_proof_body(root, names),))
+def merkle_proof(root: Cell) -> Cell:
+    """Wrap up a tree, some of it pruned, as the proof that it is part of the whole one."""
+    return merkle(MERKLE_PROOF, (root,))
 
 
-def _proof_body(cell: Cell, shown: set[int]) -> Cell:
-    if id(cell) not in shown:
-        return pruned(cell)
-    if cell.kind in (PRUNED_BRANCH, MERKLE_UPDATE):
-        return cell
-    return Cell(cell.bits, cell.data, [_proof_body(one, shown) for one in cell.references], cell.kind)
+def only(cell: Cell, *kept: int) -> Cell:
+    """Prune all of a cell's references but some, given by their places."""
+    references = [one if place in kept else pruned(one) for place, one in enumerate(cell.references)]
+    return Cell(cell.bits, cell.data, references, cell.kind)
+
+
+def with_part(cell: Cell, path: tuple[int, ...], part: Cell) -> Cell:
+    """Put a fuller cell in the place of a pruned one: the reference that `path` leads to."""
+    if not path:
+        assert part.hash == cell.hash
+        return part
+    references = list(cell.references)
+    references[path[0]] = with_part(references[path[0]], path[1:], part)
+    return Cell(cell.bits, cell.data, references, cell.kind)

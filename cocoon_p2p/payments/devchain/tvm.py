@@ -18,7 +18,7 @@ from cocoon_p2p.errors import MalformedMessage, Refused
 from cocoon_p2p.payments.boc import read_one, write_boc
 from cocoon_p2p.payments.cells import Cell
 from cocoon_p2p.payments.devchain.account import Account, read_account
-from cocoon_p2p.payments.devchain.augmap import References, Tree, put, root_cell
+from cocoon_p2p.payments.devchain.augmap import References, Tree, put, whole
 from cocoon_p2p.payments.devchain.config import Config
 from cocoon_p2p.payments.devchain.messages import AccountId
 from cocoon_p2p.payments.devchain.methods import GetMethods, MethodResult
@@ -111,9 +111,8 @@ class Tvm:
         tree: Tree[Cell] | None = None
         for name, code in libraries.items():
             tree = put(_LIBRARIES, tree, int.from_bytes(name, "big"), read_one(code))
-        root = root_cell(tree)
-        assert root is not None
-        self._libraries = from_boc(write_boc(root))
+        assert tree is not None
+        self._libraries = from_boc(write_boc(whole(_LIBRARIES, tree)))
         self._emulator.set_libs(self._libraries)
 
     def transaction(self, account: Account, message: NativeCell, moment: Moment) -> Executed:
