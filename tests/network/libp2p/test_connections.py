@@ -275,6 +275,7 @@ async def test_a_peer_that_vanishes_in_mid_frame_resets_its_streams(secured_by: 
             await read_exactly(listener.stalled[0], 1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("secured_by", SECURED_BY)
 async def test_each_security_is_read_and_written_below_its_session(secured_by: str) -> None:
     async with two_nodes(secured_by) as (dialler, _):

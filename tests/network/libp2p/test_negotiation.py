@@ -132,12 +132,13 @@ def read_all(wire: bytes) -> Sequence[str]:
     return trio.run(read)
 
 
+@settings(max_examples=40, deadline=None)
 @given(wire=st.binary(max_size=60))
 def test_strange_bytes_are_messages_or_one_error(wire: bytes) -> None:
     read_all(wire)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(messages=st.lists(st.text(max_size=40), max_size=4))
 def test_messages_survive_their_bytes(messages: list[str]) -> None:
     assert read_all(said(*messages)) == messages

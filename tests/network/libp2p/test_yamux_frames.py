@@ -1,7 +1,7 @@
 """The bytes of yamux frames, and a reader that does not care where they are cut."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cocoon_p2p.errors import MalformedMessage
@@ -49,6 +49,7 @@ def test_the_bytes_of_the_specification_are_read_as_that_header(header: Header, 
     assert next(FrameReader().feed(bytes.fromhex(wire))) == header
 
 
+@settings(deadline=None)
 @given(header=headers)
 def test_a_header_survives_its_bytes(header: Header) -> None:
     assert next(FrameReader().feed(encode(*header))) == header
@@ -75,6 +76,8 @@ def read_cut(wire: bytes, cuts: list[int]) -> list[tuple[object, bytes]]:
     return [(header, payload) for header, payload, _ in frames]
 
 
+@pytest.mark.slow
+@settings(deadline=None)
 @given(payloads=st.lists(st.one_of(st.none(), st.binary(max_size=40)), max_size=6), data=st.data())
 def test_frames_are_the_same_wherever_their_bytes_were_cut(
     payloads: list[bytes | None], data: st.DataObject

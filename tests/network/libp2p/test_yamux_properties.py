@@ -235,6 +235,7 @@ def act(session: Session, stream: Stream | None, what: str) -> None:
         session.reset(stream)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(steps=st.lists(st.tuples(hostile_frames, local_acts), max_size=12), is_dialler=st.booleans())
 def test_whatever_a_peer_sends_ends_in_right_books_or_in_one_error(
