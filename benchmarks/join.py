@@ -1,0 +1,118 @@
+"""How long it takes from `cocoon worker FILE` until somebody else buys an answer from that worker.
+
+    python benchmarks/join.py [--quick]
+
+Bootstrap and proxy run already; the worker is a new one each time (new key, new ledger, a model
+name of its own) and is told of no proxy: it finds one in the directory. The buyer is this
+process, which asks for that name again and again, every fifth of a second. Beside it: a process
+that only loads the same model with the same library, which no worker can do without.
+
+The goal is 10 s.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import trio
+from _measure import milliseconds, print_machine, read_arguments, spread
+from _network import write_worker_file
+
+from cocoon_p2p.client import Client
+from cocoon_p2p.config import ClientFile, load
+from cocoon_p2p.errors import Refused, Unavailable
+from cocoon_p2p.node import open_client
+from cocoon_p2p.testing.processes import LocalNetwork, NodeProcess, open_local_network
+
+GOAL_SECONDS = 10
+PAUSE_SECONDS = 0.2
+"Between two tries to buy."
+
+FIRST_TOKEN, ANSWER = "first token bought", "answer settled"
+LOAD_MODEL = """
+import trio
+from cocoon_p2p.inference.catalogue import demo_model
+from cocoon_p2p.inference.llamacpp import open_llamacpp
+async def main():
+    async with open_llamacpp(demo_model()):
+        pass
+trio.run(main)
+"""
+
+Steps = dict[str, float]
+"Seconds from the start of the process to each step."
+
+
+def main() -> None:
+    arguments = read_arguments(__doc__)
+    print_machine()
+    with tempfile.TemporaryDirectory() as folder:
+        trio.run(measure, Path(folder), 1 if arguments.quick else 7)
+
+
+async def measure(place: Path, count: int) -> None:
+    joins: list[Steps] = []
+    loads: list[float] = []
+    async with (
+        open_local_network(place, workers=0) as network,
+        open_client(load(ClientFile, network.client_file, {})) as client,
+    ):
+        for number in range(count):
+            loads.append(await _load_model())
+            joins.append(await _join(network, client, f"join-{number}"))
+    _report(joins, loads)
+
+
+async def _load_model() -> float:
+    started = time.perf_counter()
+    await trio.run_process([sys.executable, "-c", LOAD_MODEL], stderr=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+async def _join(network: LocalNetwork, client: Client, name: str) -> Steps:
+    """Start a worker, buy from it, and stop it."""
+    steps: Steps = {}
+    file = write_worker_file(network, name, is_proxy_named=False)
+    started = time.perf_counter()
+
+    def note(_name: str, step: dict[str, Any]) -> None:
+        steps[step["step"]] = time.perf_counter() - started
+
+    node = NodeProcess(name, "worker", file, note)
+    async with trio.open_nursery() as nursery:
+        await node.start(nursery)
+        await _buy(client, name, steps, started)
+        await node.stop()
+    return steps
+
+
+async def _buy(client: Client, name: str, steps: Steps, started: float) -> None:
+    """Ask until somebody offers the model."""
+    while True:
+        try:
+            async with client.chat(name, [{"role": "user", "content": "Hello"}]) as answer:
+                steps[FIRST_TOKEN] = time.perf_counter() - started
+                await answer.read()
+        except (Refused, Unavailable):
+            await trio.sleep(PAUSE_SECONDS)
+        else:
+            steps[ANSWER] = time.perf_counter() - started
+            return
+
+
+def _report(joins: Sequence[Steps], loads: Sequence[float]) -> None:
+    print(f"{len(joins)} workers joined; from the start of the process, median (least to most):")
+    for step in ("identity", "engine", "registered", FIRST_TOKEN, ANSWER):
+        print(f"  {step:<20} {milliseconds([steps[step] for steps in joins])}")
+    print(f"  goal for the first token: {GOAL_SECONDS} s")
+    print(f"  a process that only loads the model: {milliseconds(loads)}")
+    ratios = [steps[FIRST_TOKEN] / bare for steps, bare in zip(joins, loads, strict=True)]
+    print(f"  ratio: {spread(ratios)}")
+
+
+if __name__ == "__main__":
+    main()
