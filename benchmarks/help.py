@@ -19,8 +19,8 @@ from pathlib import Path
 from _measure import milliseconds, print_machine, read_arguments, spread
 
 GOAL_MILLISECONDS = 200
-HELP = (str(Path(sys.executable).with_name("cocoon")), "--help")
-NOTHING = (sys.executable, "-c", "pass")
+HELP: Sequence[str] = (str(Path(sys.executable).with_name("cocoon")), "--help")
+NOTHING: Sequence[str] = (sys.executable, "-c", "pass")
 
 
 @dataclass(frozen=True, slots=True)
