@@ -9,6 +9,7 @@ stands on two accounts, and adding the lines up gives the balances that the row 
     a channel opens          WALLET  -> DEPOSIT           -
     a voucher                VOUCHERS -> OWED             OWED -> VOUCHERS
     an exchange is charged   OWED -> EXPENSE              INCOME -> OWED
+    the charge is lowered    -                            OWED -> INCOME
     the channel closes       OWED -> VOUCHERS (taken back), DEPOSIT -> OWED, DEPOSIT -> WALLET
                                                           VOUCHERS -> OWED, OWED -> WALLET
 
@@ -62,7 +63,7 @@ class Status(IntEnum):
     "A payer's alone: something is held for it."
 
     BROKEN = 2
-    "A payer's alone: charged by its Meter, and the payee may come back with a receipt."
+    "A payer's alone: held at what its Meter comes to, and charged once the payee agrees."
 
     ENDED = 3
 
@@ -117,7 +118,7 @@ class ExchangeRow:
     exchange: ExchangeId
     status: Status
     amount: Nano
-    "What it was charged at."
+    "What it was charged at; for one that broke, what it was settled at and is to be charged at."
 
     held: Nano
     "What a payer still holds for it."
@@ -126,7 +127,7 @@ class ExchangeRow:
     "What the channel had charged, all told, with this exchange."
 
     paper: bytes | None
-    "The signed receipt, settlement or meter, as CBOR."
+    "The signed receipt or settlement, as CBOR; for an exchange that broke, the `PaperWanted` that is asked."
 
     at: int
     "When it was written, in seconds since the Unix epoch."

@@ -253,8 +253,12 @@ class Inquiry:
         """Draw the consequences of an end. Returns and raises as `_try` does."""
         match end:
             case Paid():
+                if end.reason is Reason.NO_CREDIT:
+                    made.account.reopen()
                 return self._paid(made, end)
             case Declined(refusal):
+                if refusal.reason is Reason.NO_CREDIT:
+                    made.account.reopen()
                 return self._declined(made, refusal_error(refusal), refusal.reason)
             case Dropped(error):
                 # A channel that another request has just found used up is replaced for the next try.

@@ -40,7 +40,7 @@ async def settle_late(
         Unavailable: The ledger cannot be written.
     """
     assert lost.terms is not None, "nothing is owed without terms"
-    settlement = await _ask(link, account, exchange)
+    settlement = await _ask(link, account, exchange, lost)
     facts = {"exchange": exchange.hex()}
     if settlement is None:
         log.info("a lost exchange cost nothing", extra=facts)
@@ -72,13 +72,14 @@ async def settle_late(
     report.pending -= lost.owed_max
 
 
-async def _ask(link: Link, account: PayingAccount, exchange: ExchangeId) -> Signed | None:
+async def _ask(link: Link, account: PayingAccount, exchange: ExchangeId, lost: Lost) -> Signed | None:
+    quote = None if lost.terms is None else lost.terms.signed
     pause = ASK_AGAIN_FIRST_SECONDS
     while True:
         try:
             await link.connect()
             with trio.move_on_after(ASK_SECONDS):
-                paper = await account.paper(exchange)
+                paper = await account.paper(exchange, quote=quote, meter=lost.meter)
                 return None if paper is None else paper.settlement
         except (Unavailable, Refused) as error:
             log.debug("no settlement yet", extra={"exchange": exchange.hex(), "error": str(error)})

@@ -23,7 +23,14 @@ from cocoon_p2p.ledger import (
     Status,
 )
 from cocoon_p2p.payments.channel import Channel, Phase, channel_of
-from cocoon_p2p.payments.events import SaveBegun, SaveCharge, SaveRecovered, SaveStopped
+from cocoon_p2p.payments.events import (
+    SaveBegun,
+    SaveBroken,
+    SaveCharge,
+    SaveLowered,
+    SaveRecovered,
+    SaveStopped,
+)
 from cocoon_p2p.payments.payee import Payee, opened
 from cocoon_p2p.payments.payer import Payer
 from cocoon_p2p.protocols.messages import ChannelOffer, ChannelState, CloseTerms, ExchangeId, Signed, Voucher
@@ -61,19 +68,21 @@ class Page:
         return line, self._update(vouchered=Nano(voucher.total), voucher=encode_message(voucher))
 
     def charge(self, charge: SaveCharge, at: int) -> tuple[Change, ...]:
-        total = Nano(self.row.charged + charge.rise)
-        exchange = ExchangeRow(
-            name=self.name,
-            exchange=charge.exchange,
-            status=Status.BROKEN if charge.held else Status.ENDED,
-            amount=charge.amount,
-            held=charge.held,
-            total=total,
-            paper=encode_signed(charge.paper),
-            at=at,
-        )
-        line = self._line(*self._cost(), charge.rise, at, charge.exchange)
-        return line, exchange, self._update(charged=total)
+        total = Nano(self.row.charged + charge.amount)
+        row = self._ended(charge, total, at)
+        return self._line(*self._cost(), charge.amount, at, charge.exchange), row, self._update(charged=total)
+
+    def lower(self, lowered: SaveLowered, at: int) -> tuple[Change, ...]:
+        """Turn a part of a charge back; the lines that it made stay."""
+        fall = Nano(lowered.before - lowered.amount)
+        total = Nano(self.row.charged - fall)
+        source, target = self._cost()
+        line = self._line(target, source, fall, at, lowered.exchange)
+        return line, self._ended(lowered, total, at), self._update(charged=total)
+
+    def _ended(self, end: SaveCharge | SaveLowered, total: Nano, at: int) -> ExchangeRow:
+        paper = encode_signed(end.paper)
+        return ExchangeRow(self.name, end.exchange, Status.ENDED, end.amount, _NOTHING, total, paper, at)
 
     def recover(self, recovered: SaveRecovered, at: int) -> tuple[Change, ...]:
         line = self._line(*self._cost(), recovered.rise, at)
@@ -85,9 +94,21 @@ class Page:
         )
         return row, self.row
 
-    def release(self, exchange: ExchangeId, known: ExchangeRow | None) -> tuple[Change, ...]:
-        if known is not None and known.status is Status.BROKEN:
-            return (replace(known, status=Status.ENDED, held=_NOTHING),)
+    def broke(self, broken: SaveBroken, at: int) -> tuple[Change, ...]:
+        question = encode_message(broken.question)
+        row = ExchangeRow(
+            self.name,
+            broken.exchange,
+            Status.BROKEN,
+            broken.held,
+            broken.held,
+            self.row.charged,
+            question,
+            at,
+        )
+        return row, self.row
+
+    def release(self, exchange: ExchangeId) -> tuple[Change, ...]:
         return (ExchangeForgotten(self.name, exchange),)
 
     def state(self, paper: Signed) -> tuple[Change, ...]:

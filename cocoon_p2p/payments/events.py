@@ -7,10 +7,15 @@ written together; what is sent waits for them. Every effect may be carried out t
 from dataclasses import dataclass
 
 from cocoon_p2p.protocols.ids import Reason
-from cocoon_p2p.protocols.messages import ChannelState, CloseTerms, ExchangeId, Signed, Voucher
+from cocoon_p2p.protocols.messages import (
+    ChannelState,
+    CloseTerms,
+    ExchangeId,
+    PaperWanted,
+    Signed,
+    Voucher,
+)
 from cocoon_p2p.units import Nano
-
-_NOTHING = Nano(0)
 
 # ---------------------------------------------------------------- events of both sides
 
@@ -22,11 +27,7 @@ class ExchangeCharged:
     exchange: ExchangeId
     amount: Nano
     paper: Signed
-    "The payee's receipt or settlement; for a broken exchange the worker's last Meter."
-
-    amount_max: Nano = _NOTHING
-    """A payer's alone: what the payee may yet come back with a receipt for, where the exchange broke.
-    Not above `amount` for an exchange that ended well."""
+    "The payee's receipt or settlement."
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +70,27 @@ class VoucherDue:
 
 
 @dataclass(frozen=True, slots=True)
+class ExchangeBroken:
+    """An exchange's hop was lost: what it comes to is known, and the payee must come to agree."""
+
+    exchange: ExchangeId
+    amount: Nano
+    "What we settled at, by the newest Meter: all that the payee may charge."
+
+    question: PaperWanted
+    "What to ask the payee, until it has answered."
+
+
+@dataclass(frozen=True, slots=True)
 class ExchangeRecovered:
     """After a break the payee gave its paper for an exchange that we still hold something for."""
 
     exchange: ExchangeId
-    before: Nano | None
-    "What it was charged at by its Meter; None if it was not charged yet."
-
     amount: Nano
+    amount_max: Nano | None
+    """What we settled at; None if a crash of ours forgot what we saw, or if we were away for so
+    long that the payee need not take our Meter any more."""
+
     paper: Signed
 
 
@@ -114,6 +128,7 @@ PayerEvent = (
     | VoucherDue
     | ExchangeCharged
     | ExchangeReleased
+    | ExchangeBroken
     | ExchangeRecovered
     | Accepted
     | StateReceived
@@ -153,6 +168,20 @@ class AccruedRaised:
 
 
 @dataclass(frozen=True, slots=True)
+class ExchangeLowered:
+    """The payer shows that it saw less of an exchange than we charged: the Meter counts."""
+
+    exchange: ExchangeId
+    before: Nano
+    "What it was charged at."
+
+    amount: Nano
+    "What it is charged at from now on: less."
+
+    paper: Signed
+
+
+@dataclass(frozen=True, slots=True)
 class OwnStateReturned:
     """The payer shows a state that bears our signature."""
 
@@ -166,6 +195,7 @@ PayeeEvent = (
     | AccruedRaised
     | ExchangeCharged
     | ExchangeReleased
+    | ExchangeLowered
     | OwnStateReturned
     | CloseRequested
     | TermsReceived
@@ -183,25 +213,36 @@ class SaveBegun:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveBroken:
+    """Remember what a broken exchange was settled at, and what to ask the payee: a restart goes on asking."""
+
+    exchange: ExchangeId
+    held: Nano
+    question: PaperWanted
+
+
+@dataclass(frozen=True, slots=True)
 class SaveCharge:
     """Remember what an exchange cost."""
 
     exchange: ExchangeId
     amount: Nano
-    "All told for this exchange."
+    paper: Signed
 
-    rise: Nano
-    "How much of it was not charged before."
 
-    held: Nano
-    "What a payer still holds for it."
+@dataclass(frozen=True, slots=True)
+class SaveLowered:
+    """Remember that an exchange cost less than it was charged at; its older paper is replaced."""
 
+    exchange: ExchangeId
+    before: Nano
+    amount: Nano
     paper: Signed
 
 
 @dataclass(frozen=True, slots=True)
 class SaveReleased:
-    """Forget an exchange, but for what it may have been charged at by its Meter."""
+    """Forget an exchange that cost nothing."""
 
     exchange: ExchangeId
 
@@ -297,6 +338,7 @@ class SendRefused:
 
 PayerSave = (
     SaveBegun
+    | SaveBroken
     | SaveCharge
     | SaveReleased
     | SaveRecovered
@@ -310,6 +352,6 @@ PayerSave = (
 PayerSend = SendVoucher | SendCloseWanted | SendCloseAgreed | SendRefused
 PayerEffect = PayerSave | PayerSend
 
-PayeeSave = SaveVoucher | SaveCharge | SaveRecovered | SignState | SignTerms | SaveClosed
+PayeeSave = SaveVoucher | SaveCharge | SaveLowered | SaveRecovered | SignState | SignTerms | SaveClosed
 PayeeSend = SendState | SendCloseWanted | SendCloseAgreed | SendRefused
 PayeeEffect = PayeeSave | PayeeSend

@@ -1,15 +1,38 @@
 """Who we are and what we act with: what every account of one node shares."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from cocoon_p2p.errors import MalformedMessage
 from cocoon_p2p.identity import Identity, NetworkId, PeerId
 from cocoon_p2p.ledger import Store
 from cocoon_p2p.network.transport import Transport
-from cocoon_p2p.protocols.messages import Paper, Receipt, Settlement, Signed
+from cocoon_p2p.protocols.messages import Paper, PaperWanted, Receipt, Settlement, Signed
 from cocoon_p2p.protocols.papers import check
 from cocoon_p2p.units import Nano
+
+if TYPE_CHECKING:
+    from cocoon_p2p.payments.receiving import ReceivingAccount
+
+SettleBroken = Callable[["ReceivingAccount", PaperWanted], Awaitable[bool]]
+"""Brings an exchange that a payer asks about to its end, as far as our role can: charges what the
+payer shows, or lowers a charge to it. The ledger answers afterwards. It returns whether the exchange
+still runs, and raises `RemoteProtocolError` if what is shown does not hold."""
+
+
+async def settle_nothing(_account: "ReceivingAccount", _wanted: PaperWanted) -> bool:
+    """Leave everything as the ledger has it."""
+    return False
+
+
+@dataclass(slots=True)
+class Role:
+    """What a node's role adds to how its accounts deal with exchanges that broke."""
+
+    settle_broken: SettleBroken = settle_nothing
+    forgotten_seconds: float = 0.0
+    "How long to wait, before we ask how an exchange ended that a crash of ours forgot."
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +45,8 @@ class Party:
     store: Store
     now: Callable[[], float]
     "Seconds since the Unix epoch."
+
+    role: Role = field(default_factory=Role)
 
     @property
     def at(self) -> int:

@@ -6,12 +6,12 @@
 
     In OPEN, DRAINING and CLOSING: VoucherReceived, VoucherSaved, OwnStateReturned.
     In OPEN and DRAINING: AccruedRaised, ExchangeCharged, ExchangeReleased. Nothing new begins
-    in DRAINING.
+    in DRAINING. In any but CLOSED: ExchangeLowered; it takes CLOSING back to DRAINING.
 
 Rule 1: `credit = vouchered + grant - charged - accrued`; nothing is accrued beyond it, and a
 voucher counts only once it is on disk.
 Rule 2: what is vouchered never falls and never exceeds the channel's capacity.
-Rule 3: every charge makes one new `ChannelState`, saved with it.
+Rule 3: every charge, and every lowering of one, makes one new `ChannelState`, saved with it.
 
 Spec: payments/settlement.md. Vectors: payments/vectors/channel.json.
 """
@@ -26,6 +26,7 @@ from cocoon_p2p.payments.events import (
     AccruedRaised,
     CloseRequested,
     ExchangeCharged,
+    ExchangeLowered,
     ExchangeReleased,
     GrantChanged,
     OwnStateReturned,
@@ -33,6 +34,7 @@ from cocoon_p2p.payments.events import (
     PayeeEvent,
     SaveCharge,
     SaveClosed,
+    SaveLowered,
     SaveRecovered,
     SaveVoucher,
     SendCloseAgreed,
@@ -139,6 +141,8 @@ def step(payee: Payee, event: PayeeEvent) -> Step:
             return _charge(payee, event)
         case ExchangeReleased():
             return _without(payee, event.exchange), ()
+        case ExchangeLowered():
+            return _lower(payee, event)
         case GrantChanged():
             return replace(payee, grant=event.grant), ()
         case OwnStateReturned():
@@ -207,7 +211,22 @@ def _charge(payee: Payee, event: ExchangeCharged) -> Step:
     freed = _without(payee, event.exchange)
     state = _state(freed, charged=Nano(payee.charged + event.amount))
     return replace(freed, state=state), (
-        SaveCharge(event.exchange, event.amount, event.amount, _NOTHING, event.paper),
+        SaveCharge(event.exchange, event.amount, event.paper),
+        SignState(state),
+        SendState(state),
+    )
+
+
+def _lower(payee: Payee, event: ExchangeLowered) -> Step:
+    fall = event.before - event.amount
+    if payee.phase is Phase.CLOSED or not 0 < fall <= payee.charged:
+        raise LocalProtocolError(f"a charge cannot be lowered so (phase={payee.phase.name} fall={fall})")
+    state = _state(payee, charged=Nano(payee.charged - fall))
+    if payee.phase is Phase.CLOSING:
+        # The terms that we signed are for too much: others will be.
+        payee = replace(payee, phase=Phase.DRAINING, terms=None)
+    return replace(payee, state=state), (
+        SaveLowered(event.exchange, event.before, event.amount, event.paper),
         SignState(state),
         SendState(state),
     )

@@ -25,7 +25,6 @@ from cocoon_p2p.protocols.messages import (
     CloseAgreed,
     CloseTerms,
     CloseWanted,
-    ExchangeId,
     OpenChannel,
     Paper,
     PaperWanted,
@@ -119,8 +118,9 @@ async def hear(account: ReceivingAccount, party: Party, message: object) -> None
         case Voucher():
             await account.take_voucher(message)
         case PaperWanted():
+            answer = await _answer(account, party, message)
             # The charge that the paper tells of may still be on its way to disk.
-            account.outbox.put(_answer(account, message.exchange), after=party.store.submit())
+            account.outbox.put(answer, after=party.store.submit())
         case CloseWanted() | CloseAgreed():
             terms = check(CloseTerms, message.terms, signer=account.payer, network=party.network)
             account.apply(TermsReceived(terms, message.terms, party.now()))
@@ -130,8 +130,9 @@ async def hear(account: ReceivingAccount, party: Party, message: object) -> None
             raise RemoteProtocolError(f"not for a payee: {type(message).__name__}")
 
 
-def _answer(account: ReceivingAccount, exchange: ExchangeId) -> Paper | ChannelRefused:
-    if account.is_running(exchange):
+async def _answer(account: ReceivingAccount, party: Party, wanted: PaperWanted) -> Paper | ChannelRefused:
+    exchange = wanted.exchange
+    if account.is_running(exchange) or await party.role.settle_broken(account, wanted):
         return ChannelRefused(Reason.ALREADY_RUNNING, "the exchange has not ended", exchange)
     row = account.ended(exchange)
     if row is None or row.paper is None:

@@ -6,13 +6,17 @@
     any but CLOSED --Disputed, or a state that cannot be reconciled-> STOPPED
 
     In OPEN and DRAINING: HoldRaised, VoucherDue. Nothing new begins in DRAINING.
-    In any phase: Accepted, StateReceived, ExchangeCharged, ExchangeReleased, ExchangeRecovered.
+    In any phase: Accepted, StateReceived, ExchangeCharged, ExchangeReleased, ExchangeBroken,
+    ExchangeRecovered.
 
 Rule 1: `vouchered >= charged + held - grant` as soon as the newest voucher is signed, and
 never above the channel's capacity. A total that was signed never falls.
 Rule 2: the payee's signed states are compared with what we reckon. While nothing runs it may
-not have charged more than we have; while something runs, not more than it had credit for.
+not have charged more than we have; while something runs, not more than it had credit for. What
+it has charged falls only while something runs: it took our Meter for one that broke.
 Rule 3: once close terms bear our signature, no voucher is signed.
+Rule 4: an exchange that broke is held at what its Meter comes to, and charged once the payee's
+paper says the same, or less.
 
 Spec: payments/settlement.md. Vectors: payments/vectors/channel.json.
 """
@@ -27,6 +31,7 @@ from cocoon_p2p.payments.events import (
     Accepted,
     CloseRequested,
     Disputed,
+    ExchangeBroken,
     ExchangeCharged,
     ExchangeRecovered,
     ExchangeReleased,
@@ -34,6 +39,7 @@ from cocoon_p2p.payments.events import (
     PayerEffect,
     PayerEvent,
     SaveBegun,
+    SaveBroken,
     SaveCharge,
     SaveClosed,
     SaveRecovered,
@@ -133,6 +139,8 @@ def step(payer: Payer, event: PayerEvent) -> Step:
             return _charge(payer, event)
         case ExchangeReleased():
             return _release(payer, event.exchange)
+        case ExchangeBroken():
+            return _break(payer, event)
         case ExchangeRecovered():
             return _recover(payer, event)
         case Accepted():
@@ -190,44 +198,47 @@ def _voucher(payer: Payer) -> Step:
 def _charge(payer: Payer, event: ExchangeCharged) -> Step:
     if payer.phase in (Phase.CLOSING, Phase.CLOSED):
         raise LocalProtocolError(f"a charge on a channel that is {payer.phase.name}")
-    rest = Nano(max(event.amount_max - event.amount, 0))
-    charged = replace(_holding(payer, event.exchange, rest), charged=Nano(payer.charged + event.amount))
-    saved = SaveCharge(event.exchange, event.amount, event.amount, rest, event.paper)
-    return _after(_reconcile(charged), saved)
+    return _book(payer, event.exchange, event.amount, event.paper)
+
+
+def _book(payer: Payer, exchange: ExchangeId, amount: Nano, paper: Signed) -> Step:
+    charged = replace(_without(payer, exchange), charged=Nano(payer.charged + amount))
+    return _after(_reconcile(charged), SaveCharge(exchange, amount, paper))
 
 
 def _release(payer: Payer, exchange: ExchangeId) -> Step:
     if exchange not in payer.running:
         return payer, ()
-    return _after(_reconcile(_holding(payer, exchange, _NOTHING)), SaveReleased(exchange))
+    return _after(_reconcile(_without(payer, exchange)), SaveReleased(exchange))
+
+
+def _break(payer: Payer, event: ExchangeBroken) -> Step:
+    if payer.phase in (Phase.CLOSING, Phase.CLOSED):
+        # Nothing ran when we signed the terms: they cover whatever this was.
+        return payer, ()
+    freed = _without(payer, event.exchange)
+    # Also where it comes to nothing: until the payee agrees, it may have charged something.
+    running = {**freed.running, event.exchange: event.amount}
+    broken = replace(freed, running=running, held=Nano(freed.held + event.amount))
+    return broken, (SaveBroken(event.exchange, event.amount, event.question),)
 
 
 def _recover(payer: Payer, event: ExchangeRecovered) -> Step:
-    held = payer.running.get(event.exchange)
-    if held is None:
+    if event.exchange not in payer.running:
         return payer, ()
-    rise = event.amount - (event.before or 0)
-    # Charged by its Meter: not more than we saw delivered. Not charged at all, because a crash of
-    # ours forgot what we saw: the payee cannot have done more than it had credit for.
-    limit = held if event.before is not None else payer.vouchered + payer.grant - payer.charged
-    if rise > limit:
-        reason = f"a paper for more than we saw (asked={event.amount} nanoTON, {rise - limit} too much)"
+    # Where we do not know what we saw, the payee cannot have done more than it had credit for.
+    credit = Nano(payer.vouchered + payer.grant - payer.charged)
+    limit = credit if event.amount_max is None else event.amount_max
+    if event.amount > limit:
+        reason = f"a paper for more than we saw (asked={event.amount} limit={limit} nanoTON)"
         return _stop(payer, reason, event.paper)
-    rise = max(rise, 0)
-    after = _holding(payer, event.exchange, _NOTHING)
-    after = replace(after, charged=Nano(payer.charged + rise))
-    amount = Nano((event.before or 0) + rise)
-    saved = SaveCharge(event.exchange, amount, Nano(rise), _NOTHING, event.paper)
-    return _after(_reconcile(after), saved)
+    return _book(payer, event.exchange, event.amount, event.paper)
 
 
-def _holding(payer: Payer, exchange: ExchangeId, amount: Nano) -> Payer:
-    """Hold this much for an exchange; 0 forgets it."""
+def _without(payer: Payer, exchange: ExchangeId) -> Payer:
+    """Hold nothing more for an exchange."""
     running = {other: held for other, held in payer.running.items() if other != exchange}
-    if amount:
-        running[exchange] = amount
-    held = payer.held - payer.running.get(exchange, 0) + amount
-    return replace(payer, running=running, held=Nano(held))
+    return replace(payer, running=running, held=Nano(payer.held - payer.running.get(exchange, 0)))
 
 
 # ---------------------------------------------------------------- what the payee says
@@ -276,7 +287,7 @@ def _compare(payer: Payer, state: ChannelState, paper: Signed) -> Step:
         if payer.newest is None or payer.newest.body == paper.body:
             return payer, ()
         return _stop(payer, f"two states with one number (sequence={state.sequence})", payer.newest, paper)
-    if state.charged < payer.claimed and payer.newest is not None:
+    if state.charged < payer.claimed and payer.newest is not None and not payer.running:
         reason = f"what it charged fell (before={payer.claimed} now={state.charged} nanoTON)"
         return _stop(payer, reason, payer.newest, paper)
     after = replace(payer, newest=paper, sequence=state.sequence, claimed=Nano(state.charged))

@@ -31,8 +31,8 @@ from cocoon_p2p.payments.events import (
 )
 from cocoon_p2p.payments.outbox import Outbox
 from cocoon_p2p.payments.party import Party, read_bill
-from cocoon_p2p.payments.paying import Attempt, PayingAccount
-from cocoon_p2p.protocols.ids import CHANNEL
+from cocoon_p2p.payments.paying import Attempt, Leftover, PayingAccount
+from cocoon_p2p.protocols.ids import CHANNEL, EXCHANGE_KEPT_SECONDS
 from cocoon_p2p.protocols.messages import (
     ChannelAccepted,
     ChannelRefused,
@@ -43,7 +43,6 @@ from cocoon_p2p.protocols.messages import (
     ExchangeId,
     OpenChannel,
     Paper,
-    PaperWanted,
     Signed,
     StateSigned,
     Voucher,
@@ -62,6 +61,10 @@ REDIAL_LAST_SECONDS = 10.0
 
 ASK_AGAIN_SECONDS = 1.0
 "How often a payee is asked for the paper of an exchange that it has not ended yet."
+
+METER_HELD_SECONDS = EXCHANGE_KEPT_SECONDS / 2
+"""After this time without an answer we no longer hold the payee to our Meter: it takes one for twice as
+long, and must not be blamed if that is over, by its clock, when we are back."""
 
 
 async def keep(account: PayingAccount, party: Party) -> None:
@@ -106,12 +109,13 @@ async def _meet(account: PayingAccount, party: Party) -> None:
     try:
         await introduce(account, party, stream)
         async with trio.open_nursery() as nursery:
+            account.stream_scope = nursery.cancel_scope
             nursery.start_soon(_write, account, stream)
             nursery.start_soon(_ask_for_leftovers, account, party)
             await _read(account, party, stream)
             nursery.cancel_scope.cancel()
     finally:
-        account.is_connected = False
+        account.is_connected, account.stream_scope = False, None
         stream.reset()
 
 
@@ -129,7 +133,7 @@ async def introduce(account: PayingAccount, party: Party, stream: MessageStream)
             state = check(ChannelState, answer.state, signer=account.payee, network=party.network)
             account.outbox, account.is_connected = Outbox(), True
             account.apply(Accepted(Nano(answer.grant), state, answer.state, returned))
-            account.send(*(PaperWanted(exchange) for exchange in account.questions))
+            account.send(*(question.wanted for question in account.questions.values()))
             account.attempt.finish()
         case ChannelRefused():
             raise Refused(f"the payee refused the channel: {answer.detail}", code=answer.reason.code)
@@ -212,26 +216,31 @@ async def _ask_for_leftovers(account: PayingAccount, party: Party) -> None:
         if not account.leftovers:
             await account.left_over.wait()
         account.left_over = trio.Event()
-        for exchange in tuple(account.leftovers):
+        for leftover in tuple(account.leftovers.values()):
+            if leftover.amount is None and party.now() < leftover.since + party.role.forgotten_seconds:
+                continue
+            question = leftover.question
             try:
-                paper = await account.paper(exchange)
+                paper = await account.paper(question.exchange, quote=question.quote, meter=question.meter)
             except Refused:
                 # Still winding up there: ask again in the next round.
                 continue
-            settle(account, party, exchange, paper)
+            settle(account, party, leftover, paper)
         await trio.sleep(ASK_AGAIN_SECONDS)
 
 
-def settle(account: PayingAccount, party: Party, exchange: ExchangeId, paper: Paper | None) -> None:
+def settle(account: PayingAccount, party: Party, leftover: Leftover, paper: Paper | None) -> None:
     """Book how an exchange ended, by the payee's paper; None if the payee does not know it.
 
-    Nothing happens if a role has booked it meanwhile.
+    Nothing happens if a role has booked it meanwhile, or has something else to ask.
     """
-    if exchange not in account.leftovers:
+    exchange = leftover.question.exchange
+    if account.leftovers.get(exchange) is not leftover:
         return
-    before = account.leftovers.pop(exchange)
+    del account.leftovers[exchange]
     if paper is None:
         account.apply(ExchangeReleased(exchange))
-    else:
-        amount, signed = read_bill(paper, payee=account.payee, party=party)
-        account.apply(ExchangeRecovered(exchange, before, amount, signed))
+        return
+    amount, signed = read_bill(paper, payee=account.payee, party=party)
+    is_held = party.now() < leftover.since + METER_HELD_SECONDS
+    account.apply(ExchangeRecovered(exchange, amount, leftover.amount if is_held else None, signed))

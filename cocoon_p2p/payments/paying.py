@@ -8,6 +8,7 @@ Spec: payments/settlement.md.
 
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import assert_never
 
 import trio
@@ -21,6 +22,7 @@ from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.payments.events import (
     CloseRequested,
     Disputed,
+    ExchangeBroken,
     ExchangeCharged,
     ExchangeReleased,
     HoldRaised,
@@ -29,6 +31,7 @@ from cocoon_p2p.payments.events import (
     PayerSave,
     PayerSend,
     SaveBegun,
+    SaveBroken,
     SaveCharge,
     SaveClosed,
     SaveRecovered,
@@ -61,6 +64,7 @@ from cocoon_p2p.protocols.messages import (
     Voucher,
 )
 from cocoon_p2p.protocols.papers import sign
+from cocoon_p2p.protocols.schema import decode_message
 from cocoon_p2p.units import Nano
 
 log = logging.getLogger(__name__)
@@ -88,10 +92,23 @@ class Attempt:
 class Question:
     """A paper that was asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: PaperWanted) -> None:
+        self.wanted = wanted
         self.answered = trio.Event()
         self.paper: Paper | None = None
         self.refusal: ChannelRefused | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """An exchange whose end only the payee knows."""
+
+    question: PaperWanted
+    amount: Nano | None
+    "What it was settled at; None if a crash of ours forgot what we saw."
+
+    since: int
+    "When it broke, or when we came back from the crash, in seconds since the Unix epoch."
 
 
 class PayingAccount:
@@ -107,16 +124,15 @@ class PayingAccount:
         self.outbox = Outbox()
         self.is_connected = False
         self.attempt = Attempt()
+        self.stream_scope: trio.CancelScope | None = None
         self.wanted = trio.Event()
         "Set when somebody waits for the channel: do not sleep on."
 
         self.questions: dict[ExchangeId, Question] = {}
-        self.leftovers: dict[ExchangeId, Nano | None] = {
-            row.exchange: row.amount if row.status is Status.BROKEN else None
-            for row in unsettled
-            if row.name == page.name
+        self.leftovers = {
+            row.exchange: _leftover(row, party.at) for row in unsettled if row.name == page.name
         }
-        "Exchanges whose end only the payee knows, and what their Meter was charged at."
+        "Exchanges whose end only the payee knows."
 
         self.left_over = trio.Event()
         "Set when there is one more of them."
@@ -203,17 +219,13 @@ class PayingAccount:
         if self._payer.due > self._payer.vouchered:
             self.outbox.wake()
 
-    async def charge(
-        self, exchange: ExchangeId, amount: Nano, paper: Signed, *, amount_max: Nano | None = None
-    ) -> None:
+    async def charge(self, exchange: ExchangeId, amount: Nano, paper: Signed) -> None:
         """Book what an exchange cost, once its paper was checked, and let go of what was held for it.
 
         Args:
             exchange: The exchange. Charged once: called again, it only waits for the first to be on disk.
             amount: What it cost.
-            paper: The receipt or settlement; for an exchange that broke, the worker's last Meter.
-            amount_max: For one that broke: what its receipt may yet come to, by what was seen
-                delivered. The payee is asked for that receipt when it is back.
+            paper: The receipt or settlement.
 
         A cancel leaves the charge on its way to disk; `charged` counts it already.
 
@@ -222,15 +234,36 @@ class PayingAccount:
         """
         row = self._row(exchange)
         if row is None or row.status is Status.RUNNING:
-            written = self.apply(ExchangeCharged(exchange, amount, paper, amount_max or Nano(0)))
+            self.apply(ExchangeCharged(exchange, amount, paper))
             self.leftovers.pop(exchange, None)
-            if exchange in self._payer.running:
-                self.leftovers[exchange] = amount
-                self.left_over.set()
-        else:
-            written = self._party.store.submit()
-        assert written is not None
-        await written.wait()
+        await self.saved()
+
+    async def break_off(
+        self, exchange: ExchangeId, amount: Nano, quote: Signed, meter: Signed | None = None
+    ) -> None:
+        """Settle an exchange whose payee was lost, by the newest Meter that there is.
+
+        The amount stays held, and the payee is asked until it agrees: only then is it charged. The
+        payee may have forgotten the exchange, or we may, before this is called.
+
+        Args:
+            exchange: The exchange. Broken off once: called again, it only waits for the disk.
+            amount: What the Meter comes to.
+            quote: What the exchange was quoted at, signed by us.
+            meter: The Meter; None if nothing was delivered.
+
+        A cancel leaves it on its way to disk.
+
+        Raises:
+            Unavailable: The ledger cannot be written.
+        """
+        row = self._row(exchange)
+        if row is None or row.status is Status.RUNNING:
+            question = PaperWanted(exchange, quote, meter)
+            self.apply(ExchangeBroken(exchange, amount, question))
+            self.leftovers[exchange] = Leftover(question, amount, self._party.at)
+            self.left_over.set()
+        await self.saved()
 
     async def saved(self) -> None:
         """Wait until all that was done on this account is on disk.
@@ -256,10 +289,21 @@ class PayingAccount:
         self.apply(Disputed(reason, papers))
         await self._party.store.submit().wait()
 
-    async def paper(self, exchange: ExchangeId) -> Paper | None:
+    def ended(self, exchange: ExchangeId) -> ExchangeRow | None:
+        """Look up what is known of an exchange on this channel: that it runs, broke or ended, and how."""
+        return self._row(exchange)
+
+    async def paper(
+        self, exchange: ExchangeId, *, quote: Signed | None = None, meter: Signed | None = None
+    ) -> Paper | None:
         """Ask the payee how an exchange ended; waits for the payee to be back if it is away.
 
         The paper's signature and exchange were checked, nothing else.
+
+        Args:
+            exchange: The exchange.
+            quote: Where the payee was lost: what it was quoted at.
+            meter: The newest Meter that came of it.
 
         Returns:
             The paper, or None if the payee knows nothing of the exchange.
@@ -267,15 +311,22 @@ class PayingAccount:
         Raises:
             Refused: `already-running`: the payee has not ended it yet.
         """
-        question = self.questions.get(exchange)
+        wanted = PaperWanted(exchange, quote, meter)
+        while (question := self.questions.get(exchange)) is not None and question.wanted != wanted:
+            await question.answered.wait()
         if question is None:
-            question = self.questions[exchange] = Question()
-            self.send(PaperWanted(exchange))
+            question = self.questions[exchange] = Question(wanted)
+            self.send(wanted)
         await question.answered.wait()
         refusal = question.refusal
         if refusal is not None and refusal.reason is not Reason.UNKNOWN_EXCHANGE:
             raise Refused(refusal.detail, code=refusal.reason.code)
         return question.paper
+
+    def reopen(self) -> None:
+        """Give the stream up and open another: the payee lacks a voucher that we sent on this one."""
+        if self.stream_scope is not None:
+            self.stream_scope.cancel()
 
     def unsettled(self) -> tuple[ExchangeId, ...]:
         """Name the exchanges that something is held for: they run, or their end is not known."""
@@ -331,9 +382,9 @@ class PayingAccount:
         return written
 
     def send(self, *messages: object) -> None:
-        """Queue messages that depend on nothing; dropped if there is no stream."""
+        """Queue messages, behind all that is on its way to disk; dropped if there is no stream."""
         if self.is_connected:
-            self.outbox.put(*messages)
+            self.outbox.put(*messages, after=self._party.store.submit())
 
     def _carry_out(self, effects: tuple[PayerEffect, ...]) -> Written | None:
         changes, messages = list[Change](), list[object]()
@@ -353,10 +404,12 @@ class PayingAccount:
         match effect:
             case SaveBegun():
                 return page.begin(effect, at)
+            case SaveBroken():
+                return page.broke(effect, at)
             case SaveCharge():
                 return page.charge(effect, at)
             case SaveReleased():
-                return page.release(effect.exchange, self._row(effect.exchange))
+                return page.release(effect.exchange)
             case SaveRecovered():
                 log.warning("our ledger is an older one", extra=self._facts(rise=effect.rise))
                 return page.recover(effect, at)
@@ -405,3 +458,11 @@ class PayingAccount:
 
     def _facts(self, **facts: object) -> dict[str, object]:
         return {"channel": self.reference.channel.hex()[:8], **facts}
+
+
+def _leftover(row: ExchangeRow, at: int) -> Leftover:
+    if row.status is not Status.BROKEN or row.paper is None:
+        return Leftover(PaperWanted(row.exchange), None, at)
+    question = decode_message(row.paper)
+    assert isinstance(question, PaperWanted)
+    return Leftover(question, row.amount, row.at)

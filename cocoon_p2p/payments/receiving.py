@@ -20,6 +20,7 @@ from cocoon_p2p.payments.events import (
     AccruedRaised,
     CloseRequested,
     ExchangeCharged,
+    ExchangeLowered,
     ExchangeReleased,
     PayeeEffect,
     PayeeEvent,
@@ -27,6 +28,7 @@ from cocoon_p2p.payments.events import (
     PayeeSend,
     SaveCharge,
     SaveClosed,
+    SaveLowered,
     SaveRecovered,
     SaveVoucher,
     SendCloseAgreed,
@@ -187,6 +189,24 @@ class ReceivingAccount:
         await written.wait()
         return total
 
+    async def lower(self, exchange: ExchangeId, amount: Nano, paper: Signed) -> None:
+        """Charge less for an exchange that has ended: its payer saw less of it than we sent.
+
+        Args:
+            exchange: One that was charged on this channel, for more.
+            amount: What is owed for it.
+            paper: The receipt that says so; it replaces the older one.
+
+        A cancel leaves it on its way to disk; `charged` counts it already.
+
+        Raises:
+            Unavailable: The ledger cannot be written.
+        """
+        row = self.ended(exchange)
+        assert row is not None
+        self.apply(ExchangeLowered(exchange, row.amount, amount, paper))
+        await self._party.store.submit().wait()
+
     def release(self, exchange: ExchangeId) -> None:
         """Let go of what an exchange accrued: nothing is owed for it."""
         self.apply(ExchangeReleased(exchange))
@@ -297,6 +317,8 @@ class ReceivingAccount:
                 return page.voucher(effect.voucher, at)
             case SaveCharge():
                 return page.charge(effect, at)
+            case SaveLowered():
+                return page.lower(effect, at)
             case SaveRecovered():
                 log.warning("our ledger is an older one", extra=self._facts(rise=effect.rise))
                 return page.recover(effect, at)

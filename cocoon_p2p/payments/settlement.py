@@ -28,7 +28,7 @@ from cocoon_p2p.network.transport import Stream, Transport
 from cocoon_p2p.payments import payee_stream, payer_stream
 from cocoon_p2p.payments.books import Page, channel_of_row, name_of, restore_payee, restore_payer
 from cocoon_p2p.payments.channel import Phase, channel_of, make_offer
-from cocoon_p2p.payments.party import Party
+from cocoon_p2p.payments.party import Party, SettleBroken
 from cocoon_p2p.payments.payee import opened
 from cocoon_p2p.payments.payer import Payer
 from cocoon_p2p.payments.paying import PayingAccount as PayingAccount
@@ -174,6 +174,17 @@ class Accounts:
         return tuple(self._receiving.values())
 
     def ended(self, exchange: ExchangeId) -> Signed | None:
+    def settle_broken_by(self, settle: SettleBroken, *, forgotten_seconds: float = 0.0) -> None:
+        """Let a role say how exchanges are settled whose hop was lost (once, before they are asked about).
+
+        Args:
+            settle: Settles what a payer asks about.
+            forgotten_seconds: How long to wait after a restart before payees are asked about exchanges
+                that ran: somebody else may know more of them, and come back as well.
+        """
+        self._party.role.settle_broken = settle
+        self._party.role.forgotten_seconds = forgotten_seconds
+
         """Give the receipt or settlement of an exchange that we were paid for, if it has ended."""
         row = self._party.store.ended(exchange)
         return None if row is None or row.paper is None else decode_signed(row.paper)

@@ -546,7 +546,11 @@ class StateSigned:
 @message(36)
 @dataclass(frozen=True, slots=True)
 class PaperWanted:
-    """Payer to payee: how did this exchange end? Answered by `Paper` or `ChannelRefused`."""
+    """Payer to payee: how did this exchange end? Answered by `Paper` or `ChannelRefused`.
+
+    A quote says that the payer lost the hop: the `Meter` is the newest that it has, and without one
+    nothing was delivered to it.
+    """
 
     exchange: Annotated[AExchange, Key(1)]
 
@@ -562,6 +566,8 @@ class Paper:
 
 
 @message(38)
+    quote: Annotated[Signed | None, Key(2)] = None
+    meter: Annotated[Signed | None, Key(3)] = None
 @dataclass(frozen=True, slots=True)
 class CloseWanted:
     """Either side: let us close. `terms` is a `CloseTerms` with the sender's signature."""

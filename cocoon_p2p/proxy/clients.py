@@ -89,6 +89,10 @@ class Clients:
         self.is_draining = False
 
     @property
+    def runs(self, exchange: ExchangeId) -> bool:
+        """Say whether an exchange runs, or is being settled."""
+        return exchange in self._running
+
     def running(self) -> int:
         """How many exchanges run, unused quotes included."""
         return len(self._running)

@@ -8,6 +8,7 @@ directory        <-- storefront  one task: the record, kept fresh
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
@@ -18,6 +19,7 @@ from cocoon_p2p.payments.settlement import Accounts
 from cocoon_p2p.protocols.ids import EXCHANGE, SESSION
 from cocoon_p2p.protocols.messages import Signed
 from cocoon_p2p.proxy.agency import Agency
+from cocoon_p2p.proxy.broken import FORGOTTEN_SECONDS, settle_broken
 from cocoon_p2p.proxy.clients import Clients
 from cocoon_p2p.proxy.policy import ProxyPolicy
 from cocoon_p2p.proxy.storefront import Storefront
@@ -96,6 +98,8 @@ async def serve_proxy(
             agency = Agency(identity, network, transport, accounts, chosen, workers, now, nursery)
             clients = Clients(agency)
             storefront = Storefront(agency, directory, draw)
+            settle = partial(settle_broken, agency, clients)
+            accounts.settle_broken_by(settle, forgotten_seconds=FORGOTTEN_SECONDS)
             transport.accept_streams(SESSION, doors.lead_to(workers.accept))
             transport.accept_streams(EXCHANGE, doors.lead_to(clients.accept))
             nursery.start_soon(storefront.keep_fresh)

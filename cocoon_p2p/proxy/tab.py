@@ -62,6 +62,11 @@ class Tab:
         """Keep the worker covered. Raises `Refused` if our channel cannot."""
         assert self.worker is not None
         self.worker.hold(self.exchange, amount)
+    def renew_worker(self) -> None:
+        """Show the worker anew what we vouchered: it waited in vain for what we had sent."""
+        if self.worker is not None:
+            self.worker.reopen()
+
         self.held = amount
 
     async def charge(self, reckoning: Reckoning, *, identity: Identity, network: NetworkId) -> Signed:
@@ -105,13 +110,9 @@ class Tab:
         return total
 
     async def _charge_lost(self, amount: Nano, meter: Signed | None) -> None:
-        """Book what is known of a worker's due; its receipt may yet come, for what was held at most.
-
-        Where it has signed nothing our own quote stands in the books: it says what the exchange was.
-        """
+        """Hold what a lost worker's Meter comes to; it is charged once the worker agrees."""
         assert self.worker is not None
-        paper = self.deal.quote if meter is None else meter
-        await self.worker.charge(self.exchange, amount, paper, amount_max=max(amount, self.held))
+        await self.worker.break_off(self.exchange, amount, self.deal.quote, meter)
 
     def release(self) -> None:
         """Give everything back: nothing is owed, and the worker knows it."""

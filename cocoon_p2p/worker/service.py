@@ -21,6 +21,7 @@ from cocoon_p2p.network.transport import Stream, Transport
 from cocoon_p2p.payments.settlement import Accounts
 from cocoon_p2p.protocols.ids import EXCHANGE
 from cocoon_p2p.protocols.messages import Price, Signed
+from cocoon_p2p.worker.broken import settle_broken
 from cocoon_p2p.worker.exchanges import serve_exchanges
 from cocoon_p2p.worker.papers import Papers
 from cocoon_p2p.worker.registration import ProxyStanding, stay_registered
@@ -176,6 +177,7 @@ async def serve_worker(
             nursery.start_soon(partial(stay_registered, standing, transport, papers, slots, draw=draw))
 
         worker = Worker(shop, stay)
+        accounts.settle_broken_by(partial(settle_broken, shop))
         transport.accept_streams(EXCHANGE, worker.accept)
         try:
             for peer, addresses in named:

@@ -340,6 +340,7 @@ MESSAGES: tuple[Any, ...] = (
     m.PaperWanted(EXCHANGE),
     m.Paper(EXCHANGE, receipt=SIGNED_RECEIPT),
     m.Paper(EXCHANGE, settlement=sign(PROXY, NETWORK, SETTLEMENT)),
+    m.PaperWanted(EXCHANGE, SIGNED_QUOTE, SIGNED_METER),
     m.CloseWanted(sign(CLIENT, NETWORK, CLOSE_TERMS)),
     m.CloseAgreed(sign(PROXY, NETWORK, CLOSE_TERMS)),
     m.ChannelRefused(Reason.UNKNOWN_EXCHANGE, "no such exchange", EXCHANGE),

@@ -39,6 +39,8 @@ INSIDE: dict[tuple[str, str], type] = {
     ("OpenChannel", "state"): messages.ChannelState,
     ("ChannelAccepted", "state"): messages.ChannelState,
     ("StateSigned", "state"): messages.ChannelState,
+    ("PaperWanted", "quote"): messages.Quote,
+    ("PaperWanted", "meter"): messages.Meter,
     ("Paper", "receipt"): messages.Receipt,
     ("Paper", "settlement"): messages.Settlement,
     ("CloseWanted", "terms"): messages.CloseTerms,

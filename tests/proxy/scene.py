@@ -15,6 +15,7 @@ from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Stream
 from cocoon_p2p.payments.pricing import client_amount, worker_amount
 from cocoon_p2p.payments.settlement import Accounts, PayingAccount, ReceivingAccount, open_accounts
+from cocoon_p2p.protocols.exchange.broken import read_shown, receipt_by_meter
 from cocoon_p2p.protocols.ids import EXCHANGE, HEARTBEAT_SECONDS, SESSION, Kind, Outcome, Role, Trust
 from cocoon_p2p.protocols.messages import (
     Ask,
@@ -25,6 +26,7 @@ from cocoon_p2p.protocols.messages import (
     Load,
     Meter,
     ModelOffer,
+    PaperWanted,
     Part,
     Price,
     PromptMetered,
@@ -105,6 +107,20 @@ class End:
                 await self.stream.send(Heartbeat(exchange, steps))
 
 
+async def settle_by_meter(account: ReceivingAccount, wanted: PaperWanted) -> bool:
+    """Settle as a worker does whose proxy lost it (`payments.party.SettleBroken`)."""
+    if wanted.quote is None:
+        return False
+    shown = read_shown(wanted, proxy=account.payer, network=NETWORK)
+    receipt = sign(WORKER, NETWORK, receipt_by_meter(shown, shown.amount, engine="hand", now_ms=0))
+    row = account.ended(wanted.exchange)
+    if row is None and shown.meter is not None:
+        await account.charge(wanted.exchange, shown.amount, receipt)
+    elif row is not None and row.amount > shown.amount:
+        await account.lower(wanted.exchange, shown.amount, receipt)
+    return False
+
+
 class Job(End):
     """The worker's end of one exchange."""
 
@@ -164,6 +180,7 @@ class HandWorker:
     """A worker whose engine is the test."""
 
     def __init__(self, transport: MemoryTransport, accounts: Accounts, identity: Identity) -> None:
+        accounts.settle_broken_by(settle_by_meter)
         self.transport = transport
         self.accounts = accounts
         self.identity = identity
@@ -334,8 +351,13 @@ class Scene:
         return worker, client_amount(Nano(worker), COMMISSION)
 
     def charged(self) -> tuple[int, int]:
-        """Say what the proxy was charged by the worker, and the client by the proxy."""
-        paid = sum(account.charged for account in self.proxy_accounts.payees())
+        """Say what the proxy was charged by the worker, and the client by the proxy.
+
+        What the proxy settled at with a worker that it lost counts, as the worker will come to agree.
+        """
+        accounts = self.proxy_accounts.payees()
+        settled = [left.amount or 0 for account in accounts for left in account.leftovers.values()]
+        paid = sum(account.charged for account in accounts) + sum(settled)
         return paid, sum(account.charged() for account in self.proxy_accounts.payers())
 
 

@@ -24,10 +24,10 @@ from cocoon_p2p.payments.books import Page, name_of, restore_payee, restore_paye
 from cocoon_p2p.payments.channel import Phase, channel_of, make_offer
 from cocoon_p2p.payments.events import CloseRequested, VoucherDue, VoucherReceived, VoucherSaved
 from cocoon_p2p.payments.outbox import Outbox
-from cocoon_p2p.payments.party import Party
+from cocoon_p2p.payments.party import Party, Role
 from cocoon_p2p.payments.payee import opened
 from cocoon_p2p.payments.payer import Payer
-from cocoon_p2p.payments.paying import PayingAccount, Question
+from cocoon_p2p.payments.paying import Leftover, PayingAccount, Question
 from cocoon_p2p.payments.receiving import ReceivingAccount
 from cocoon_p2p.protocols.ids import Outcome
 from cocoon_p2p.protocols.messages import (
@@ -40,6 +40,7 @@ from cocoon_p2p.protocols.messages import (
     Voucher,
 )
 from cocoon_p2p.protocols.papers import decode_signed, encode_signed, sign
+from cocoon_p2p.protocols.schema import decode_paper
 from cocoon_p2p.testing.memory import MemoryNetwork
 from cocoon_p2p.testing.store import MemoryDisk, MemoryStore
 from cocoon_p2p.units import Nano
@@ -117,7 +118,7 @@ class Payments(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         network = MemoryNetwork()
-        self.payer_store, self.payee_store = MemoryStore(), MemoryStore()
+        self.payer_store, self.payee_store = MemoryStore(lands_by_itself=False), MemoryStore(lands_by_itself=False)
         self.transports = network.transport(PAYER), network.transport(PAYEE)
         channel_key = Identity.from_seed(SEED).public_key
         offer = make_offer(
@@ -144,7 +145,22 @@ class Payments(RuleBasedStateMachine):
 
     @property
     def payee_party(self) -> Party:
-        return Party(self.transports[1], PAYEE, NETWORK, self.payee_store, lambda: NOW)
+        role = Role(self.settle_broken)
+        return Party(self.transports[1], PAYEE, NETWORK, self.payee_store, lambda: NOW, role)
+
+    async def settle_broken(self, account: ReceivingAccount, wanted: PaperWanted) -> bool:
+        """Settle by what the payer shows, as a worker does; a receipt of ours stands for its Meter."""
+        if self.exchanges[wanted.exchange].payee_runs:
+            return True
+        if wanted.meter is None:
+            return False
+        row, amount = account.ended(wanted.exchange), Nano(decode_paper(Receipt, wanted.meter.body).amount)
+        if row is None and account.phase in (Phase.OPEN, Phase.DRAINING):
+            covered = Nano(min(amount, max(account.credit, 0)))
+            await account.charge(wanted.exchange, covered, receipt(wanted.exchange, covered))
+        elif row is not None and row.amount > amount and account.phase is not Phase.CLOSED:
+            await account.lower(wanted.exchange, amount, wanted.meter)
+        return False
 
     # -------------------------------------------------------- the network
 
@@ -226,8 +242,9 @@ class Payments(RuleBasedStateMachine):
             if question.answered.is_set():
                 del self.asked[exchange]
                 is_known = question.refusal is None or question.refusal.reason.code == "unknown-exchange"
-                if is_known:
-                    payer_stream.settle(self.payer, self.payer_party, exchange, question.paper)
+                leftover = self.payer.leftovers.get(exchange)
+                if is_known and leftover is not None and leftover.question == question.wanted:
+                    payer_stream.settle(self.payer, self.payer_party, leftover, question.paper)
 
     # -------------------------------------------------------- disks and crashes
 
@@ -256,7 +273,7 @@ class Payments(RuleBasedStateMachine):
     def restart_payer(self, disk: MemoryDisk) -> None:
         if self.is_connected:
             self.disconnect()
-        self.payer_store = MemoryStore(disk)
+        self.payer_store = MemoryStore(disk, lands_by_itself=False)
         self.asked.clear()
         row = disk.channels[name_of(self.channel, Side.PAYER)]
         unsettled = run(self.payer_store.unsettled)
@@ -274,7 +291,7 @@ class Payments(RuleBasedStateMachine):
     def restart_payee(self, disk: MemoryDisk) -> None:
         if self.is_connected:
             self.disconnect()
-        self.payee_store = MemoryStore(disk)
+        self.payee_store = MemoryStore(disk, lands_by_itself=False)
         self.landing.clear()
         row = disk.channels.get(name_of(self.channel, Side.PAYEE))
         self.payee = None
@@ -372,7 +389,7 @@ class Payments(RuleBasedStateMachine):
         if exchange.is_alive:
             exchange.is_alive = False
             if key in self.payer.unsettled():
-                self.payer.leftovers.setdefault(key, None)
+                self.payer.leftovers.setdefault(key, Leftover(PaperWanted(key), None, int(NOW)))
 
     @precondition(lambda self: self.broken())
     @rule(data=st.data(), part=PARTS)
@@ -381,23 +398,25 @@ class Payments(RuleBasedStateMachine):
         exchange = self.exchanges[key]
         owed = exchange.accrued if exchange.bill is None else exchange.bill[0]
         seen = exchange.metered = Nano(owed * part // 100)
-        begin_only(self.payer.charge(key, seen, receipt(key, seen), amount_max=exchange.limit))
+        begin_only(self.payer.break_off(key, seen, receipt(key, seen), receipt(key, seen)))
 
     def broken(self) -> list[ExchangeId]:
         """Name exchanges that broke with the payer's process alive, and are not charged."""
         return [
             key
-            for key, before in self.payer.leftovers.items()
-            if before is None and self.payer.phase in (Phase.OPEN, Phase.DRAINING) and key not in self.asked
+            for key, leftover in self.payer.leftovers.items()
+            if leftover.amount is None
+            and self.payer.phase in (Phase.OPEN, Phase.DRAINING)
+            and key not in self.asked
         ]
 
     @precondition(lambda self: self.is_connected and self.payer.leftovers)
     @rule()
     def the_payer_asks_how_they_ended(self) -> None:
-        for key in self.payer.leftovers:
+        for key, leftover in self.payer.leftovers.items():
             if key not in self.payer.questions:
-                self.asked[key] = self.payer.questions[key] = Question()
-                self.payer.send(PaperWanted(key))
+                self.asked[key] = self.payer.questions[key] = Question(leftover.question)
+                self.payer.send(leftover.question)
 
     @precondition(lambda self: len(self.exchanges) > 2)
     @rule(is_payer=st.booleans())
@@ -443,20 +462,16 @@ class Payments(RuleBasedStateMachine):
             return
         self.quiesce()
         assert self.payee is not None
-        billed, unclaimed = self.billed()
-        assert self.payee.charged() == billed
-        assert self.payer.charged == billed + unclaimed
+        assert self.payer.charged == self.payee.charged() == self.billed()
         assert self.payer.held == self.payee.accrued == 0
         for store in (self.payer_store, self.payee_store):
             assert audit(run(store.channels), run(store.lines)) == ()
         if self.payer.phase is not Phase.OPEN or self.payee.phase is not Phase.OPEN:
             self.close_both()
 
-    def billed(self) -> tuple[int, int]:
-        """Add up what the payee has on disk, and what the payer owes by Meters that the payee forgot."""
-        rows = {row.exchange: row.amount for row in self.payee_store.disk.exchanges.values()}
-        paid = {row.exchange: row.amount for row in self.payer_store.disk.exchanges.values()}
-        return sum(rows.values()), sum(amount for exchange, amount in paid.items() if exchange not in rows)
+    def billed(self) -> int:
+        """Add up what the payee has on disk."""
+        return sum(row.amount for row in self.payee_store.disk.exchanges.values())
 
     def quiesce(self) -> None:
         """Let everything that is under way arrive, and every question be answered."""
