@@ -274,6 +274,10 @@ class Relay:
             return
         self._tab.worker = account
         self._worker = link
+        if self.has_ended:
+            # The client left in this very moment: nothing was said on the stream, and nobody waits for it.
+            self._leave(is_stream_clean=True)
+            return
         self._feed(WorkerOpened(account.reference, now()))
 
     async def _take_link(self) -> Link:

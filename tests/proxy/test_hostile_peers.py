@@ -6,11 +6,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from cocoon_p2p.identity import Identity
-from cocoon_p2p.protocols.ids import Reason
-from cocoon_p2p.protocols.messages import Part, Quoted, Refused
+from cocoon_p2p.identity import Identity, PeerId
+from cocoon_p2p.protocols.ids import EXCHANGE, Reason
+from cocoon_p2p.protocols.messages import Hello, Part, Quoted, Refused
 from cocoon_p2p.proxy.storefront import PAUSE_SECONDS
-from tests.proxy.scene import OFFER, OTHER, PRICE, scene
+from cocoon_p2p.testing.memory import MemoryStream
+from tests.proxy.scene import OFFER, OTHER, PRICE, PROXY, scene
 from tests.proxy.test_storefront import published
 
 LONG_FEATURES = tuple(f"{number:02}".ljust(32, "x") for number in range(32))
@@ -70,3 +71,42 @@ async def test_a_worker_that_takes_no_more_handshakes_still_serves_the_others(
         _, other = await stage.ask()
 
         assert isinstance(other.heard[0], Quoted)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+async def test_a_client_that_leaves_as_the_workers_stream_opens_leaves_none_behind(
+    autojump_clock: MockClock, turns: int
+) -> None:
+    async with scene() as stage:
+        transport = stage.network.transports[PROXY.peer_id]
+        streams: list[MemoryStream] = []
+        opening, opened = trio.Event(), trio.Event()
+
+        async def open_late(peer: PeerId, protocol: str) -> MemoryStream:
+            stream = await type(transport).open_stream(transport, peer, protocol)
+            if protocol == EXCHANGE:
+                streams.append(stream)
+                opening.set()
+                try:
+                    await opened.wait()
+                except trio.Cancelled:
+                    stream.reset()
+                    raise
+            return stream
+
+        transport.open_stream = open_late  # type: ignore[method-assign]
+        asked, end = await stage.ask()
+        await end.say(Hello(asked.exchange, b"hello"))
+        await opening.wait()
+
+        end.stream.reset()
+        # So many turns of the scheduler later: the proxy has just heard of it, or has acted on it.
+        for _ in range(turns):
+            await trio.lowlevel.checkpoint()
+        opened.set()
+        await stage.settled()
+
+        asked, end = await stage.ask()
+        await end.say(Part(asked.exchange, bytes(16), 0, 0, True, b"sealed"))
+        await stage.settled()
+        assert sum(not stream.outgoing.broken for stream in streams) == 1
