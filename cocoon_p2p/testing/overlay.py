@@ -9,14 +9,14 @@ disks and models are stood in for. Under trio's `autojump_clock` equal seeds giv
 
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 import trio
 
 from cocoon_p2p.client import Client, Policy
-from cocoon_p2p.identity import Identity, NetworkId, network_id
+from cocoon_p2p.identity import Identity, NetworkId, network_id, peer_id_text
 from cocoon_p2p.inference.engine import Engine
 from cocoon_p2p.ledger import audit
 from cocoon_p2p.payments.settlement import Accounts, open_accounts
@@ -82,6 +82,25 @@ class Overlay:
     workers: tuple[Worker, ...]
     worker_accounts: tuple[Accounts, ...]
     engines: tuple[Engine, ...]
+    _parts: "_Parts"
+    _nursery: trio.Nursery
+
+    def kill(self, name: str) -> None:
+        """Kill the proxy (`proxy`) or a worker (`worker-1`, ...): only what is on its disk remains."""
+        self._parts.kill(self.nodes[name])
+
+    async def restart(self, name: str) -> None:
+        """Start a node again over what its disk has."""
+        node = self.nodes[name]
+        if name == "proxy":
+            self.proxy, self.proxy_accounts = await self._nursery.start(self._parts.run_proxy, node)
+            return
+        index = int(name.rpartition("-")[2]) - 1
+        run = partial(self._parts.run_worker, node, self.nodes["proxy"], self.engines[index])
+        worker, accounts = await self._nursery.start(run)
+        self.workers = (*self.workers[:index], worker, *self.workers[index + 1 :])
+        before, after = self.worker_accounts[:index], self.worker_accounts[index + 1 :]
+        self.worker_accounts = (*before, accounts, *after)
 
     def paid(self) -> tuple[int, int, int]:
         """Give what the client was charged, what the proxy received, and what all workers earned."""
@@ -135,40 +154,14 @@ async def open_overlay(
         trio.open_nursery() as nursery,
         AsyncExitStack() as stack,
     ):
-        parts = _Parts(links, network, seed, stack)
-        transport, accounts = await parts.open(nodes["proxy"], Nano(0))
-        proxy: Proxy = await nursery.start(
-            partial(
-                serve_proxy,
-                transport=transport,
-                directory=directory.of(transport),
-                identity=nodes["proxy"].identity,
-                network=network,
-                accounts=accounts,
-                policy=proxy_policy,
-                now=date,
-                draw=parts.draw("proxy"),
-            )
-        )
-        served: list[tuple[Worker, Accounts]] = []
-        for name, engine in zip(names[2:], chosen, strict=True):
-            dialling, earned = await parts.open(nodes[name], WORKER_GRANT, listen=False)
-            worker: Worker = await nursery.start(
-                partial(
-                    serve_worker,
-                    transport=dialling,
-                    identity=nodes[name].identity,
-                    network=network,
-                    engine=engine,
-                    accounts=earned,
-                    proxies=[transport.addresses],
-                    prices={card.name: price for card in engine.capabilities.models},
-                    now=date,
-                    draw=parts.draw(name),
-                )
-            )
-            served.append((worker, earned))
-        dialling, spent = await parts.open(nodes["client"], Nano(0), listen=False)
+        parts = _Parts(links, directory, network, seed, price, proxy_policy)
+        proxy, accounts = await nursery.start(parts.run_proxy, nodes["proxy"])
+        served = [
+            await nursery.start(parts.run_worker, nodes[name], nodes["proxy"], engine)
+            for name, engine in zip(names[2:], chosen, strict=True)
+        ]
+        dialling = links.transport(nodes["client"].identity, listen=False)
+        spent = await stack.enter_async_context(parts.accounts(nodes["client"], dialling, Nano(0)))
         client = await stack.enter_async_context(
             Client.open(
                 dialling,
@@ -193,6 +186,8 @@ async def open_overlay(
             workers=tuple(worker for worker, _ in served),
             worker_accounts=tuple(earned for _, earned in served),
             engines=chosen,
+            _parts=parts,
+            _nursery=nursery,
         )
         await stack.aclose()
         nursery.cancel_scope.cancel()
@@ -200,28 +195,89 @@ async def open_overlay(
 
 @dataclass
 class _Parts:
+    """What nodes are made of, the first time and after a crash."""
+
     links: MemoryNetwork
+    directory: MemoryDirectory
     network: NetworkId
     seed: int
-    stack: AsyncExitStack
+    price: Price
+    proxy_policy: ProxyPolicy | None
+    scopes: dict[str, trio.CancelScope] = field(default_factory=dict[str, trio.CancelScope])
+    "Of each node's life."
+
+    lives: int = 0
+    "How many there were: no two draw the same bytes."
 
     def draw(self, name: str) -> Callable[[int], bytes]:
         return Draw(f"{self.seed}/{name}")
 
-    async def open(
-        self, node: MemoryNode, grant: Nano, *, listen: bool = True
-    ) -> tuple[MemoryTransport, Accounts]:
-        """Put a node on the network, with accounts over its disk."""
-        transport = self.links.transport(node.identity, listen=listen)
-        accounts = await self.stack.enter_async_context(
-            open_accounts(
-                transport,
-                node.identity,
-                self.network,
-                MemoryStore(node.disk),
-                grant_policy=lambda _payer: grant,
-                draw=self.draw(f"{node.name}/accounts"),
-                clock=date,
-            )
+    def accounts(
+        self, node: MemoryNode, transport: MemoryTransport, grant: Nano
+    ) -> AbstractAsyncContextManager[Accounts]:
+        """Open a node's accounts over its disk."""
+        self.lives += 1
+        return open_accounts(
+            transport,
+            node.identity,
+            self.network,
+            MemoryStore(node.disk),
+            grant_policy=lambda _payer: grant,
+            draw=self.draw(f"{node.name}/accounts/{self.lives}"),
+            clock=date,
         )
-        return transport, accounts
+
+    async def run_proxy(
+        self,
+        node: MemoryNode,
+        task_status: trio.TaskStatus[tuple[Proxy, Accounts]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        transport = self.links.transport(node.identity)
+        with trio.CancelScope() as self.scopes[node.name]:
+            async with self.accounts(node, transport, Nano(0)) as accounts, trio.open_nursery() as nursery:
+                serve = partial(
+                    serve_proxy,
+                    transport=transport,
+                    directory=self.directory.of(transport),
+                    identity=node.identity,
+                    network=self.network,
+                    accounts=accounts,
+                    policy=self.proxy_policy,
+                    now=date,
+                    draw=self.draw(f"{node.name}/{self.lives}"),
+                )
+                task_status.started((await nursery.start(serve), accounts))
+
+    async def run_worker(
+        self,
+        node: MemoryNode,
+        proxy: MemoryNode,
+        engine: Engine,
+        task_status: trio.TaskStatus[tuple[Worker, Accounts]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        transport = self.links.transport(node.identity, listen=False)
+        address = f"/memory/1/p2p/{peer_id_text(proxy.identity.peer_id)}"
+        with trio.CancelScope() as self.scopes[node.name]:
+            async with (
+                self.accounts(node, transport, WORKER_GRANT) as accounts,
+                trio.open_nursery() as nursery,
+            ):
+                serve = partial(
+                    serve_worker,
+                    transport=transport,
+                    identity=node.identity,
+                    network=self.network,
+                    engine=engine,
+                    accounts=accounts,
+                    proxies=[[address]],
+                    prices={card.name: self.price for card in engine.capabilities.models},
+                    now=date,
+                    draw=self.draw(f"{node.name}/{self.lives}"),
+                )
+                task_status.started((await nursery.start(serve), accounts))
+
+    def kill(self, node: MemoryNode) -> None:
+        """End a node's life as `kill -9` does: whatever it still writes goes to a disk that nobody reads."""
+        node.disk = node.disk.copy()
+        self.scopes[node.name].cancel()
+        self.links.crash(node.identity.peer_id)

@@ -193,3 +193,44 @@ async def test_any_write_may_be_late_and_the_sums_agree_in_the_end(
 
         check_sums(overlay)
         assert await ask(overlay) == "One two three four five."
+
+
+def kill_at(overlay: Overlay, name: str, target: int) -> tuple[Fault, trio.Event]:
+    """Kill a node at the exchange's or the channel's write of this number, and say when it is dead."""
+    seen, dead = 0, trio.Event()
+
+    def fault(write: Write) -> tuple[Fate, float]:
+        nonlocal seen
+        seen += write.protocol in (EXCHANGE, CHANNEL)
+        if seen == target + 1 and not dead.is_set():
+            dead.set()
+            overlay.kill(name)
+        return Fate.DELIVER, 0.0
+
+    return fault, dead
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["proxy", "worker-1"])
+@pytest.mark.parametrize("target", range(12, WRITES))
+async def test_a_node_may_be_killed_at_any_write_and_the_sums_agree_in_the_end(
+    name: str, target: int, autojump_clock: trio.abc.Clock
+) -> None:
+    async with open_overlay(engines=[ScriptedEngine(WORDS)]) as overlay:
+        overlay.network.fault, dead = kill_at(overlay, name, target)
+        outcomes: list[str | CocoonError] = []
+
+        async def one() -> None:
+            outcomes.append(await ask(overlay))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one)
+            with trio.move_on_after(10):
+                await dead.wait()
+                await trio.sleep(3)
+                await overlay.restart(name)
+        await settle(overlay)
+
+        check_sums(overlay)
+        assert await ask(overlay) == "One two three four five."
+        check_sums(overlay)
