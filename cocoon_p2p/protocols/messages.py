@@ -399,6 +399,9 @@ class Assign:
     prompt_tokens_max: Annotated[int | None, Key(12)] = None
     "The Ask's. A prompt with more tokens is refused (`too large`) before anything is computed."
 
+    allowed: Annotated[int | None, Key(13)] = None
+    "What the client has covered, less the commission: nothing may be earned beyond it before an Allow."
+
 
 @message(5)
 @dataclass(frozen=True, slots=True)
@@ -500,6 +503,16 @@ class Settled:
     detail: Annotated[AText | None, Key(4)] = None
 
 
+@message(14)
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Proxy to worker: the client has covered more, so this exchange may earn up to this amount."""
+
+    exchange: Annotated[AExchange, Key(1)]
+    amount: Annotated[int, Key(2)]
+    "All told, never below what was allowed before."
+
+
 # ---------------------------------------------------------------- /cocoon/channel/1
 
 
@@ -553,6 +566,8 @@ class PaperWanted:
     """
 
     exchange: Annotated[AExchange, Key(1)]
+    quote: Annotated[Signed | None, Key(2)] = None
+    meter: Annotated[Signed | None, Key(3)] = None
 
 
 @message(37)
@@ -566,8 +581,6 @@ class Paper:
 
 
 @message(38)
-    quote: Annotated[Signed | None, Key(2)] = None
-    meter: Annotated[Signed | None, Key(3)] = None
 @dataclass(frozen=True, slots=True)
 class CloseWanted:
     """Either side: let us close. `terms` is a `CloseTerms` with the sender's signature."""

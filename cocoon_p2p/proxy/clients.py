@@ -46,11 +46,8 @@ from cocoon_p2p.proxy.relay import Relay
 from cocoon_p2p.proxy.session import WorkerSession
 from cocoon_p2p.proxy.tab import Tab
 from cocoon_p2p.scheduling import RETRY_SECONDS, choose, refuse
-from cocoon_p2p.units import Nano
 
 log = logging.getLogger(__name__)
-
-_NOTHING = Nano(0)
 
 SWEEP_FROM = 1_024
 "Clients that are known before the first look at who can be forgotten."
@@ -63,7 +60,6 @@ class ClientStanding:
     asks: Allowance
     streams: int = 0
     relays: list[Relay] = field(default_factory=list[Relay])
-    forgiven: Nano = _NOTHING
 
     @property
     def unclaimed(self) -> int:
@@ -72,7 +68,7 @@ class ClientStanding:
 
     @property
     def is_gone(self) -> bool:
-        return not (self.streams or self.relays or self.forgiven)
+        return not (self.streams or self.relays)
 
 
 class Clients:
@@ -89,13 +85,13 @@ class Clients:
         self.is_draining = False
 
     @property
-    def runs(self, exchange: ExchangeId) -> bool:
-        """Say whether an exchange runs, or is being settled."""
-        return exchange in self._running
-
     def running(self) -> int:
         """How many exchanges run, unused quotes included."""
         return len(self._running)
+
+    def runs(self, exchange: ExchangeId) -> bool:
+        """Say whether an exchange runs, or is being settled."""
+        return exchange in self._running
 
     async def wait_idle(self) -> None:
         """Return once nothing runs."""
@@ -194,9 +190,7 @@ class Clients:
 
     def _end(self, relay: Relay, stream: "ClientStream") -> None:
         del self._running[relay.exchange]
-        standing = stream.standing
-        standing.relays.remove(relay)
-        standing.forgiven = Nano(standing.forgiven + relay.tab.forgiven)
+        stream.standing.relays.remove(relay)
         stream.take_back(relay.exchange)
         self._ended.set()
 
@@ -219,8 +213,6 @@ class Clients:
         if standing.unclaimed >= UNCLAIMED_RESERVATIONS_MAX:
             detail = f"{UNCLAIMED_RESERVATIONS_MAX} quotes are not used yet"
             raise _no(Reason.RATE_LIMITED, detail, RETRY_SECONDS)
-        if standing.forgiven > policy.forgiven_max:
-            raise _no(Reason.NO_CREDIT, f"{standing.forgiven} nanoTON of earlier answers were never covered")
         if len(self._running) >= policy.exchanges_max:
             raise _no(Reason.NO_CAPACITY, "this proxy is full", RETRY_SECONDS)
 

@@ -15,7 +15,6 @@ GrantPolicy = Callable[[PeerId], Nano]
 "How much a client may owe; the same that the accounts were opened with."
 
 _CHANNEL_CAPACITY = Nano(1_000_000_000)
-_FORGIVEN_MAX = Nano(1_000_000)
 
 
 def prove_nothing(_record: Record, _statement: KeyStatement) -> Trust:
@@ -53,9 +52,6 @@ class ProxyPolicy:
     "Of one client, price questions and refusals included."
 
     asks_burst: int = 64
-    forgiven_max: Nano = _FORGIVEN_MAX
-    "What one client may leave unpaid, because a worker had run ahead, before it is served no more."
-
     lost_rest_seconds: float = 10.0
     "How long a worker that was lost in an exchange is not chosen."
 

@@ -160,7 +160,7 @@ class Relay:
     def wants(self, link: Link) -> bool:
         """Read a side only while the other side takes what comes, and the machine wants it."""
         if link is not self._client:
-            return self._exchange.listens_to_worker and not self._client.is_full
+            return not self._client.is_full
         return self._exchange.listens_to_client and (self._worker is None or not self._worker.is_full)
 
     def hear(self, link: Link, message: object) -> None:
@@ -209,8 +209,6 @@ class Relay:
         after = self._exchange
         if after.listens_to_client and not before.listens_to_client:
             self._client.poke()
-        if self._worker is not None and after.listens_to_worker and not before.listens_to_worker:
-            self._worker.poke()
         self._sleep.deadline = min(self._sleep.deadline, next_wake(after))
         if after.phase is Phase.ENDED and before.phase is not Phase.ENDED:
             self._due.set()
@@ -360,7 +358,6 @@ class Relay:
             outcome=reckoning.outcome.name.lower(),
             worker_amount=reckoning.worker_amount,
             client_amount=reckoning.client_amount,
-            forgiven=self._tab.forgiven,
         )
         log.info("exchange settled", extra=facts)
         return settlement

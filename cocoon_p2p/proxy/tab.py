@@ -33,8 +33,6 @@ class Tab:
     wanted: Nano = _NOTHING
     accrued: Nano = _NOTHING
     held: Nano = _NOTHING
-    forgiven: Nano = _NOTHING
-    "What was owed beyond the client's credit: our loss."
 
     @property
     def exchange(self) -> ExchangeId:
@@ -62,27 +60,24 @@ class Tab:
         """Keep the worker covered. Raises `Refused` if our channel cannot."""
         assert self.worker is not None
         self.worker.hold(self.exchange, amount)
+        self.held = amount
+
     def renew_worker(self) -> None:
         """Show the worker anew what we vouchered: it waited in vain for what we had sent."""
         if self.worker is not None:
             self.worker.reopen()
 
-        self.held = amount
-
     async def charge(self, reckoning: Reckoning, *, identity: Identity, network: NetworkId) -> Signed:
         """Charge both accounts and sign the Settlement that says so. On disk before this returns.
 
-        Not to be cancelled: half of it would be our loss. The client is charged no more than its
-        credit covers; the rest is forgiven.
+        Not to be cancelled: half of it would be our loss.
 
         Raises:
             Unavailable: The ledger cannot be written.
         """
         worker_charged = await self._charge_worker(reckoning)
-        self.wanted = max(self.wanted, reckoning.client_amount)
-        self.cover()
-        amount = min(reckoning.client_amount, self.accrued)
-        self.forgiven = Nano(reckoning.client_amount - amount)
+        amount = reckoning.client_amount
+        assert amount <= self.accrued, "the worker was allowed no more than was covered"
         settlement = Settlement(
             exchange=self.exchange,
             quote_hash=self.deal.quote_hash,

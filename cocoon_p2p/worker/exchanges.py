@@ -32,6 +32,7 @@ from cocoon_p2p.protocols.exchange.worker_events import (
     MessageReceived,
     OpenPart,
     PeerLost,
+    Permit,
     ReceiptSaved,
     Report,
     RequestRejected,
@@ -187,6 +188,8 @@ class _Line:
                     self._events.append(Covered(covered, trio.current_time()))
                 else:
                     self._nursery.start_soon(self._cover, work, amounts[0])
+            case Permit(amount):
+                work.permit(amount)
             case StartEngine(completion_tokens_max):
                 self._nursery.start_soon(self._generate, work, completion_tokens_max)
             case StopWork():

@@ -48,7 +48,7 @@ from cocoon_p2p.protocols.ids import TEXT_MAX_BYTES, Kind, Reason
 from cocoon_p2p.protocols.messages import Chunk, Meter, Part, Receipt, Signed
 from cocoon_p2p.protocols.papers import sign
 from cocoon_p2p.sealing import RequestBinding, Session
-from cocoon_p2p.units import Nano
+from cocoon_p2p.units import NANO_MAX, Nano
 from cocoon_p2p.worker.papers import Papers
 from cocoon_p2p.worker.seals import Seals
 from cocoon_p2p.worker.slots import RunningExchange, Slots
@@ -93,6 +93,9 @@ class Work:
         self._request: GenerateRequest
         self._answer_hash = hashlib.sha256()
         self._scopes: set[trio.CancelScope] = set()
+        allowed = job.assign.allowed
+        self._allowed = NANO_MAX if allowed is None else allowed
+        self._permitted = trio.Event()
         self._is_charged = False
         self._is_stopped = False
         self._is_dismissed = False
@@ -241,19 +244,27 @@ class Work:
 
     # ------------------------------------------------------------ the money
 
+    def permit(self, amount: Nano) -> None:
+        """Take note that the client has covered this much; never less than before."""
+        self._allowed = max(self._allowed, amount)
+        self._permitted.set()
+        self._permitted = trio.Event()
+
     def is_covered(self, accrued: Nano) -> bool:
-        """Raise what has accrued to this total, if credit covers it now."""
+        """Raise what has accrued to this total, if the proxy allows it and credit covers it now."""
         try:
-            return self._account.covered(self.job.exchange, accrued)
+            return accrued <= self._allowed and self._account.covered(self.job.exchange, accrued)
         except Refused:
             return False
 
     async def cover(self, accrued: Nano) -> bool:
-        """Wait until credit covers this total. A cancel leaves it uncovered.
+        """Wait until the proxy allows this total and credit covers it. A cancel leaves it uncovered.
 
         Returns:
             False if it never will: the channel closes.
         """
+        while accrued > self._allowed:
+            await self._permitted.wait()
         try:
             await self._account.cover(self.job.exchange, accrued)
         except Refused as exc:

@@ -28,6 +28,7 @@ from cocoon_p2p.protocols.ids import (
     Trust,
 )
 from cocoon_p2p.protocols.messages import (
+    Allow,
     Cancel,
     Drain,
     Heartbeat,
@@ -362,6 +363,42 @@ async def test_scarce_credit_is_used_to_the_last_token(autojump_clock: MockClock
         await here.listen(ask, stream)
 
         assert ask.receipt.amount == 4 + 10 * 12
+
+
+async def test_nothing_is_earned_beyond_what_is_allowed_however_rich_the_proxy_is(
+    autojump_clock: MockClock,
+) -> None:
+    async with scene(ScriptedEngine(LONG), grant=1_000_000) as here:
+        ask, stream = await here.begin(allowed=4 + 25)
+        await here.settled()
+        await trio.sleep(2)
+
+        await stream.send(Allow(ask.exchange, 4 + 45))
+        await here.listen(ask, stream)
+
+        assert ask.receipted.reason is Reason.NO_CREDIT
+        assert (ask.receipt.outcome, ask.receipt.amount) == (Outcome.CANCELLED, 4 + 40)
+
+
+async def test_a_prompt_beyond_what_is_allowed_is_not_computed(autojump_clock: MockClock) -> None:
+    engine = ScriptedEngine()
+    async with scene(engine, grant=1_000_000) as here:
+        ask, stream = await here.begin(until=PromptMetered, allowed=3)
+
+        await here.listen(ask, stream)
+
+        assert (ask.refused.reason, ask.refused.need) == (Reason.NO_CREDIT, 4)
+        assert engine.requests == []
+
+
+async def test_what_was_allowed_is_never_taken_back(autojump_clock: MockClock) -> None:
+    async with scene() as here:
+        ask, stream = await here.begin(until=PromptMetered, allowed=1_000)
+
+        await stream.send(Allow(ask.exchange, 0))
+        await here.listen(ask, stream)
+
+        assert ask.receipt.outcome is Outcome.COMPLETED
 
 
 async def test_a_grant_is_credit(autojump_clock: MockClock) -> None:

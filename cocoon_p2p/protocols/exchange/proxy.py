@@ -11,8 +11,8 @@
 Rule 1: the client hears exactly one end, Refused or Settled, if it is still there.
 Rule 2: no worker hears of an exchange before the client has covered the prompt's bound, and what
 is held at the worker is never more than the client has covered, less the commission.
-Rule 3: no chunk is passed on that the client has not covered; but of what the worker had sent when
-it was stopped, one window more, so that a client can check the bill for what it broke off.
+Rule 3: nothing is passed on or charged that the client has not covered, because the worker was
+allowed no more: what it sends beyond that breaks the rules.
 Rule 4: nothing here reads a clock, a stream or an account; the shell that calls `step` brings the
 times in and carries the effects out, in order, each answer fed back as an event.
 
@@ -24,13 +24,11 @@ from typing import assert_never
 
 from cocoon_p2p.errors import LocalProtocolError, RemoteProtocolError
 from cocoon_p2p.protocols.exchange.proxy_credit import (
-    deliver_covered,
-    deliver_rest,
+    check_allowed,
     hold,
     is_covered,
     reach_first,
     reach_on,
-    spent,
 )
 from cocoon_p2p.protocols.exchange.proxy_ends import (
     accept_receipt,
@@ -79,6 +77,7 @@ from cocoon_p2p.protocols.exchange.relayed import Deal, is_next_token_held, mete
 from cocoon_p2p.protocols.ids import COVER_SECONDS, DEADLINE_MAX_SECONDS, RESERVATION_SECONDS, Reason
 from cocoon_p2p.protocols.messages import (
     Accept,
+    Allow,
     Assign,
     Cancel,
     ChannelReference,
@@ -229,8 +228,10 @@ def _cover(exchange: Exchange, amount: Nano, now: float) -> tuple[Exchange, Effe
             return replace(exchange, phase=Phase.OPENING, patience=now + OPEN_SECONDS), (OpenWorker(),)
         case Phase.UPLOADING | Phase.METERING | Phase.ANSWERING:
             exchange, held = hold(exchange)
-            exchange, delivered = deliver_covered(exchange, now)
-            return exchange, (*held, *delivered)
+            if not held:
+                return exchange, ()
+            exchange, told = to_worker(exchange, now, Allow(exchange.deal.ask.exchange, exchange.held))
+            return exchange, (*held, *told)
         case _:
             return exchange, ()
 
@@ -238,6 +239,7 @@ def _cover(exchange: Exchange, amount: Nano, now: float) -> tuple[Exchange, Effe
 def _assign(exchange: Exchange, channel: ChannelReference, now: float) -> tuple[Exchange, Effects]:
     _expect(exchange, Phase.OPENING, "an open worker")
     deal, ask = exchange.deal, exchange.deal.ask
+    exchange, held = hold(exchange)
     assign = Assign(
         exchange=ask.exchange,
         quote=deal.quote,
@@ -251,6 +253,7 @@ def _assign(exchange: Exchange, channel: ChannelReference, now: float) -> tuple[
         trust=ask.trust,
         continues=ask.continues,
         prompt_tokens_max=ask.prompt_tokens_max,
+        allowed=exchange.held,
     )
     uploads = exchange.to_upload
     exchange = replace(
@@ -261,7 +264,6 @@ def _assign(exchange: Exchange, channel: ChannelReference, now: float) -> tuple[
         to_upload=(),
         stepped=now,
     )
-    exchange, held = hold(exchange)
     exchange, sent = to_worker(exchange, now, assign, *uploads)
     return exchange, (*held, *sent)
 
@@ -302,6 +304,7 @@ def _beat(exchange: Exchange, steps: int, now: float) -> tuple[Exchange, Effects
 def _metered(exchange: Exchange, message: PromptMetered, now: float) -> tuple[Exchange, Effects]:
     passed = meter_prompt(exchange.passed, message.usage, exchange.deal)
     exchange = replace(exchange, passed=passed, stepped=now)
+    check_allowed(exchange)
     if exchange.phase is Phase.METERING:
         exchange = replace(exchange, phase=Phase.ANSWERING)
     return to_client(exchange, now, message)
@@ -310,14 +313,11 @@ def _metered(exchange: Exchange, message: PromptMetered, now: float) -> tuple[Ex
 def _chunk(exchange: Exchange, chunk: Chunk, now: float) -> tuple[Exchange, Effects]:
     passed = take_chunk(exchange.passed, chunk, exchange.deal)
     exchange = replace(exchange, passed=passed, stepped=now)
-    if exchange.phase is Phase.STOPPING:
-        return deliver_rest(exchange, now, chunk)
-    exchange, cover = reach_on(exchange, fully=False)
-    if exchange.to_deliver or not is_covered(exchange, spent(exchange)):
-        patience = exchange.patience if exchange.to_deliver else now + COVER_SECONDS
-        waiting = replace(exchange, to_deliver=(*exchange.to_deliver, chunk), patience=patience)
-        return waiting, cover
+    check_allowed(exchange)
     exchange, sent = to_client(exchange, now, chunk)
+    if exchange.phase is Phase.STOPPING:
+        return exchange, sent
+    exchange, cover = reach_on(exchange, fully=False)
     return exchange, (*sent, *cover)
 
 
@@ -357,9 +357,7 @@ def _run_out(exchange: Exchange, now: float) -> tuple[Exchange, Effects]:
         case Phase.STOPPING:
             return lose_worker(exchange, Reason.WORKER_LOST, "it does not answer a Cancel", now)
         case _:
-            need = exchange.deal.for_client(spent(exchange))
-            text = f"the answer is not covered (need={need} got={exchange.covered} nanoTON)"
-            return stop(exchange, Reason.NO_CREDIT, text, now)
+            raise LocalProtocolError(f"nothing to run out of (phase={exchange.phase.name.lower()})")
 
 
 def _beat_both(exchange: Exchange, now: float) -> tuple[Exchange, Effects]:

@@ -2,7 +2,7 @@
 
     reach     the worker's amount that cover was asked for: what is spent, and a window ahead
     covered   the client's amount that is set aside here for the exchange, at most the reach
-    held      the worker's amount that is held there: never more than what is covered, less the commission
+    held      the worker's amount that is held there, and allowed: what is covered, less the commission
 
 All three only rise while an exchange runs.
 
@@ -11,10 +11,10 @@ Spec: protocols/exchange.md (Credit). The machine: `proxy`.
 
 from dataclasses import replace
 
+from cocoon_p2p.errors import RemoteProtocolError
 from cocoon_p2p.payments.pricing import worker_amount
 from cocoon_p2p.protocols.exchange.proxy_events import Cover, Effects, Hold
-from cocoon_p2p.protocols.exchange.proxy_state import Exchange, listen, to_client
-from cocoon_p2p.protocols.messages import Chunk
+from cocoon_p2p.protocols.exchange.proxy_state import Exchange
 from cocoon_p2p.units import Nano
 
 
@@ -57,30 +57,9 @@ def hold(exchange: Exchange) -> tuple[Exchange, Effects]:
     return replace(exchange, held=amount), (Hold(amount),)
 
 
-def deliver_rest(exchange: Exchange, now: float, *chunks: Chunk) -> tuple[Exchange, Effects]:
-    """Pass on what the worker had sent when it was stopped or lost, as far as the client covers it.
-
-    It is owed, and a client that does not see it cannot check its bill, so a window more than is
-    covered is passed on. Beyond that an answer would cost nothing to whoever stops paying.
-    """
-    deal, passed_on = exchange.deal, 0
-    for chunk in chunks:
-        beyond = Nano(max(worker_amount(chunk.usage, deal.offer.price) - deal.window, 0))
-        if exchange.is_cut_short or not is_covered(exchange, beyond):
-            exchange = replace(exchange, is_cut_short=True)
-            break
-        passed_on += 1
-    return to_client(exchange, now, *chunks[:passed_on])
-
-
-def deliver_covered(exchange: Exchange, now: float) -> tuple[Exchange, Effects]:
-    """Pass on the chunks that have waited for credit and are covered by now."""
-    waiting, price = exchange.to_deliver, exchange.deal.offer.price
-    count = 0
-    while count < len(waiting) and is_covered(exchange, worker_amount(waiting[count].usage, price)):
-        count += 1
-    if not count:
-        return exchange, ()
-    if count == len(waiting):
-        exchange = listen(replace(exchange, patience=None), now, worker=True)
-    return to_client(replace(exchange, to_deliver=waiting[count:]), now, *waiting[:count])
+def check_allowed(exchange: Exchange) -> None:
+    """Raise `RemoteProtocolError` if the worker has gone beyond what it was allowed."""
+    if (earned := spent(exchange)) > exchange.held:
+        raise RemoteProtocolError(
+            f"more work than was allowed (allowed={exchange.held} got={earned} nanoTON)"
+        )

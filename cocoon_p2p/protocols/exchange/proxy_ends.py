@@ -9,7 +9,6 @@ Spec: protocols/exchange.md (Amounts; Cancel and loss). The machine: `proxy`.
 from dataclasses import replace
 
 from cocoon_p2p.errors import LocalProtocolError
-from cocoon_p2p.protocols.exchange.proxy_credit import deliver_rest
 from cocoon_p2p.protocols.exchange.proxy_events import (
     Charge,
     Effects,
@@ -23,7 +22,6 @@ from cocoon_p2p.protocols.exchange.proxy_state import (
     WITH_WORKER,
     Exchange,
     Phase,
-    listen,
     to_client,
     to_worker,
 )
@@ -47,16 +45,15 @@ def stop(exchange: Exchange, reason: Reason, detail: str, now: float) -> tuple[E
         return refuse(exchange, reason, detail, now)
     if exchange.phase not in ASSIGNED:
         return exchange, ()
-    exchange, delivered = _deliver_waiting(exchange, now)
     exchange = replace(
-        listen(exchange, now, worker=True),
+        exchange,
         phase=Phase.STOPPING,
         patience=now + STOP_SECONDS,
         reason=reason,
         detail=_spell(reason, detail),
     )
     exchange, told = to_worker(exchange, now, Cancel(exchange.deal.ask.exchange, reason))
-    return exchange, (*told, *delivered)
+    return exchange, told
 
 
 def lose_client(exchange: Exchange, now: float) -> tuple[Exchange, Effects]:
@@ -78,14 +75,13 @@ def lose_worker(exchange: Exchange, reason: Reason, detail: str, now: float) -> 
     if not exchange.passed.chunks:
         exchange, refused = refuse(exchange, exchange.reason or reason, detail, now)
         return exchange, (leave, *refused)
-    exchange, delivered = _deliver_waiting(exchange, now)
     deal, passed = exchange.deal, exchange.passed
     amount = owed_without_receipt(passed, deal)
     reckoning = Reckoning(Outcome.FAILED, amount, deal.for_client(amount), receipt=None, meter=passed.meter)
     exchange = replace(
         exchange, phase=Phase.SETTLING, patience=None, reason=reason, detail=_spell(reason, detail)
     )
-    return exchange, (*delivered, leave, Charge(reckoning))
+    return exchange, (leave, Charge(reckoning))
 
 
 def refuse(
@@ -118,11 +114,10 @@ def accept_receipt(exchange: Exchange, message: Receipted, now: float) -> tuple[
     )
     amount = Nano(receipt.amount)
     reckoning = Reckoning(receipt.outcome, amount, deal.for_client(amount), message.receipt, meter=None)
-    exchange, delivered = _deliver_waiting(exchange, now)
     exchange = replace(
         exchange, phase=Phase.SETTLING, patience=None, reason=_why(exchange, receipt, message.reason)
     )
-    return exchange, (*delivered, LeaveWorker(is_stream_clean=True), Charge(reckoning))
+    return exchange, (LeaveWorker(is_stream_clean=True), Charge(reckoning))
 
 
 def _may_cancel(exchange: Exchange, now: float) -> bool:
@@ -153,10 +148,6 @@ def settle(exchange: Exchange, settlement: Signed, now: float) -> tuple[Exchange
     )
     exchange, told = to_client(exchange, now, settled)
     return replace(exchange, phase=Phase.ENDED), told
-
-
-def _deliver_waiting(exchange: Exchange, now: float) -> tuple[Exchange, Effects]:
-    return deliver_rest(replace(exchange, to_deliver=()), now, *exchange.to_deliver)
 
 
 def _spell(reason: Reason, detail: str) -> str:

@@ -8,9 +8,9 @@ from enum import Enum, auto
 
 from cocoon_p2p.protocols.exchange.proxy_events import Effects, ToClient, ToWorker
 from cocoon_p2p.protocols.exchange.pulse import LOST_SECONDS, Pulse
-from cocoon_p2p.protocols.exchange.relayed import Deal, Passed
+from cocoon_p2p.protocols.exchange.relayed import Deal, Passed, is_next_token_held
 from cocoon_p2p.protocols.ids import ENGINE_STALL_SECONDS, Reason
-from cocoon_p2p.protocols.messages import Chunk, Hello, Part
+from cocoon_p2p.protocols.messages import Hello, Part
 from cocoon_p2p.units import Nano
 
 NEVER = float("inf")
@@ -57,7 +57,7 @@ class Exchange:
     phase: Phase
     deadline: float
     patience: float | None
-    "When the phase's own limit ends, or the wait for credit; None if only the deadline counts."
+    "When the phase's own limit ends; None if only the deadline counts."
 
     client: Pulse
     worker: Pulse
@@ -74,12 +74,6 @@ class Exchange:
     "What the client sent before the worker was assigned. The shell stops listening at the first Part."
 
     passed: Passed = field(default_factory=Passed)
-    to_deliver: tuple[Chunk, ...] = ()
-    "Chunks that wait for the client's credit. The shell stops listening to the worker at the first."
-
-    is_cut_short: bool = False
-    "Whether chunks were dropped because the client covered too little."
-
     reach: Nano = ZERO
     "The worker's amount up to which cover was asked for."
 
@@ -99,15 +93,12 @@ class Exchange:
         """Whether the shell should read on from the client; if not, its silence means nothing."""
         return not any(isinstance(message, Part) for message in self.to_upload)
 
-    @property
-    def listens_to_worker(self) -> bool:
-        """Whether the shell should read on from the worker; if not, its silence means nothing."""
-        return not self.to_deliver
-
 
 def is_waiting_for_credit(exchange: Exchange) -> bool:
     """Say whether something is held back until the client covers it, not just kept ahead."""
-    return exchange.phase is Phase.COVERING or bool(exchange.to_deliver)
+    if exchange.phase is Phase.ANSWERING:
+        return not is_next_token_held(exchange.passed, exchange.held, exchange.deal)
+    return exchange.phase is Phase.COVERING
 
 
 def listen(exchange: Exchange, now: float, *, client: bool = False, worker: bool = False) -> Exchange:
@@ -155,9 +146,7 @@ def client_beat_at(exchange: Exchange) -> float:
 
 def worker_lost_at(exchange: Exchange) -> float:
     """Say when the worker counts as lost."""
-    if exchange.phase not in WITH_WORKER or not exchange.listens_to_worker:
-        return NEVER
-    return exchange.worker.lost_at
+    return exchange.worker.lost_at if exchange.phase in WITH_WORKER else NEVER
 
 
 def worker_beat_at(exchange: Exchange) -> float:
@@ -167,9 +156,8 @@ def worker_beat_at(exchange: Exchange) -> float:
 
 def stalled_at(exchange: Exchange) -> float:
     """Say when an engine that should work has made no step for too long."""
-    if exchange.phase not in (Phase.METERING, Phase.ANSWERING) or not exchange.listens_to_worker:
-        return NEVER
-    return exchange.stepped + STALL_SECONDS
+    is_at_work = exchange.phase in (Phase.METERING, Phase.ANSWERING)
+    return exchange.stepped + STALL_SECONDS if is_at_work else NEVER
 
 
 def next_wake(exchange: Exchange) -> float:

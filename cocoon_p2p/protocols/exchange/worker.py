@@ -44,6 +44,7 @@ from cocoon_p2p.protocols.exchange.worker_events import (
     MessageReceived,
     OpenPart,
     PeerLost,
+    Permit,
     PromptCounted,
     ReceiptSaved,
     Report,
@@ -79,6 +80,7 @@ from cocoon_p2p.protocols.ids import (
     Reason,
 )
 from cocoon_p2p.protocols.messages import (
+    Allow,
     Assign,
     Cancel,
     Heartbeat,
@@ -159,7 +161,7 @@ def _hear(state: State, message: object, now: float) -> Step:
     if isinstance(state, Gone):
         return state, ()
     name = type(message).__name__
-    if not isinstance(message, Hello | Part | Heartbeat | Cancel):
+    if not isinstance(message, Hello | Part | Heartbeat | Cancel | Allow):
         raise RemoteProtocolError(f"{name}: nothing that a proxy sends to a worker here")
     if isinstance(state, Idle):
         if message.exchange != state.last or state.late >= LATE_MAX:
@@ -171,6 +173,8 @@ def _hear(state: State, message: object, now: float) -> Step:
     match message:
         case Heartbeat():
             return heard, ()
+        case Allow(amount=allowed):
+            return heard, () if isinstance(state, Ending) else (Permit(Nano(allowed)),)
         case Cancel(reason=reason):
             outcome = Outcome.FAILED if reason is Reason.PROXY_LOST else Outcome.CANCELLED
             return _break_off(heard, outcome, reason, "cancelled before anything was computed")

@@ -201,6 +201,13 @@ class Cover:
 
 
 @dataclass(frozen=True, slots=True)
+class Permit:
+    """The proxy allows the exchange to accrue up to this total: `Cover` waits for that too."""
+
+    amount: Nano
+
+
+@dataclass(frozen=True, slots=True)
 class StartEngine:
     """Generate. Ends in `Generated` again and again, or `EngineFailed`."""
 
@@ -247,6 +254,7 @@ Effect = (
     | OpenPart
     | CountPrompt
     | Cover
+    | Permit
     | StartEngine
     | StopWork
     | SendChunk

@@ -32,6 +32,7 @@ from cocoon_p2p.protocols.ids import (
     Reason,
 )
 from cocoon_p2p.protocols.messages import (
+    Allow,
     Assign,
     Cancel,
     Chunk,
@@ -181,6 +182,7 @@ def test_the_assignment_says_what_the_ask_said_and_what_time_is_left() -> None:
         max_cost=ASK.max_cost,
         trust=ASK.trust,
         prompt_tokens_max=ASK.prompt_tokens_max,
+        allowed=100,
     )
 
 
@@ -240,65 +242,34 @@ def test_a_waiting_workers_heartbeat_asks_for_the_whole_window() -> None:
     assert line.last(Cover) == Cover(115)
 
 
-def test_a_chunk_that_is_not_covered_waits_for_the_credit() -> None:
+def test_a_worker_is_allowed_what_the_client_has_covered_and_no_more() -> None:
+    line = line_in("COVERING")
+    line.cover(63)
+    line.open()
+    assert line.to_worker[0].allowed == 60
+
+    line.cover(84)
+    assert line.to_worker[-1] == Allow(EXCHANGE, 80)
+
+    line.cover(84)
+    assert [type(message) for message in line.to_worker].count(Allow) == 1
+
+
+def test_a_worker_that_takes_more_than_it_was_allowed_is_found_out() -> None:
     line = line_in("ANSWERING")
 
-    # 100 are covered, 110 would be owed.
-    late = chunk(1, 10)
-    line.worker(late)
-    assert late not in line.to_client
-    assert not line.exchange.listens_to_worker
-
-    line.cover(114)
-    assert late not in line.to_client
-
-    line.cover(115)
-    assert line.to_client[-1] == late
-    assert line.exchange.listens_to_worker
+    # 100 are allowed: nine tokens and the prompt.
+    line.worker(chunk(1, 9))
+    with pytest.raises(RemoteProtocolError, match="more work than was allowed"):
+        line.worker(chunk(2, 10))
 
 
-def test_chunks_that_waited_are_passed_on_in_order() -> None:
-    line = line_in("ANSWERING")
-    late = [chunk(1, 10), chunk(2, 12), chunk(3, 14)]
-    for one in late:
-        line.worker(one)
+def test_a_stopped_worker_is_allowed_no_more() -> None:
+    line = line_in("STOPPING")
 
-    line.cover(line.deal.for_client(130))
-    assert line.to_client[-2:] == late[:2]
-    assert not line.exchange.listens_to_worker
-
-    line.cover(line.deal.for_client(150))
-    assert line.to_client[-3:] == late
-
-
-def test_a_client_that_does_not_cover_the_answer_is_stopped() -> None:
-    line = line_in("ANSWERING")
-    line.worker(chunk(1, 10))
-
-    line.pass_time(COVER_SECONDS)
-    assert line.phase == "STOPPING"
-    assert line.to_worker[-1] == Cancel(EXCHANGE, Reason.NO_CREDIT)
-
-    line.worker(line.receipt(Outcome.CANCELLED))
-    line.charge()
-    (settled,) = ends(line)
-    assert settled.reason is Reason.NO_CREDIT
-    assert "got=105" in settled.detail
-
-
-def test_after_a_cancel_a_window_beyond_the_cover_is_passed_on_and_no_more() -> None:
-    line = line_in("ANSWERING")
-    waiting, near, far, later = chunk(1, 10), chunk(2, 17), chunk(3, 18), chunk(4, 18)
-    line.worker(waiting)
-    assert waiting not in line.to_client
-
-    line.client(CANCEL)
-    line.worker(near)
-    line.worker(far)
-    line.cover(200)
-    line.worker(later)
-
-    assert [one for one in line.to_client if isinstance(one, Chunk)][1:] == [waiting, near]
+    assert line.cover(1_000) == ()
+    with pytest.raises(RemoteProtocolError, match="more work than was allowed"):
+        line.worker(chunk(1, 10))
 
 
 def test_a_client_that_covers_nothing_is_refused_with_what_it_needs() -> None:
@@ -704,19 +675,6 @@ def test_the_silence_of_a_peer_that_is_not_listened_to_means_nothing() -> None:
 
     assert line.phase == "ANSWERING"
     assert line.exchange.is_client_here
-
-
-def test_a_worker_is_not_lost_while_its_chunk_waits_for_credit() -> None:
-    line = line_in("ANSWERING")
-    line.worker(chunk(1, 10))
-
-    line.now += LOST_SECONDS + 1
-    line.client(Heartbeat(EXCHANGE, 0))
-    line.feed(Woke(line.now))
-    assert line.phase == "ANSWERING"
-
-    line.cover(200)
-    assert next_wake(line.exchange) > line.now
 
 
 def test_an_engine_that_stands_still_has_failed() -> None:

@@ -23,6 +23,7 @@ from cocoon_p2p.protocols.exchange.proxy_events import (
     OpenWorker,
     Release,
     ToClient,
+    ToWorker,
     Woke,
     WorkerLost,
     WorkerSaid,
@@ -31,6 +32,7 @@ from cocoon_p2p.protocols.exchange.proxy_events import (
 from cocoon_p2p.protocols.exchange.proxy_state import Phase
 from cocoon_p2p.protocols.ids import Outcome, Reason
 from cocoon_p2p.protocols.messages import (
+    Allow,
     Assign,
     Cancel,
     Chunk,
@@ -102,15 +104,12 @@ class ProxyExchange(RuleBasedStateMachine):
     # ------------------------------------------------------------ the shell
 
     def feed(self, event: Event) -> None:
-        was_stopped = self.line.exchange.phase in (Phase.STOPPING, Phase.SETTLING)
         effects = self.line.feed(event)
         self.note(effects)
-        is_stopped = self.line.exchange.phase in (Phase.STOPPING, Phase.SETTLING)
-        if not (was_stopped or is_stopped):
-            for effect in effects:
-                if isinstance(effect, ToClient) and isinstance(effect.message, Chunk):
-                    owed = self.owed(effect.message.usage)
-                    assert owed <= self.line.exchange.covered, "an answer that nobody has covered"
+        for effect in effects:
+            if isinstance(effect, ToClient) and isinstance(effect.message, Chunk):
+                owed = self.owed(effect.message.usage)
+                assert owed <= self.line.exchange.covered, "an answer that nobody has covered"
 
     def note(self, effects: tuple[Effect, ...]) -> None:
         for effect in effects:
@@ -119,8 +118,8 @@ class ProxyExchange(RuleBasedStateMachine):
                     self.answer_cover()
                 case OpenWorker():
                     self.is_opening = True
-                case Hold(amount):
-                    assert self.line.deal.for_client(amount) <= self.line.exchange.covered
+                case Hold(amount) | ToWorker(Allow(amount=amount)):
+                    assert self.line.deal.for_client(Nano(amount)) <= self.line.exchange.covered
                 case _:
                     pass
 
@@ -179,7 +178,7 @@ class ProxyExchange(RuleBasedStateMachine):
             completion=passed.usage.completion + completion,
             reasoning=passed.usage.reasoning + reasoning,
         )
-        is_within = worker_amount(usage, self.line.deal.offer.price) <= self.line.deal.amount_max
+        is_within = worker_amount(usage, self.line.deal.offer.price) <= self.line.exchange.held
         if not passed.is_complete and is_within and usage.completion + usage.reasoning <= 60:
             signature = self.line.meter_of(usage) if is_signed else None
             number = passed.chunks
@@ -297,6 +296,7 @@ class ProxyExchange(RuleBasedStateMachine):
             assert 0 <= reckoning.worker_amount <= deal.amount_max
             assert reckoning.worker_amount <= reckoning.client_amount <= ask.max_cost
             assert reckoning.client_amount == deal.for_client(reckoning.worker_amount)
+            assert reckoning.client_amount <= self.line.exchange.covered
         exchange = self.line.exchange
         assert deal.for_client(exchange.held) <= exchange.covered <= max(self.credit, 0)
 

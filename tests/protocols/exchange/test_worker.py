@@ -67,6 +67,7 @@ from cocoon_p2p.protocols.ids import (
 )
 from cocoon_p2p.protocols.messages import (
     Accept,
+    Allow,
     Assign,
     Cancel,
     Heartbeat,
@@ -124,6 +125,7 @@ EVENTS: dict[str, Event] = {
     "hello": MessageReceived(Hello(EXCHANGE, b"hello"), LATER),
     "part": MessageReceived(part(), LATER),
     "heartbeat": MessageReceived(Heartbeat(EXCHANGE, 0), LATER),
+    "allow": MessageReceived(Allow(EXCHANGE, 50), LATER),
     "cancel": MessageReceived(Cancel(EXCHANGE, Reason.CANCELLED), LATER),
     "of-another": MessageReceived(Heartbeat(OTHER, 0), LATER),
     "voucher": MessageReceived(Voucher(CHANNEL.channel, 1, 5, bytes(64)), LATER),
@@ -158,19 +160,19 @@ PHASES: dict[str, Callable[[], Line]] = {
 # R: RemoteProtocolError; L: LocalProtocolError; else the phase that follows:
 # I idle, O opening, C counting, V covering, A answering, E ending, G gone.
 TABLES = """
-            assign hello part heartbeat cancel of-another voucher lost time
-new         O      R     R    R         R      R          R       G    I
-idle        O      I     I    I         I      R          R       G    I
-opening     R      O     O    O         I      R          R       G    O
-complete    R      R     R    O         I      R          R       G    O
-counting    R      R     R    C         I      R          R       G    C
-covering    R      R     R    V         I      R          R       G    V
-answering   R      R     R    A         E      R          R       E    A
-waiting     R      R     R    A         E      R          R       E    A
-writing     R      R     R    A         E      R          R       E    A
-ending      R      R     R    E         E      R          R       E    E
-parting     R      R     R    E         E      R          R       E    E
-gone        G      G     G    G         G      G          G       G    G
+            assign hello part heartbeat allow cancel of-another voucher lost time
+new         O      R     R    R         R     R      R          R       G    I
+idle        O      I     I    I         I     I      R          R       G    I
+opening     R      O     O    O         O     I      R          R       G    O
+complete    R      R     R    O         O     I      R          R       G    O
+counting    R      R     R    C         C     I      R          R       G    C
+covering    R      R     R    V         V     I      R          R       G    V
+answering   R      R     R    A         A     E      R          R       E    A
+waiting     R      R     R    A         A     E      R          R       E    A
+writing     R      R     R    A         A     E      R          R       E    A
+ending      R      R     R    E         E     E      R          R       E    E
+parting     R      R     R    E         E     E      R          R       E    E
+gone        G      G     G    G         G     G      G          G       G    G
 
             accepted opened rejected counted covered generated failed taken saved
 new         I        I      I        I       I       I         I      I     L
