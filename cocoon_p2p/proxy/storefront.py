@@ -16,6 +16,7 @@ from cocoon_p2p.errors import LocalProtocolError, Unavailable
 from cocoon_p2p.network.directory import Directory
 from cocoon_p2p.protocols.ids import (
     ADDRESSES_MAX,
+    CLOCK_SKEW_SECONDS,
     MODELS_MAX,
     RECORD_LIFETIME_MAX_SECONDS,
     RECORD_SIZE_MAX_BYTES,
@@ -34,6 +35,9 @@ log = logging.getLogger(__name__)
 REFRESH_SECONDS = RECORD_LIFETIME_MAX_SECONDS / 2
 PAUSE_SECONDS = 1.0
 "Between two records at least: a DHT store is a dozen messages, and a worker may come and go."
+
+LOOK_SECONDS = 60.0
+"How often the date is looked at: a machine that slept, or whose clock was set, has other papers due."
 
 RETRY_LAST_SECONDS = 60.0
 "The longest pause after a failure; they double from `PAUSE_SECONDS`."
@@ -80,6 +84,7 @@ class Storefront:
         self._draw = draw
         self._statement: Signed | None = None
         self._stated_at = 0.0
+        self._signed_at = 0.0
         self._sequence = 0
         self.record: Signed | None = None
         "The newest that was published."
@@ -95,10 +100,14 @@ class Storefront:
             await trio.sleep(pause)
             if not is_published:
                 continue
-            with trio.move_on_after(REFRESH_SECONDS):
-                while self._models() == models:
+            while self._models() == models and not self._is_older(self._signed_at, REFRESH_SECONDS):
+                with trio.move_on_after(LOOK_SECONDS):
                     await changed.wait()
-                    changed = self._agency.workers.changed
+                changed = self._agency.workers.changed
+
+    def _is_older(self, date: float, seconds: float) -> bool:
+        """Say whether what we dated is older than this, or from the future: our clock was set back."""
+        return not -CLOCK_SKEW_SECONDS <= self._agency.now() - date < seconds
 
     def _models(self) -> tuple[ModelOffer, ...]:
         return catalogue(session.standing for session in self._agency.workers)
@@ -123,6 +132,7 @@ class Storefront:
         """Sign a record with as many models as fit."""
         agency, date = self._agency, self._agency.now()
         models = _fitting(models)
+        self._signed_at = date
         # Milliseconds ascend across restarts too.
         self._sequence = max(self._sequence + 1, int(date * 1000))
         while True:
@@ -143,7 +153,7 @@ class Storefront:
             models = models[:-1]
 
     def _stated(self, date: float) -> Signed:
-        if self._statement is None or date - self._stated_at > STATEMENT_LIFETIME_MAX_SECONDS / 2:
+        if self._statement is None or self._is_older(self._stated_at, STATEMENT_LIFETIME_MAX_SECONDS / 2):
             agency = self._agency
             self._stated_at = date
             self._statement = make_statement(

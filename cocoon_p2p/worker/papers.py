@@ -16,6 +16,7 @@ from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.identity import Identity, NetworkId
 from cocoon_p2p.inference.engine import ModelCard
 from cocoon_p2p.protocols.ids import (
+    CLOCK_SKEW_SECONDS,
     RECORD_LIFETIME_MAX_SECONDS,
     STATEMENT_LIFETIME_MAX_SECONDS,
     Kind,
@@ -27,6 +28,10 @@ from cocoon_p2p.records import make_record, make_statement
 
 RECORDS_MAX = 64
 "Records that are honoured at once: quotes under way outlive this many changes of price."
+
+
+LOOK_SECONDS = 60.0
+"How often the date is looked at: a machine that slept, or whose clock was set, has other papers due."
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,7 @@ class Papers:
         now = self._now()
         while self._keys and self._keys[0].expires <= now:
             self._keys.popleft()
-        if not self._keys or self._keys[-1].expires - now < STATEMENT_LIFETIME_MAX_SECONDS / 2:
+        if not self._keys or _is_due(self._keys[-1].expires, STATEMENT_LIFETIME_MAX_SECONDS, now):
             self._state_keys(now)
         # Milliseconds, so that a restarted worker's records are above those of its last life.
         sequence = max(int(now * 1000), self.sequence + 1 if self._offers else 0)
@@ -132,8 +137,9 @@ class Papers:
     async def keep_fresh(self) -> None:
         """Renew at half life, for ever."""
         while True:
-            await trio.sleep(RECORD_LIFETIME_MAX_SECONDS / 2)
-            self.renew()
+            await trio.sleep(LOOK_SECONDS)
+            if _is_due(self._offers[-1].expires, RECORD_LIFETIME_MAX_SECONDS, self._now()):
+                self.renew()
 
     def _state_keys(self, now: float) -> None:
         secret = self._draw(32)
@@ -147,6 +153,11 @@ class Papers:
         )
         expires = int(now) + STATEMENT_LIFETIME_MAX_SECONDS
         self._keys.append(SealingKey(statement, paper_hash(statement), expires, secret))
+
+
+def _is_due(expires: float, lifetime_seconds: int, now: float) -> bool:
+    """Say whether a paper is past half its life, or not yet begun by a clock that was set back."""
+    return not lifetime_seconds / 2 < expires - now <= lifetime_seconds + CLOCK_SKEW_SECONDS
 
 
 def _complete(models: Sequence[ModelCard], prices: Mapping[str, Price]) -> dict[str, Price]:

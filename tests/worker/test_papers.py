@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.protocols.ids import RECORD_LIFETIME_MAX_SECONDS, STATEMENT_LIFETIME_MAX_SECONDS, Role
 from cocoon_p2p.records import check_pair, check_record
 from cocoon_p2p.testing.engine import scripted_model
-from cocoon_p2p.worker.papers import RECORDS_MAX, Papers
+from cocoon_p2p.worker.papers import LOOK_SECONDS, RECORDS_MAX, Papers
 from tests.worker.scene import EPOCH, NETWORK, PRICE, WORKER, Dice
 
 HOUR = RECORD_LIFETIME_MAX_SECONDS
@@ -76,7 +78,7 @@ def test_a_statement_is_renewed_at_half_life_and_the_old_key_kept_until_it_expir
     papers: Papers, clock: Clock
 ) -> None:
     first = papers.statement
-    clock.now += STATEMENT_LIFETIME_MAX_SECONDS / 2
+    clock.now += STATEMENT_LIFETIME_MAX_SECONDS / 2 - 1
     papers.renew()
     assert papers.statement == first
 
@@ -111,3 +113,21 @@ def test_no_secret_shows_where_papers_are_printed(papers: Papers) -> None:
 
     assert key.secret.hex() not in repr(key)
     assert repr(key.secret) not in repr(key)
+
+
+@pytest.mark.parametrize("jump_seconds", [2 * HOUR, -2 * HOUR, 30 * HOUR, -30 * HOUR])
+async def test_papers_hold_again_soon_after_the_clock_has_jumped(
+    papers: Papers, clock: Clock, autojump_clock: MockClock, jump_seconds: float
+) -> None:
+    before = papers.sequence
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(papers.keep_fresh)
+        await trio.sleep(1)
+
+        clock.now += jump_seconds
+        await trio.sleep(LOOK_SECONDS)
+
+        record = check_record(papers.record, network=NETWORK, now=clock.now, role=Role.WORKER)
+        check_pair(record, papers.statement, network=NETWORK, now=clock.now, role=Role.WORKER)
+        assert record.sequence > before
+        nursery.cancel_scope.cancel()
