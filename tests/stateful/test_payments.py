@@ -118,7 +118,8 @@ class Payments(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         network = MemoryNetwork()
-        self.payer_store, self.payee_store = MemoryStore(lands_by_itself=False), MemoryStore(lands_by_itself=False)
+        self.payer_store = MemoryStore(lands_by_itself=False)
+        self.payee_store = MemoryStore(lands_by_itself=False)
         self.transports = network.transport(PAYER), network.transport(PAYEE)
         channel_key = Identity.from_seed(SEED).public_key
         offer = make_offer(
