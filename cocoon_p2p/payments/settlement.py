@@ -25,6 +25,7 @@ from cocoon_p2p.identity import Identity, NetworkId, PeerId, peer_id_text
 from cocoon_p2p.ledger import ChannelRow, EndedForgotten, ExchangeRow, Side, Store
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Stream, Transport
+from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.payments import payee_stream, payer_stream
 from cocoon_p2p.payments.books import Page, channel_of_row, name_of, restore_payee, restore_payer
 from cocoon_p2p.payments.channel import Phase, channel_of, make_offer
@@ -173,7 +174,6 @@ class Accounts:
         """Give every account that we are paid through."""
         return tuple(self._receiving.values())
 
-    def ended(self, exchange: ExchangeId) -> Signed | None:
     def settle_broken_by(self, settle: SettleBroken, *, forgotten_seconds: float = 0.0) -> None:
         """Let a role say how exchanges are settled whose hop was lost (once, before they are asked about).
 
@@ -185,6 +185,7 @@ class Accounts:
         self._party.role.settle_broken = settle
         self._party.role.forgotten_seconds = forgotten_seconds
 
+    def ended(self, exchange: ExchangeId) -> Signed | None:
         """Give the receipt or settlement of an exchange that we were paid for, if it has ended."""
         row = self._party.store.ended(exchange)
         return None if row is None or row.paper is None else decode_signed(row.paper)
@@ -304,20 +305,13 @@ async def open_accounts(
     """
     party = Party(transport, identity, network, store, clock)
     rows, unsettled = await store.channels(), await store.unsettled()
-    raised: Exception | None = None
-    async with trio.open_nursery() as nursery:
+    async with open_service_nursery() as nursery:
         accounts = Accounts(party, nursery, grant_policy, draw)
         for row in rows:
             _stand_up(accounts, party, row, unsettled, grant_policy)
         transport.accept_streams(CHANNEL, accounts.accept)
         nursery.start_soon(accounts.forget_old)
-        try:
-            yield accounts
-        except Exception as exc:  # noqa: BLE001 (raised again below, in no group)
-            raised = exc
-        nursery.cancel_scope.cancel()
-    if raised is not None:
-        raise raised
+        yield accounts
 
 
 def _stand_up(
