@@ -20,10 +20,6 @@ from cocoon_p2p.testing.processes import LocalNetwork
 from cocoon_p2p.units import Nano
 from cocoon_p2p.worker import Worker, serve_worker
 
-GRANT = 5_000
-"""What the proxy may owe the worker, in nanoTON: fewer tokens than a window. A worker with more of it runs
-further ahead than a client has covered, and a cancel then ends in a dispute and not in a settlement."""
-
 PRICE = Price(prompt=4_000, cached=1_000, completion=20_000, reasoning=20_000)
 
 SCRIPTED_WORKER = Path(__file__).with_name("_scripted_worker.py")
@@ -38,7 +34,6 @@ def write_worker_file(network: LocalNetwork, name: str, *, is_proxy_named: bool 
         "worker": {
             "model": "demo",
             "name": name,
-            "grant": GRANT,
             "proxies": proxy[:1] if is_proxy_named else [],
         },
         "network": {"name": network.name, "bootstrap": bootstrap},
