@@ -7,11 +7,13 @@ from each one's own ledger.
 
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import trio
 
 from cocoon_p2p.cli.steps import spell_facts
 from cocoon_p2p.config import ClientFile, load
+from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.observability import configure_logging
 
 FOUND_SECONDS = 30.0
@@ -47,7 +50,30 @@ def demo(prompt: str | None, as_json: bool, workers: int, place: Path | None) ->
     is_talking = prompt is None and not as_json and place is None and sys.stdin.isatty()
     show = Show(is_quiet=as_json)
     with _folder(place) as folder:
-        trio.run(_demo, prompt or DEFAULT_PROMPT, workers, folder, show, place is not None, is_talking)
+        run = partial(_demo, prompt or DEFAULT_PROMPT, workers, folder, show, place is not None, is_talking)
+        trio.run(_until_ended, run)
+
+
+async def _until_ended(run: Callable[[], Awaitable[None]]) -> None:
+    """Run until done, or until told to end: the nodes are processes of their own, and would stay behind.
+
+    Raises:
+        KeyboardInterrupt: It was told to end; the nodes have ended.
+    """
+    is_told = False
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
+        async with open_service_nursery() as nursery:
+
+            async def listen() -> None:
+                nonlocal is_told
+                async for _ in signals:
+                    is_told = True
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(listen)
+            await run()
+    if is_told:
+        raise KeyboardInterrupt
 
 
 class Show:

@@ -1,8 +1,11 @@
 """`cocoon demo`, run as a stranger would run it."""
 
+import fcntl
 import json
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 FIELDS = {
     "answer", "model", "finish_reason", "usage", "client_paid", "worker_earned", "commission",
@@ -48,3 +51,27 @@ def test_the_demo_shows_who_paid_whom() -> None:
     assert any(line.split()[:2] == ["proxy", "worker-1"] for line in table), done.stdout
     assert "kept by the proxy" in done.stdout
     assert "no chain stands behind them yet" in done.stdout
+
+
+def test_a_demo_that_is_told_to_end_takes_its_nodes_along(tmp_path: Path) -> None:
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "cocoon_p2p.cli", "demo", "--serve", str(tmp_path / "demo"), "--workers", "1"],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    with serving:
+        assert serving.stdout is not None
+        for line in serving.stdout:
+            if "stays up" in line:
+                break
+
+        serving.send_signal(signal.SIGTERM)
+
+        assert serving.wait(timeout=60) == 130
+    locks = list((tmp_path / "demo").glob("*-data/ledger.db.lock"))
+    assert len(locks) == 3
+    for path in locks:
+        with path.open() as lock:
+            # A node that still runs holds it.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
