@@ -20,6 +20,7 @@ from cocoon_p2p.payments.cells import (
     PRUNED_BRANCH,
     REFERENCES_MAX,
     Cell,
+    as_it_stands,
     merkle,
     stub,
 )
@@ -36,7 +37,7 @@ CELLS_MAX = 1 << 20
 
 def write_boc(*roots: Cell) -> bytes:
     """Write trees into one bag; a cell that they share is written once. Parents come before children."""
-    order: dict[tuple[bytes, int, int], Cell] = {}
+    order: dict[bytes, Cell] = {}
     for root in roots:
         _children_first(root, order)
     cells = list(reversed(order.values()))
@@ -62,16 +63,20 @@ def write_boc(*roots: Cell) -> bytes:
     )
 
 
-def _name(cell: Cell) -> tuple[bytes, int, int]:
-    """What tells cells apart: a tree and the same tree pruned have one hash."""
-    return cell.hash, cell.level_mask, cell.kind
+def _children_first(root: Cell, order: dict[bytes, Cell]) -> None:
+    waiting = [root]
+    while waiting:
+        cell = waiting[-1]
+        missing = [one for one in reversed(cell.references) if _name(one) not in order]
+        if missing:
+            waiting += missing
+        else:
+            order.setdefault(_name(cell), cell)
+            waiting.pop()
 
 
-def _children_first(cell: Cell, order: dict[tuple[bytes, int, int], Cell]) -> None:
-    if _name(cell) not in order:
-        for reference in cell.references:
-            _children_first(reference, order)
-        order[_name(cell)] = cell
+def _name(cell: Cell) -> bytes:
+    return as_it_stands(cell)[0]
 
 
 def _bytes_for(number: int) -> int:

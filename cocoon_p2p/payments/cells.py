@@ -32,7 +32,7 @@ _PRUNED_BITS = 8 * (2 + 32 + 2)
 class Cell:
     """A cell. Never changed once made; not a dataclass because a block makes hundreds."""
 
-    __slots__ = ("bits", "data", "depth", "hash", "kind", "level_mask", "references")
+    __slots__ = ("bits", "data", "depth", "hash", "kind", "level_mask", "references", "standing")
 
     bits: int
     "How many bits of data it holds."
@@ -45,6 +45,8 @@ class Cell:
     level_mask: int
     depth: int
     hash: bytes
+    standing: tuple[bytes, int] | None
+    "Hash and depth of level 1, once somebody asked."
 
     def __init__(self, bits: int, data: bytes, references: Iterable["Cell"] = (), kind: int = ORDINARY):
         self.bits = bits
@@ -60,6 +62,7 @@ class Cell:
             hashes += reference.hash
         self.level_mask = mask
         self.depth = depth
+        self.standing = None
         self.hash = sha256(_descriptors(self, 0) + data + depths + hashes).digest()
 
     @property
@@ -79,7 +82,7 @@ def stub(hash_: bytes, depth: int) -> Cell:
     cell.data = b"\x01\x01" + hash_ + depth.to_bytes(2, "big")
     cell.references = ()
     cell.kind = PRUNED_BRANCH
-    cell.level_mask, cell.hash, cell.depth = 1, hash_, depth
+    cell.level_mask, cell.hash, cell.depth, cell.standing = 1, hash_, depth, None
     return cell
 
 
@@ -93,21 +96,42 @@ def merkle(kind: int, children: tuple[Cell, ...]) -> Cell:
     depths = b"".join(child.depth.to_bytes(2, "big") for child in children)
     data = bytes((kind,)) + names + depths
     cell = Cell(8 * len(data), data, children, kind)
-    shown = [_as_it_stands(child) for child in children]
+    shown = [as_it_stands(child) for child in children]
     cell.level_mask = 0
     cell.depth = 1 + max(depth for _, depth in shown)
-    cell.hash = _hash(cell, shown, 0)
+    cell.hash = _hash(cell, data, shown, 0)
     return cell
 
 
-def _as_it_stands(cell: Cell) -> tuple[bytes, int]:
-    """Give a tree's hash and depth of level 1, where pruned branches count as themselves."""
+def as_it_stands(root: Cell) -> tuple[bytes, int]:
+    """Give a tree's hash and depth of level 1, where pruned branches count as themselves.
+
+    It tells a tree from the same tree with more of it pruned, which `hash` does not.
+    """
+    # Each cell once, and no recursion: the tree may be a stranger's, deep and folded over itself.
+    waiting = [root]
+    while waiting:
+        cell = waiting[-1]
+        missing = [one for one in cell.references if one.standing is None and one.level_mask]
+        if missing and cell.standing is None:
+            waiting += missing
+            continue
+        waiting.pop()
+        if cell.standing is None:
+            cell.standing = _standing(cell)
+    assert root.standing is not None
+    return root.standing
+
+
+def _standing(cell: Cell) -> tuple[bytes, int]:
+    """Reckon what `as_it_stands` gives, when that of what is below is known."""
     if not cell.level_mask:
         return cell.hash, cell.depth
     if cell.kind == PRUNED_BRANCH:
         return sha256(cell.descriptors + cell.data).digest(), 0
-    shown = [_as_it_stands(reference) for reference in cell.references]
-    return _hash(cell, shown, cell.level_mask), 1 + max(depth for _, depth in shown)
+    below = [one.standing or (one.hash, one.depth) for one in cell.references]
+    # A level's hash covers the one of the level below in the place of the data.
+    return _hash(cell, cell.hash, below, cell.level_mask), 1 + max(depth for _, depth in below)
 
 
 def _descriptors(cell: Cell, mask: int) -> bytes:
@@ -115,11 +139,10 @@ def _descriptors(cell: Cell, mask: int) -> bytes:
     return bytes((first, cell.bits // 8 + (cell.bits + 7) // 8))
 
 
-def _hash(cell: Cell, references: list[tuple[bytes, int]], mask: int) -> bytes:
+def _hash(cell: Cell, data: bytes, references: list[tuple[bytes, int]], mask: int) -> bytes:
     depths = b"".join(depth.to_bytes(2, "big") for _, depth in references)
-    return sha256(
-        _descriptors(cell, mask) + cell.data + depths + b"".join(hash_ for hash_, _ in references)
-    ).digest()
+    hashes = b"".join(hash_ for hash_, _ in references)
+    return sha256(_descriptors(cell, mask) + data + depths + hashes).digest()
 
 
 class Builder:
