@@ -28,7 +28,7 @@ CODE_HASH = bytes.fromhex("620ec7a0352fb9274ead0b94c34c4c4ea69d9b19ba40ee179d2fa
 "The hash of the code that every channel runs. Other code is another contract, whatever it says."
 
 STORAGE_RESERVE = Nano(50_000_000)
-"What no claim touches: some six years of storage. The payer gets what is left of it."
+"What no claim touches: five years of storage. The payer gets what is left of it."
 
 ATTACHED_MIN = Nano(20_000_000)
 "What a claim and a close must bring along. What is left of it goes to the payee, or to the payer at the end."
@@ -180,7 +180,12 @@ def _state_init(deployment: Deployment) -> Cell:
         .octets(_sized(deployment.payee_key))
         .reference(terms.cell())
     )
-    return Builder().uint(0b00110, 5).reference(read_one(code())).reference(data.cell()).cell()
+    return Builder().uint(0b00110, 5).reference(_code()).reference(data.cell()).cell()
+
+
+@cache
+def _code() -> Cell:
+    return read_one(code())
 
 
 def _sized(part: bytes, size: int = _HASH_SIZE_BYTES) -> bytes:
@@ -272,6 +277,8 @@ def read_state(code: bytes, data: bytes) -> ContractState:
         close_delay_seconds=terms.uint(24),
         salt=terms.octets(SALT_SIZE_BYTES),
     )
+    if slice_.bits_left or terms.bits_left:
+        raise MalformedMessage("the account stores something else than a channel")
     return ContractState(epoch, close_at, claimed, deployment)
 
 
