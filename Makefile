@@ -7,7 +7,7 @@ PYRIGHT := .venv-pyright
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help demo test check bench lock dist clean
+.PHONY: help demo test test-slow check bench contract contract-tools lock dist clean
 help:
 	@echo 'make demo    a whole paid network on this machine, and one answer from it'
 	@echo 'make test    the tests'
@@ -18,6 +18,9 @@ demo: $(STAMP)
 	$(BIN)/cocoon demo
 test: $(STAMP)
 	$(BIN)/python -m pytest -q
+# Some minutes, so not part of `make test`: each fault that can be planted in the contract must be found.
+test-slow: $(STAMP)
+	$(BIN)/python -m tests.payments.contract.planted_faults
 check: $(STAMP) $(PYRIGHT)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -47,6 +50,13 @@ $(PYRIGHT)/.installed: requirements-pyright.lock
 	UV_SYSTEM_CERTS=1 UV_NO_CONFIG=1 $(BIN)/uv pip install -q --python $(PYRIGHT)/bin/python --no-deps --require-hashes -r requirements-pyright.lock \
 	  || $(PYRIGHT)/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-pyright.lock
 	@touch $@
+
+# The contract's compiler, and a second machine for the tests to compare with. Needs Node and npm, once.
+contract-tools:
+	cd payments/contract/build && npm ci --silent
+contract: contract-tools
+	cd payments/contract && node build/compile.js channel.tolk channel.boc > code-hash.txt
+	cp payments/contract/channel.boc cocoon_p2p/payments/channel.boc
 
 lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --all-extras pyproject.toml -o requirements.lock
