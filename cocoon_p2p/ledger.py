@@ -142,6 +142,13 @@ class ExchangeForgotten:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelForgotten:
+    """Drop a channel on which nothing was ever charged: its row and its lines."""
+
+    name: ChannelName
+
+
+@dataclass(frozen=True, slots=True)
 class EndedForgotten:
     """Drop ended exchanges that were written before a time, with their papers. Lines stay.
 
@@ -183,7 +190,7 @@ class Evidence:
     at: int
 
 
-Change = ChannelRow | ExchangeRow | ExchangeForgotten | EndedForgotten | Line | Evidence
+Change = ChannelRow | ChannelForgotten | ExchangeRow | ExchangeForgotten | EndedForgotten | Line | Evidence
 
 
 class Written(Protocol):
@@ -210,7 +217,10 @@ class Store(Protocol):
         ...
 
     def exchange(self, name: ChannelName, exchange: ExchangeId) -> ExchangeRow | None:
-        """Look an exchange up, at once (tens of microseconds); what was handed over counts."""
+        """Look an exchange up, at once (tens of microseconds).
+
+        What was handed over counts, but for an `EndedForgotten`: that counts once it is on disk.
+        """
         ...
 
     def ended(self, exchange: ExchangeId) -> ExchangeRow | None:

@@ -22,7 +22,15 @@ from nacl import bindings
 
 from cocoon_p2p.errors import RecordRejected, Refused, RemoteProtocolError, Unavailable
 from cocoon_p2p.identity import Identity, NetworkId, PeerId, peer_id_text
-from cocoon_p2p.ledger import ChannelRow, EndedForgotten, ExchangeRow, Side, Store
+from cocoon_p2p.ledger import (
+    ChannelForgotten,
+    ChannelName,
+    ChannelRow,
+    EndedForgotten,
+    ExchangeRow,
+    Side,
+    Store,
+)
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Stream, Transport
 from cocoon_p2p.nursery import open_service_nursery
@@ -246,19 +254,29 @@ class Accounts:
             log.warning("channel stream ended", extra={"payer": peer_id_text(account.payer), "error": error})
             await _refuse(messages, Reason.MALFORMED, error)
         finally:
-            self._drop_unkept(account)
+            self._forget_uncharged(account, is_old=False)
 
-    def _drop_unkept(self, account: ReceivingAccount) -> None:
-        """Forget a newcomer that is gone and cost nothing."""
-        if not account.is_kept and account.stream_scope is None and not account.accrued:
-            self._receiving.pop((account.reference.channel, account.reference.epoch), None)
+    def _forget_uncharged(self, account: ReceivingAccount, *, is_old: bool) -> None:
+        """Forget a payer that is gone and was never charged, also in the ledger.
+
+        Keys are free, so strangers could fill both otherwise. Nothing is lost: a payer that comes
+        back offers the channel and its newest voucher again.
+        """
+        if account.stream_scope is not None or account.accrued or account.charged():
+            return
+        if account.is_kept and not is_old and account.phase is not Phase.CLOSED:
+            return
+        reference = account.reference
+        if self._receiving.pop((reference.channel, reference.epoch), None) and account.is_kept:
+            name = ChannelName(Side.PAYEE, reference.channel, reference.epoch)
+            self._party.store.submit(ChannelForgotten(name))
 
     async def forget_old(self) -> None:
         """Drop what nobody will ask for any more, now and then."""
         while True:
             self._payees = [account for account in self._payees if not account.is_over]
             for account in self.payers():
-                self._drop_unkept(account)
+                self._forget_uncharged(account, is_old=True)
             self._party.store.submit(EndedForgotten(self._party.at - PAPERS_KEPT_SECONDS))
             await trio.sleep(FORGET_SECONDS)
 

@@ -13,6 +13,7 @@ from cocoon_p2p.identity import PeerId
 from cocoon_p2p.ledger import (
     Account,
     Change,
+    ChannelForgotten,
     ChannelName,
     ChannelRow,
     EndedForgotten,
@@ -77,6 +78,10 @@ on conflict do update set phase=excluded.phase, vouchered=excluded.vouchered, ch
     lines=excluded.lines, voucher=excluded.voucher, state=excluded.state, terms=excluded.terms,
     agreed=excluded.agreed
 """
+_FORGET_CHANNEL = tuple(
+    f"delete from {table} where channel=? and epoch=? and side=?"  # noqa: S608 (names of ours)
+    for table in ("lines", "channels")
+)
 _WRITE_EXCHANGE = """
 insert into exchanges values (?,?,?,?,?,?,?,?,?,?)
 on conflict do update set status=excluded.status, amount=excluded.amount, held=excluded.held,
@@ -110,6 +115,9 @@ def write(connection: sqlite3.Connection, change: Change) -> None:
         case ExchangeRow(name=name):
             row = (change.exchange, *_key(name), *_EXCHANGE_VALUES(change))
             connection.execute(_WRITE_EXCHANGE, row)
+        case ChannelForgotten(name=name):
+            for statement in _FORGET_CHANNEL:
+                connection.execute(statement, _key(name))
         case ExchangeForgotten(name=name):
             connection.execute(_FORGET_EXCHANGE, (change.exchange, *_key(name)))
         case EndedForgotten():

@@ -11,6 +11,7 @@ import trio
 from cocoon_p2p.errors import CocoonError, Unavailable
 from cocoon_p2p.ledger import (
     Change,
+    ChannelForgotten,
     ChannelName,
     ChannelRow,
     EndedForgotten,
@@ -46,6 +47,11 @@ class MemoryDisk:
                 self.channels[change.name] = change
             case ExchangeRow():
                 self.exchanges[change.name, change.exchange] = change
+            case ChannelForgotten():
+                self.channels.pop(change.name, None)
+                for name, number in tuple(self.lines):
+                    if name == change.name:
+                        del self.lines[name, number]
             case ExchangeForgotten():
                 self.exchanges.pop((change.name, change.exchange), None)
             case EndedForgotten():
