@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from cocoon_p2p.payments.contract import ATTACHED_MIN, STORAGE_RESERVE
 from tests.payments.contract.prices import OPERATIONS, storage_a_year, table
 from tests.payments.contract.scene import opened
-from cocoon_p2p.payments.contract import ATTACHED_MIN, STORAGE_RESERVE
 
 PAGE = Path(__file__).parents[3] / "payments" / "settlement.md"
 
