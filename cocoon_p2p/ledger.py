@@ -20,7 +20,7 @@ Spec: payments/settlement.md (The ledger).
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
@@ -88,7 +88,7 @@ class ChannelRow:
     offer: bytes
     "The signed `ChannelOffer`, as CBOR."
 
-    seed: bytes | None
+    seed: bytes | None = field(repr=False)
     "The channel key's private seed; a payer's alone."
 
     phase: int

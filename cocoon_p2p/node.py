@@ -241,7 +241,8 @@ class _Joining:
         self._nursery.start_soon(self._tell, proxy)
 
     async def _tell(self, proxy: PeerId) -> None:
-        await self.worker.wait_registered(proxy)
+        if not await self.worker.wait_registered(proxy):
+            return
         self._announce("registered", proxy=peer_id_text(proxy))
         if not self._is_ready:
             self._is_ready = True

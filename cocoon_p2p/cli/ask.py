@@ -99,16 +99,14 @@ async def _with_client(loaded: Loaded[ClientFile], use: Callable[[Any], Awaitabl
 async def _models(client: Any, *, as_json: bool) -> None:
     from cocoon_p2p.cli.spell import offer_facts, offer_table
 
-    offers = await client.models()
+    offers = await _offers(client)
     if as_json:
         click.echo(json.dumps([offer_facts(offer) for offer in offers]))
-    elif offers:
-        offer_table(offers)
     else:
-        click.echo("No proxy offers a model right now.", err=True)
+        offer_table(offers)
 
 
-async def _first_model(client: Any) -> str:
+async def _offers(client: Any) -> Any:
     from cocoon_p2p.errors import Unavailable
 
     offers = await client.models()
@@ -117,7 +115,11 @@ async def _first_model(client: Any) -> str:
             "no proxy offers a model right now",
             hint="check [network] bootstrap in the client's file, or wait for a proxy to come up",
         )
-    name: str = offers[0].model.name
+    return offers
+
+
+async def _first_model(client: Any) -> str:
+    name: str = (await _offers(client))[0].model.name
     return name
 
 

@@ -44,12 +44,19 @@ class ProxyStanding:
     peer: PeerId
     addresses: Sequence[str]
     is_registered: bool = False
+    since: float = 0.0
+    "On trio's clock: when `is_registered` turned last, or when it was joined."
+
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    "Cancel it to leave this proxy."
+
     changed: trio.Event = field(default_factory=trio.Event)
     "Set when `is_registered` turns, and replaced by then: take it before you look."
 
     def turn(self, is_registered: bool) -> None:
         if is_registered is not self.is_registered:
             self.is_registered = is_registered
+            self.since = trio.current_time()
             self.changed.set()
             self.changed = trio.Event()
 

@@ -72,24 +72,42 @@ class Worker:
     def join(self, proxy: PeerId, addresses: Sequence[str]) -> bool:
         """Serve through this proxy too, from now on. If it is one of ours, its newest addresses count.
 
+        Of more than `PROXIES_MAX` the one is left that has not taken our record for the longest time, so
+        that dead names in the directory hold no place for ever.
+
         Returns:
-            Whether it was joined: not if it is one of ours, or if there are `PROXIES_MAX` already.
+            Whether it was joined: not if it is one of ours, or if all of ours have our record.
         """
         known = self._standings.get(proxy)
         if known is not None:
             known.addresses = addresses
-        if known is not None or len(self._standings) >= PROXIES_MAX:
             return False
-        standing = self._standings[proxy] = ProxyStanding(proxy, addresses)
-        self._streams[proxy] = set()
+        if len(self._standings) >= PROXIES_MAX and not self._leave_one():
+            return False
+        standing = ProxyStanding(proxy, addresses, since=trio.current_time())
+        self._standings[proxy] = standing
+        self._streams.setdefault(proxy, set())
         self._stay(standing)
         return True
 
-    async def wait_registered(self, proxy: PeerId) -> None:
-        """Return once this proxy, one of ours, has taken the record."""
+    def _leave_one(self) -> bool:
+        waiting = [standing for standing in self._standings.values() if not standing.is_registered]
+        if not waiting:
+            return False
+        left = min(waiting, key=lambda standing: standing.since)
+        left.scope.cancel()
+        left.changed.set()
+        del self._standings[left.peer]
+        if not self._streams[left.peer]:
+            del self._streams[left.peer]
+        return True
+
+    async def wait_registered(self, proxy: PeerId) -> bool:
+        """Return once this proxy, one of ours, has taken the record (True), or was left (False)."""
         standing = self._standings[proxy]
-        while not standing.is_registered:
+        while not standing.is_registered and not standing.scope.cancel_called:
             await standing.changed.wait()
+        return standing.is_registered
 
     def set_prices(self, prices: Mapping[str, Price]) -> None:
         """Offer at other prices from now on: every proxy is told. What was quoted is honoured.
@@ -173,8 +191,12 @@ async def serve_worker(
     named = [_name_proxy(addresses) for addresses in proxies]
     async with trio.open_nursery() as nursery:
 
+        async def run(standing: ProxyStanding) -> None:
+            with standing.scope:
+                await stay_registered(standing, transport, papers, slots, draw=draw)
+
         def stay(standing: ProxyStanding) -> None:
-            nursery.start_soon(partial(stay_registered, standing, transport, papers, slots, draw=draw))
+            nursery.start_soon(run, standing)
 
         worker = Worker(shop, stay)
         accounts.settle_broken_by(partial(settle_broken, shop))

@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from cocoon_p2p.errors import ConfigurationError
+from cocoon_p2p.identity import Identity, peer_id_text
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Stream
 from cocoon_p2p.payments.settlement import open_accounts
@@ -31,7 +32,7 @@ from cocoon_p2p.testing.memory import MemoryNetwork
 from cocoon_p2p.testing.store import MemoryStore
 from cocoon_p2p.units import Nano
 from cocoon_p2p.worker.registration import REDIAL_LAST_SECONDS, REGISTER_SECONDS
-from cocoon_p2p.worker.service import serve_worker
+from cocoon_p2p.worker.service import PROXIES_MAX, serve_worker
 from tests.worker.scene import NETWORK, PRICE, PROXY, STRANGER, WORKER, Dice, now, scene
 
 MockClock = trio.testing.MockClock
@@ -189,3 +190,27 @@ async def test_a_proxys_addresses_must_name_one_peer(
                     now=now,
                     draw=Dice(),
                 )
+
+
+async def test_dead_names_hold_no_place_for_ever(autojump_clock: MockClock) -> None:
+    async with scene() as here:
+        dead = [Identity.from_seed(bytes([200, number] * 16)).peer_id for number in range(PROXIES_MAX)]
+
+        assert all(here.worker.join(peer, [f"/memory/1/p2p/{peer_id_text(peer)}"]) for peer in dead)
+
+        # The live one stays; of the dead the one that was tried for longest made room for the last.
+        assert here.worker.proxies == {PROXY.peer_id, *dead[1:]}
+        assert await here.worker.wait_registered(PROXY.peer_id)
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(here.worker.wait_registered, dead[1])
+                await trio.testing.wait_all_tasks_blocked()
+                here.worker.join(dead[0], [f"/memory/1/p2p/{peer_id_text(dead[0])}"])
+
+
+async def test_a_proxy_that_is_known_already_only_gets_its_newest_addresses(
+    autojump_clock: MockClock,
+) -> None:
+    async with scene() as here:
+        assert not here.worker.join(PROXY.peer_id, ["/memory/2/p2p/x"])
+        assert here.worker.registered == {PROXY.peer_id}
