@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.identity import PeerId
-from cocoon_p2p.protocols.ids import Trust
+from cocoon_p2p.protocols.ids import CHUNK_TOKENS, Trust
 from cocoon_p2p.protocols.messages import KeyStatement, Record
 from cocoon_p2p.units import Nano
 
@@ -29,7 +30,11 @@ def grant_nothing(_client: PeerId) -> Nano:
 
 @dataclass(frozen=True, slots=True)
 class ProxyPolicy:
-    """How a proxy does business. The bounds are what one peer can make it hold or do."""
+    """How a proxy does business. The bounds are what one peer can make it hold or do.
+
+    Raises:
+        ConfigurationError: Commission or window are out of range.
+    """
 
     commission_basis_points: int = 500
     "On top of what a worker earns."
@@ -57,3 +62,14 @@ class ProxyPolicy:
 
     broken_rest_seconds: float = 600.0
     "The same of one that broke the rules, or whose receipt did not hold."
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.commission_basis_points <= 10_000:
+            raise ConfigurationError(
+                f"commission out of range (got={self.commission_basis_points} basis points, at most 10,000)"
+            )
+        if self.window_tokens < 2 * CHUNK_TOKENS:
+            raise ConfigurationError(
+                f"window too small (got={self.window_tokens} min={2 * CHUNK_TOKENS} tokens)",
+                hint="cover is renewed when half of it is used, and that must hold a chunk",
+            )

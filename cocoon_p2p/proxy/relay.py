@@ -124,10 +124,6 @@ class Relay:
         return self._tab.exchange
 
     @property
-    def tab(self) -> Tab:
-        return self._tab
-
-    @property
     def is_claimed(self) -> bool:
         """Whether the client has begun to use its quote."""
         return self._exchange.phase is not Phase.QUOTED

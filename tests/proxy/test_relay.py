@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from cocoon_p2p.errors import Unavailable
+from cocoon_p2p.errors import ConfigurationError, Unavailable
 from cocoon_p2p.protocols.ids import COVER_SECONDS, TAKE_SECONDS, Outcome, Reason
 from cocoon_p2p.protocols.messages import (
     Accept,
@@ -323,18 +323,42 @@ async def test_a_worker_that_waits_in_vain_for_the_client_may_end_it(autojump_cl
 async def test_a_channel_to_the_worker_that_is_used_up_is_our_fault(
     autojump_clock: MockClock,
 ) -> None:
-    policy = replace(POLICY, channel_capacity=Nano(140), window_tokens=8)
+    policy = replace(POLICY, channel_capacity=Nano(185), window_tokens=16)
     async with scene(policy) as stage:
         end, job = await stage.begin()
 
-        await job.say(job.chunk(6))
+        await job.say(job.chunk(9))
 
         await job.hear(Allow)
         assert (await job.hear(Cancel)).reason is Reason.PROXY_LOST
         await job.charge(job.receipt(Outcome.FAILED))
         await end.hear(Chunk)
         assert (await end.hear(Settled)).reason is Reason.PROXY_LOST
-        assert stage.charged() == stage.owed(60)
+        assert stage.charged() == stage.owed(90)
+
+
+async def test_credit_that_an_exchange_waits_for_is_not_kept_ahead_by_another(
+    autojump_clock: MockClock,
+) -> None:
+    # The first could keep 660 covered ahead, and the client holds less for it than that.
+    async with scene() as stage:
+        end, job = await stage.begin(hold=200)
+        stage.nursery.start_soon(end.beat, job.exchange)
+        stage.nursery.start_soon(job.beat, job.exchange, 1)
+
+        second, other = await stage.ask(hold=0)
+        await other.say(Part(second.exchange, bytes(16), 0, 0, True, b"sealed"))
+        await trio.sleep(1)
+        stage.client.hold(second, 21)
+
+        with trio.fail_after(1):
+            assert (await stage.worker.take()).exchange == second.exchange
+
+
+@pytest.mark.parametrize("wrong", [{"commission_basis_points": 10_001}, {"window_tokens": 15}])
+def test_a_policy_that_cannot_work_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigurationError):
+        replace(POLICY, **wrong)
 
 
 # ---------------------------------------------------------------- lies and garbage
