@@ -253,7 +253,8 @@ def _state(payee: Payee, *, charged: Nano, after: int | None = None) -> ChannelS
 def _take_own_state(payee: Payee, state: ChannelState) -> Step:
     if (state.channel, state.epoch) != (payee.state.channel, payee.state.epoch):
         raise RemoteProtocolError("a channel state for another channel")
-    if state.sequence < payee.state.sequence or state == payee.state:
+    is_known = state.sequence < payee.state.sequence or state == payee.state
+    if is_known or payee.phase is Phase.CLOSED:
         return payee, ()
     # We signed it and do not know it: our ledger is an older one. Whatever we charged in the life
     # that we forgot is still owed; a fresh state, above both, says so.

@@ -68,6 +68,9 @@ GrantPolicy = Callable[[PeerId], Nano]
 CHANNELS_PER_PAYER_MAX = 8
 "Open channels of one payer: one is in use, another drains, and a restored ledger may bring a third."
 
+NEWCOMERS_MAX = 1000
+"Payers that are remembered, for an hour at most, though they are gone and nothing was written of them."
+
 OPENING_SECONDS = 10.0
 "How long a payer's stream may stay without its first message."
 
@@ -264,7 +267,10 @@ class Accounts:
         """
         if account.stream_scope is not None or account.accrued or account.charged():
             return
-        if account.is_kept and not is_old and account.phase is not Phase.CLOSED:
+        newcomers = sum(not other.is_kept for other in self._receiving.values())
+        # A role may still wait on the account of a stream that has just been lost, and will be back.
+        is_wanted = account.phase is not Phase.CLOSED and (account.is_kept or newcomers <= NEWCOMERS_MAX)
+        if is_wanted and not is_old:
             return
         reference = account.reference
         if self._receiving.pop((reference.channel, reference.epoch), None) and account.is_kept:
