@@ -1,7 +1,7 @@
 """Bags of cells: trees of cells as bytes, each cell once.
 
-Written without an index and without a checksum, which is what lite servers send. Read with
-either, because nodes and libraries write them.
+Written without an index, a checksum or hashes, which is what lite servers send. Read with all
+of them, because nodes and libraries write them.
 
 Spec: TVM whitepaper, section 5 of the appendix of TON's (`serialized_boc#b5ee9c72`),
 crypto/tl/boc.tlb.
@@ -27,6 +27,8 @@ from cocoon_p2p.payments.cells import (
 
 _MAGIC = bytes.fromhex("b5ee9c72")
 _HAS_INDEX, _HAS_CHECKSUM, _SIZE_MASK = 128, 64, 7
+_HAS_HASHES = 16
+_LEVEL_SHIFT = 5
 _CHECKSUM_BYTES = 4
 _MERKLE_CHILDREN = {MERKLE_PROOF: 1, MERKLE_UPDATE: 2}
 _STUB_BYTES = 36
@@ -153,9 +155,13 @@ class _Reader:
 
 def _read_cell(reader: _Reader, size: int) -> _RawCell:
     first, second = reader.take(2)
-    references, with_hashes = first & 7, first & 16
-    if references > REFERENCES_MAX or with_hashes:
+    references = first & 7
+    if references > REFERENCES_MAX:
         raise MalformedMessage(f"a cell has impossible descriptors (first={first:#x})")
+    if first & _HAS_HASHES:
+        # A writer's help for readers in a hurry, a hash and depth for each level; they are reckoned anew here.
+        levels = 1 + (first >> _LEVEL_SHIFT).bit_count()
+        reader.take(levels * (32 + 2))
     data = reader.take((second + 1) // 2)
     bits = 8 * len(data)
     if second % 2:

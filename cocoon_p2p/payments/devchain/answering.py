@@ -35,6 +35,7 @@ from cocoon_p2p.payments.devchain.moment import Moment
 from cocoon_p2p.payments.devchain.proofs import (
     account_proof,
     config_proof,
+    full_block,
     header_proof,
     shard_description,
     shard_proof,
@@ -85,8 +86,9 @@ def answer(chain: DevChain, query: object) -> object:
 def _answer_about_blocks(chain: DevChain, query: object) -> object:
     match query:
         case queries.GetBlock():
-            _, block = find_block(chain.history, query.id)
-            return answers.BlockData(block.id, write_boc(block.root))
+            pair, block = find_block(chain.history, query.id)
+            root = full_block(pair) if block is pair.shard else block.root
+            return answers.BlockData(block.id, write_boc(root))
         case queries.GetBlockHeader():
             _, block = find_block(chain.history, query.id)
             return answers.BlockHeader(block.id, query.mode, write_boc(header_proof(block)))

@@ -267,7 +267,7 @@ def read_plain(cell: Cell, key_bits: int) -> dict[int, Slice]:
     while waiting:
         node, prefix, bits = waiting.pop()
         reader = Slice(node)
-        label, label_bits = _read_label(reader, bits)
+        label, label_bits = read_label(reader, bits)
         prefix, rest = prefix << label_bits | label, bits - label_bits
         if rest:
             left, right = reader.reference(), reader.reference()
@@ -277,7 +277,8 @@ def read_plain(cell: Cell, key_bits: int) -> dict[int, Slice]:
     return found
 
 
-def _read_label(reader: Slice, key_bits: int) -> tuple[int, int]:
+def read_label(reader: Slice, key_bits: int) -> tuple[int, int]:
+    """Read an edge's label and its length, where `key_bits` are left of the key."""
     if not reader.uint(1):
         bits = 0
         while reader.uint(1):

@@ -4,9 +4,10 @@ Each step makes two blocks: the shard's, with the transactions, and the masterch
 names the shard's. Both carry the hash of the state that they lead to, so that a client which
 trusts a masterchain block can check all else by Merkle proofs.
 
-Left out, and pruned or empty where a validator would write it: descriptors of messages,
-validators and their signatures, the queue between shards, statistics of block makers. In a
-block's own bytes accounts and transactions are pruned branches.
+Left out, and empty where a validator would write it: descriptors of messages, validators and
+their signatures, the queue between shards, statistics of block makers. A block's file hash is
+that of its bytes with the accounts' part pruned: to write out every transaction for it would
+cost more than to run them.
 
 Spec: block.tlb, `Block`, `BlockInfo`, `ValueFlow`, `BlockExtra`, `ShardStateUnsplit`,
 `McStateExtra`, `ShardDescr`.
@@ -48,7 +49,7 @@ class BlockId:
     "Of its root cell."
 
     file_hash: bytes
-    "Of its bag of cells."
+    "Of its bag of cells; see above for what is pruned in it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,8 @@ class BlockPair:
     changes: Tree[AccountChange] | None = field(repr=False)
     "The block's transactions, by account."
 
+    flow: ValueFlow
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -128,7 +131,7 @@ class BlockMaker:
         shard = self._block(WORKCHAIN, seqno, step, shard_state, last_shard, last_master)
         master_state = self.master_state(shard)
         master = self._block(MASTERCHAIN, seqno, step, master_state, last_master, None)
-        return BlockPair(shard, master, step.accounts, step.changes)
+        return BlockPair(shard, master, step.accounts, step.changes, step.flow)
 
     def shard_state(
         self, seqno: int, utime: int, lt: int, accounts: Tree[Account] | None, master: Block | None

@@ -4,6 +4,9 @@ from collections.abc import Callable
 
 from cocoon_p2p.errors import LocalProtocolError
 
+TIME_MAX = 2**31 - 1
+"The last second that lite servers can spell, in January 2038."
+
 
 class MovableClock:
     """Stands still until it is moved, or runs along with another clock."""
@@ -25,14 +28,17 @@ class MovableClock:
     @property
     def now(self) -> int:
         """The time, in seconds since the Unix epoch."""
-        return self._now + int(self._runs_with() - self._set_at) if self._runs_with else self._now
+        passed = int(self._runs_with() - self._set_at) if self._runs_with else 0
+        return min(self._now + passed, TIME_MAX)
 
     def move(self, now: int) -> None:
         """Set the time anew.
 
         Raises:
-            LocalProtocolError: It would go back.
+            LocalProtocolError: It would go back, or beyond `TIME_MAX`.
         """
-        if now < self.now:
-            raise LocalProtocolError(f"a chain's time does not go back (now={self.now} wanted={now})")
+        if not self.now <= now <= TIME_MAX:
+            raise LocalProtocolError(
+                f"a chain's time moves forward, to {TIME_MAX} at most (now={self.now} wanted={now})"
+            )
         self._set(now)

@@ -68,7 +68,7 @@ class ForwardPrices:
 STORAGE = StoragePrices(bit=1, cell=500, masterchain_bit=1_000, masterchain_cell=500_000)
 GAS = GasPrices(price=400, limit=1_000_000, special_limit=1_000_000, flat=40_000)
 MASTERCHAIN_GAS = GasPrices(
-    price=10_000, limit=1_000_000, special_limit=70_000_000, flat=1_000_000, block_limit=40_000_000
+    price=10_000, limit=1_000_000, special_limit=70_000_000, flat=1_000_000, block_limit=2_500_000
 )
 FORWARD = ForwardPrices(lump=400_000, bit=400, cell=40_000)
 MASTERCHAIN_FORWARD = ForwardPrices(lump=10_000_000, bit=10_000, cell=1_000_000)

@@ -23,12 +23,12 @@ import trio
 from cocoon_p2p.errors import ConfigurationError, MalformedMessage, Unavailable
 from cocoon_p2p.payments.devchain.addresses import parse_address
 from cocoon_p2p.payments.devchain.chain import DevChain
+from cocoon_p2p.payments.devchain.clock import TIME_MAX
 from cocoon_p2p.units import NANO_MAX
 
 CONNECTIONS_MAX = 8
 LINE_MAX_BYTES = 4096
 SILENT_SECONDS = 30.0
-ADVANCE_MAX_SECONDS = 100 * 366 * 86_400
 _PRIVATE_MASK = 0o177
 
 
@@ -146,8 +146,8 @@ def _do(chain: DevChain, request: Request) -> Reply:
             chain.make_block()
             return _reply(chain, balance=chain.account(account).balance)
         case Advance(seconds):
-            if not 0 <= seconds <= ADVANCE_MAX_SECONDS:
-                raise ValueError(f"time moves forward, by at most a century (seconds={seconds})")
+            if not 0 <= seconds <= TIME_MAX - chain.now:
+                raise ValueError(f"time moves forward, to {TIME_MAX} at most (seconds={seconds})")
             chain.now += seconds
             chain.make_block()
             return _reply(chain)

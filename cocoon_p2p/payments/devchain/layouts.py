@@ -3,12 +3,13 @@
 Spec: block.tlb, `ShardAccounts`, `ShardAccountBlocks`, `AccountBlock`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from cocoon_p2p.payments.cells import Builder, stub
+from cocoon_p2p.payments.boc import read_one
+from cocoon_p2p.payments.cells import Builder, Cell, stub
 from cocoon_p2p.payments.devchain.account import Account
-from cocoon_p2p.payments.devchain.augmap import Tree, shallow
-from cocoon_p2p.payments.devchain.augmap import whole as whole_tree
+from cocoon_p2p.payments.devchain.augmap import Tree, shallow, whole
 from cocoon_p2p.payments.devchain.messages import AccountId
 from cocoon_p2p.payments.devchain.tvm import Transaction
 
@@ -35,6 +36,10 @@ class TransactionsLayout:
 
     key_bits = 64
 
+    def __init__(self, *, full: bool) -> None:
+        """`full`: whether transactions are there themselves, or as pruned branches."""
+        self._full = full
+
     def weight(self, value: Transaction, /) -> int:
         return value.fees
 
@@ -42,7 +47,7 @@ class TransactionsLayout:
         builder.money(weight)
 
     def write_value(self, builder: Builder, value: Transaction, /) -> None:
-        builder.reference(stub(value.hash, value.depth))
+        builder.reference(read_one(value.boc) if self._full else stub(value.hash, value.depth))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +67,9 @@ class ChangesLayout:
 
     key_bits = 256
 
-    def __init__(self, *, whole: bool) -> None:
-        """`whole`: whether a leaf has all of its account's dictionary of transactions, or its root alone."""
-        self._write_transactions = whole_tree if whole else shallow
+    def __init__(self, write_transactions: Callable[[Tree[Transaction]], Cell]) -> None:
+        """`write_transactions` gives the root of an account's dictionary, with as much of it as is wanted."""
+        self._write_transactions = write_transactions
 
     def weight(self, value: AccountChange, /) -> int:
         return value.transactions.weight
@@ -74,14 +79,18 @@ class ChangesLayout:
 
     def write_value(self, builder: Builder, value: AccountChange, /) -> None:
         builder.uint(5, 4).octets(value.address)
-        builder.root_of(self._write_transactions(TRANSACTIONS, value.transactions))
+        builder.root_of(self._write_transactions(value.transactions))
         builder.reference(Builder().uint(0x72, 8).octets(value.before).octets(value.after).cell())
 
 
 ACCOUNTS = AccountsLayout()
-TRANSACTIONS = TransactionsLayout()
-CHANGES = ChangesLayout(whole=False)
-CHANGES_WHOLE = ChangesLayout(whole=True)
+TRANSACTIONS = TransactionsLayout(full=False)
+TRANSACTIONS_FULL = TransactionsLayout(full=True)
+
+# They differ in how much of an account's transactions they show, and not in their hashes.
+CHANGES = ChangesLayout(lambda tree: shallow(TRANSACTIONS, tree))
+CHANGES_NAMED = ChangesLayout(lambda tree: whole(TRANSACTIONS, tree))
+CHANGES_FULL = ChangesLayout(lambda tree: whole(TRANSACTIONS_FULL, tree))
 
 
 def key_of(address: AccountId) -> int:

@@ -39,9 +39,12 @@ SILENT_SECONDS = 300.0
 WRITE_SECONDS = 30.0
 "How long a client may take to take an answer."
 
+ANSWER_MAX_BYTES = (1 << 24) - (1 << 10)
+"TL spells lengths in 24 bits, and an answer is packed into one more message."
+
 _READ_BYTES = 1 << 16
 _NONCE_BYTES = 32
-_TIMED_OUT, _BUSY = 652, -429
+_TIMED_OUT, _BUSY, _TOO_LARGE = 652, -429, -400
 
 _CLIENTS_DOING = (
     MalformedMessage,
@@ -54,7 +57,7 @@ _CLIENTS_DOING = (
 
 async def serve_liteserver(
     chain: DevChain,
-    listener: trio.abc.Listener[trio.SocketStream],
+    listener: trio.abc.Listener[trio.abc.Stream],
     key: Identity,
     *,
     idle_seconds: float = 5.0,
@@ -130,7 +133,7 @@ class _LiteServer:
         except MalformedMessage as exc:
             return LiteError(BAD_QUERY, str(exc))
 
-    async def serve(self, stream: trio.SocketStream) -> None:
+    async def serve(self, stream: trio.abc.Stream) -> None:
         """Serve one connection to its end, whatever it sends."""
         async with stream:
             if self._connections >= CONNECTIONS_MAX:
@@ -150,7 +153,7 @@ class _LiteServer:
 class _Connection:
     """One client."""
 
-    def __init__(self, server: _LiteServer, stream: trio.SocketStream) -> None:
+    def __init__(self, server: _LiteServer, stream: trio.abc.Stream) -> None:
         self._server = server
         self._stream = stream
         self._adnl = AdnlConnection(server.key)
@@ -225,7 +228,10 @@ class _Connection:
         await self._answer(query_id, found)
 
     async def _answer(self, query_id: bytes, found: object) -> None:
-        await self._send(encode(Answer(query_id, encode(found))))
+        answer = encode(found)
+        if len(answer) > ANSWER_MAX_BYTES:
+            answer = encode(LiteError(_TOO_LARGE, f"too large to answer (bytes={len(answer)})"))
+        await self._send(encode(Answer(query_id, answer)))
 
 
 def _read_query(data: bytes) -> tuple[int, float, object]:

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 
 from cocoon_p2p.payments.boc import write_boc
 from cocoon_p2p.payments.cells import Cell
-from cocoon_p2p.payments.devchain.augmap import shown
+from cocoon_p2p.payments.devchain.augmap import shown, whole
 from cocoon_p2p.payments.devchain.blocks import Block, BlockPair
-from cocoon_p2p.payments.devchain.layouts import ACCOUNTS, CHANGES_WHOLE, key_of
+from cocoon_p2p.payments.devchain.layouts import ACCOUNTS, CHANGES_FULL, CHANGES_NAMED, key_of
 from cocoon_p2p.payments.devchain.merkle import merkle_proof, only, with_part
 from cocoon_p2p.payments.devchain.messages import AccountId
 
@@ -51,8 +51,15 @@ def transactions_proof(pair: BlockPair, addresses: Iterable[AccountId]) -> bytes
     """Prove all that a block did to some accounts, and which accounts it left alone."""
     root = only(pair.shard.root, _EXTRA)
     if pair.changes is not None:
-        root = with_part(root, _CHANGES_ROOT, shown(CHANGES_WHOLE, pair.changes, map(key_of, addresses)))
+        root = with_part(root, _CHANGES_ROOT, shown(CHANGES_NAMED, pair.changes, map(key_of, addresses)))
     return write_boc(merkle_proof(root))
+
+
+def full_block(pair: BlockPair) -> Cell:
+    """Give the shard's block with its transactions in it, where the chain itself keeps hashes."""
+    if pair.changes is None:
+        return pair.shard.root
+    return with_part(pair.shard.root, _CHANGES_ROOT, whole(CHANGES_FULL, pair.changes))
 
 
 def shard_description(master: Block) -> Cell:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from cocoon_p2p.payments.cells import stub
-from cocoon_p2p.payments.devchain.blocks import Block, BlockId, BlockPair
+from cocoon_p2p.payments.devchain.blocks import Block, BlockId, BlockPair, ValueFlow
 from cocoon_p2p.payments.devchain.history import PastTransaction
 from cocoon_p2p.payments.devchain.messages import AccountId
 
@@ -54,7 +54,7 @@ def outline(block: Block) -> BlockOutline:
 
 def from_outlines(shard: BlockOutline, master: BlockOutline) -> BlockPair:
     """Give a pair that a next one can be made after, and nothing else: its cells are stubs."""
-    return BlockPair(_block(shard), _block(master), None, None)
+    return BlockPair(_block(shard), _block(master), None, None, ValueFlow())
 
 
 def _block(known: BlockOutline) -> Block:

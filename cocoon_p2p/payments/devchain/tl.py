@@ -123,6 +123,11 @@ def tl(line: str) -> Callable[[type[T]], type[T]]:
     return register
 
 
+def known_messages() -> dict[str, int]:
+    """Give every message that has a line, by its name in the schema: its number."""
+    return {name: schema.number for name, schema in _BY_NAME.items()}
+
+
 def encode(message: object) -> bytes:
     """Write a message, its number first."""
     schema = _BY_CLASS[type(message)]

@@ -21,7 +21,7 @@ from cocoon_p2p.payments.devchain.account import Status, no_account
 from cocoon_p2p.payments.devchain.messages import internal_message, write_address
 from cocoon_p2p.payments.devchain.methods import GET_METHOD_GAS, NO_CONTRACT
 from cocoon_p2p.payments.devchain.moment import Moment
-from cocoon_p2p.payments.devchain.native import cell_hash, from_boc
+from cocoon_p2p.payments.devchain.native import cell_hash, from_boc, to_boc
 from cocoon_p2p.payments.devchain.stack import DEPTH_MAX, ENTRIES_MAX
 from cocoon_p2p.payments.devchain.tvm import Tvm
 from cocoon_p2p.units import NANO_PER_TON
@@ -281,5 +281,14 @@ def test_the_librarys_complaints_do_not_reach_stderr() -> None:
     assert (done.stdout, done.stderr) == (b"refused\n", b"")
 
 
-def test_native_cells_and_ours_have_the_same_hash() -> None:
-    assert cell_hash(from_boc(local_config())) == read_one(local_config()).hash
+def test_native_cells_and_ours_have_the_same_hash_both_ways() -> None:
+    # Large enough for the library to put hashes into the bag.
+    tree = Builder().cell()
+    for number in range(100):
+        tree = Builder().octets(number.to_bytes(2, "big") * 50).reference(tree).cell()
+
+    for boc in (local_config(), write_boc(tree)):
+        native = from_boc(boc)
+
+        assert cell_hash(native) == read_one(boc).hash == read_one(to_boc(native)).hash
+        assert native.get_depth() == read_one(boc).depth
