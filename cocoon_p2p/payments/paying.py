@@ -9,10 +9,8 @@ Spec: payments/settlement.md.
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import assert_never
 
 import trio
-from nacl import bindings
 
 from cocoon_p2p.errors import CocoonError, LocalProtocolError, Refused
 from cocoon_p2p.identity import PeerId
@@ -28,42 +26,21 @@ from cocoon_p2p.payments.events import (
     HoldRaised,
     PayerEffect,
     PayerEvent,
-    PayerSave,
     PayerSend,
-    SaveBegun,
-    SaveBroken,
-    SaveCharge,
-    SaveClosed,
-    SaveRecovered,
-    SaveReleased,
-    SaveState,
-    SaveStopped,
-    SaveVoucher,
-    SendCloseAgreed,
-    SendCloseWanted,
-    SendRefused,
-    SendVoucher,
-    SignTerms,
-    SignVoucher,
 )
 from cocoon_p2p.payments.outbox import Outbox
 from cocoon_p2p.payments.party import Party
 from cocoon_p2p.payments.payer import Payer, step
-from cocoon_p2p.payments.voucher import sign_voucher
+from cocoon_p2p.payments.payer_effects import PayerEffects
 from cocoon_p2p.protocols.ids import Reason
 from cocoon_p2p.protocols.messages import (
     ChannelReference,
     ChannelRefused,
-    CloseAgreed,
-    CloseTerms,
-    CloseWanted,
     ExchangeId,
     Paper,
     PaperWanted,
     Signed,
-    Voucher,
 )
-from cocoon_p2p.protocols.papers import sign
 from cocoon_p2p.protocols.schema import decode_message
 from cocoon_p2p.units import Nano
 
@@ -115,11 +92,10 @@ class PayingAccount:
     """What we pay one payee. Made by `Accounts.paying`."""
 
     def __init__(self, party: Party, payer: Payer, page: Page, unsettled: Iterable[ExchangeRow]) -> None:
-        assert page.row.seed is not None
         self._party = party
         self._payer = payer
         self._page = page
-        self._secret = bindings.crypto_sign_seed_keypair(page.row.seed)[1]
+        self._effects = PayerEffects(party, page)
         self._changed = trio.Event()
         self.outbox = Outbox()
         self.is_connected = False
@@ -386,78 +362,21 @@ class PayingAccount:
         if self.is_connected:
             self.outbox.put(*messages, after=self._party.store.submit())
 
-    def _carry_out(self, effects: tuple[PayerEffect, ...]) -> Written | None:
+    def _carry_out(self, effects: tuple[PayerEffect, ...]) -> Written:
         changes, messages = list[Change](), list[object]()
         for effect in effects:
             if isinstance(effect, PayerSend):
-                messages.append(self._message(effect))
+                messages.append(self._effects.message(effect))
             else:
-                changes.extend(self._changes(effect))
+                changes.extend(self._effects.changes(effect))
         # A message without changes of its own may still tell of earlier ones that are on their way.
         written = self._party.store.submit(*changes)
         if self.is_connected:
             self.outbox.put(*messages, after=written)
         return written
 
-    def _changes(self, effect: PayerSave) -> tuple[Change, ...]:
-        page, at = self._page, self._party.at
-        match effect:
-            case SaveBegun():
-                return page.begin(effect, at)
-            case SaveBroken():
-                return page.broke(effect, at)
-            case SaveCharge():
-                return page.charge(effect, at)
-            case SaveReleased():
-                return page.release(effect.exchange)
-            case SaveRecovered():
-                log.warning("our ledger is an older one", extra=self._facts(rise=effect.rise))
-                return page.recover(effect, at)
-            case SignVoucher():
-                return page.voucher(self._voucher(effect.total), at)
-            case SaveVoucher():
-                return page.voucher(effect.voucher, at)
-            case SaveState():
-                return page.state(effect.paper)
-            case SaveStopped():
-                log.error("payments stopped", extra=self._facts(reason=effect.reason))
-                return page.stop(effect, at)
-            case SignTerms():
-                ours = page.terms(self._sign(effect.terms))
-                return (
-                    ours if effect.theirs is None else (*ours, *page.close(effect.terms, effect.theirs, at))
-                )
-            case SaveClosed():
-                return page.close(effect.terms, effect.theirs, at)
-            case _:
-                assert_never(effect)
-
-    def _message(self, effect: PayerSend) -> object:
-        match effect:
-            case SendVoucher():
-                return self._voucher(effect.total)
-            case SendCloseWanted():
-                return CloseWanted(self._sign(effect.terms))
-            case SendCloseAgreed():
-                return CloseAgreed(self._sign(effect.terms))
-            case SendRefused():
-                return ChannelRefused(effect.reason, effect.detail)
-            case _:
-                assert_never(effect)
-
-    def _voucher(self, total: Nano) -> Voucher:
-        reference = self.reference
-        signature = sign_voucher(self._secret, reference.channel, reference.epoch, total)
-        return Voucher(reference.channel, reference.epoch, total, signature)
-
-    def _sign(self, terms: CloseTerms) -> Signed:
-        return sign(self._party.identity, self._party.network, terms)
-
     def _row(self, exchange: ExchangeId) -> ExchangeRow | None:
         return self._party.store.exchange(self._page.name, exchange)
-
-    def _facts(self, **facts: object) -> dict[str, object]:
-        return {"channel": self.reference.channel.hex()[:8], **facts}
 
 
 def _leftover(row: ExchangeRow, at: int) -> Leftover:

@@ -8,7 +8,6 @@ Spec: payments/settlement.md.
 """
 
 import logging
-from typing import assert_never
 
 import trio
 
@@ -24,39 +23,24 @@ from cocoon_p2p.payments.events import (
     ExchangeReleased,
     PayeeEffect,
     PayeeEvent,
-    PayeeSave,
     PayeeSend,
-    SaveCharge,
-    SaveClosed,
-    SaveLowered,
-    SaveRecovered,
-    SaveVoucher,
-    SendCloseAgreed,
-    SendCloseWanted,
-    SendRefused,
-    SendState,
-    SignState,
-    SignTerms,
     VoucherReceived,
     VoucherSaved,
 )
 from cocoon_p2p.payments.outbox import Outbox
 from cocoon_p2p.payments.party import Party
 from cocoon_p2p.payments.payee import Payee, covers, step
+from cocoon_p2p.payments.payee_effects import PayeeEffects
 from cocoon_p2p.payments.paying import CLOSE_RETRY_SECONDS
 from cocoon_p2p.protocols.messages import (
     ChannelReference,
-    ChannelRefused,
-    ChannelState,
     CloseAgreed,
-    CloseTerms,
-    CloseWanted,
     ExchangeId,
     Signed,
     StateSigned,
     Voucher,
 )
-from cocoon_p2p.protocols.papers import decode_signed, sign
+from cocoon_p2p.protocols.papers import decode_signed
 from cocoon_p2p.protocols.schema import decode_message
 from cocoon_p2p.units import Nano
 
@@ -70,6 +54,7 @@ class ReceivingAccount:
         self._party = party
         self._payee = payee
         self._page = page
+        self._effects = PayeeEffects(party, page)
         self._vouchered_changed = trio.Event()
         self._credit_changed = trio.Event()
         self._changed = trio.Event()
@@ -241,7 +226,7 @@ class ReceivingAccount:
     def state(self) -> Signed:
         """Our newest state, signed. The same bytes every time."""
         kept = self._page.row.state
-        return decode_signed(kept) if kept is not None else self._sign(self._payee.state)
+        return decode_signed(kept) if kept is not None else self._effects.sign(self._payee.state)
 
     def voucher(self) -> Voucher | None:
         """The payer's newest voucher, as we have it."""
@@ -296,59 +281,16 @@ class ReceivingAccount:
             self._changed.set()
             self._changed = trio.Event()
 
-    def _carry_out(self, effects: tuple[PayeeEffect, ...]) -> Written | None:
+    def _carry_out(self, effects: tuple[PayeeEffect, ...]) -> Written:
         changes, messages = list[Change](), list[object]()
         for effect in effects:
             if isinstance(effect, PayeeSend):
-                messages.append(self._message(effect))
+                messages.append(self._effects.message(effect))
             else:
-                changes.extend(self._changes(effect))
+                changes.extend(self._effects.changes(effect))
         # A message without changes of its own may still tell of earlier ones that are on their way.
         written = self._party.store.submit(*changes)
         if self.is_connected:
             is_state = any(isinstance(message, StateSigned) for message in messages)
             self.outbox.put(*messages, after=written, supersedes=StateSigned if is_state else None)
         return written
-
-    def _changes(self, effect: PayeeSave) -> tuple[Change, ...]:
-        page, at = self._page, self._party.at
-        match effect:
-            case SaveVoucher():
-                return page.voucher(effect.voucher, at)
-            case SaveCharge():
-                return page.charge(effect, at)
-            case SaveLowered():
-                return page.lower(effect, at)
-            case SaveRecovered():
-                log.warning("our ledger is an older one", extra=self._facts(rise=effect.rise))
-                return page.recover(effect, at)
-            case SignState():
-                return page.state(self._sign(effect.state))
-            case SignTerms():
-                ours = page.terms(self._sign(effect.terms))
-                return (
-                    ours if effect.theirs is None else (*ours, *page.close(effect.terms, effect.theirs, at))
-                )
-            case SaveClosed():
-                return page.close(effect.terms, effect.theirs, at)
-            case _:
-                assert_never(effect)
-
-    def _message(self, effect: PayeeSend) -> object:
-        match effect:
-            case SendState():
-                return StateSigned(self.state())
-            case SendCloseWanted():
-                return CloseWanted(self._sign(effect.terms))
-            case SendCloseAgreed():
-                return CloseAgreed(self._sign(effect.terms))
-            case SendRefused():
-                return ChannelRefused(effect.reason, effect.detail)
-            case _:
-                assert_never(effect)
-
-    def _sign(self, paper: ChannelState | CloseTerms) -> Signed:
-        return sign(self._party.identity, self._party.network, paper)
-
-    def _facts(self, **facts: object) -> dict[str, object]:
-        return {"channel": self.reference.channel.hex()[:8], **facts}
