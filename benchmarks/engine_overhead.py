@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import median
 
 import trio
-from random_model import PARAMETERS, write_random_model
+from _random_model import PARAMETERS, write_random_model
 
 from cocoon_p2p.inference.engine import Engine, GenerateRequest
 from cocoon_p2p.inference.llama_engine import LlamaCppEngine
