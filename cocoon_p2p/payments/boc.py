@@ -159,7 +159,7 @@ def _read_cell(reader: _Reader, size: int) -> _RawCell:
     if references > REFERENCES_MAX:
         raise MalformedMessage(f"a cell has impossible descriptors (first={first:#x})")
     if first & _HAS_HASHES:
-        # A writer's help for readers in a hurry, a hash and depth for each level; they are reckoned anew here.
+        # A writer's help for readers in a hurry: a hash and depth a level. They are reckoned anew here.
         levels = 1 + (first >> _LEVEL_SHIFT).bit_count()
         reader.take(levels * (32 + 2))
     data = reader.take((second + 1) // 2)
