@@ -266,6 +266,9 @@ def audit(rows: Iterable[ChannelRow], lines: Iterable[Line]) -> tuple[str, ...]:
             found.append(_difference(row.name, "vouchered", expected, vouchered))
         if charged != row.charged:
             found.append(_difference(row.name, "charged", row.charged, charged))
+        left = replayed.get((row.name, Account.DEPOSIT), 0)
+        if left and row.agreed is not None:
+            found.append(_difference(row.name, "deposit", 0, left))
     return tuple(found)
 
 

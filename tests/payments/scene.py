@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from cocoon_p2p.identity import Identity
+from cocoon_p2p.ledger import Account, balances
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.payments.settlement import Accounts, PayingAccount, ReceivingAccount, open_accounts
 from cocoon_p2p.protocols.ids import CHANNEL
@@ -36,6 +37,11 @@ class Node:
     identity: Identity
     store: MemoryStore
     accounts: Accounts
+
+    def wallet(self) -> int:
+        """What has come into its wallet, less what left it."""
+        replayed = balances(self.store.disk.lines.values())
+        return sum(amount for (_, account), amount in replayed.items() if account is Account.WALLET)
 
 
 class Scene:

@@ -496,6 +496,8 @@ async def test_a_close_ends_at_what_was_charged_whoever_asks_for_it(
             assert audit(rows, lines) == ()
             assert rows[0].agreed is not None
             assert rows[0].terms is not None
+        assert both.payer.wallet() == -100
+        assert both.payee.wallet() == 100
 
 
 async def test_a_close_waits_for_what_runs_and_lets_nothing_new_begin(autojump_clock: MockClock) -> None:
@@ -581,6 +583,16 @@ async def test_a_spent_channel_is_closed_and_followed_by_another(autojump_clock:
 
 
 # ---------------------------------------------------------------- peers that break the rules
+
+
+async def test_a_newer_stream_of_a_channel_ends_the_older_one(autojump_clock: MockClock) -> None:
+    async with scene() as stage, stage.node(PAYEE), bare_stream(stage, PAYER, PAYEE) as older:
+        await opened_by_hand(older)
+        async with bare_stream(stage, PAYER, PAYEE) as newer:
+            assert isinstance(await opened_by_hand(newer), ChannelAccepted)
+
+            with trio.fail_after(5), pytest.raises(Unavailable):
+                await older.receive()
 
 
 async def opened_by_hand(
