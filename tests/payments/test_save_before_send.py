@@ -91,11 +91,14 @@ async def test_a_voucher_waits_for_its_own_write() -> None:
 
 async def test_a_voucher_signed_for_a_stream_that_broke_waits_for_its_write_on_the_next_one() -> None:
     account, store = paying()
+    accepted = Accepted(Nano(0), state(0, 0), signed(state(0, 0)), None)
+    account.apply(accepted)
+    await account.saved()
     account.hold(ONE, Nano(100))
     account.apply(VoucherDue())
     account.outbox, account.is_connected = Outbox(), True
-    account.apply(Accepted(Nano(0), state(0, 0), signed(state(0, 0)), None))
-    assert store.landed == 0
+    account.apply(accepted)
+    assert [row.vouchered for row in store.disk.channels.values()] == [0]
 
     (message,) = await account.outbox.take()
 
