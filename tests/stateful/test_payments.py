@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import pytest
 import trio
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -139,6 +140,7 @@ class Payments(RuleBasedStateMachine):
         self.landing: list[tuple[Written, Nano]] = []
         self.saved_before = self.sent_by_payer = 0
         self.land_payer()
+        self.connect()
 
     @property
     def payer_party(self) -> Party:
@@ -191,7 +193,7 @@ class Payments(RuleBasedStateMachine):
         row = ChannelRow(name, PAYER.peer_id, encode_signed(opening.offer), None, Phase.OPEN)
         return ReceivingAccount(self.payee_party, opened(self.channel, Nano(0)), Page(row, CAPACITY))
 
-    @precondition(lambda self: self.is_connected)
+    @precondition(lambda self: self.is_connected and self.exchanges)
     @rule()
     def disconnect(self) -> None:
         self.to_payee.clear()
@@ -266,7 +268,7 @@ class Payments(RuleBasedStateMachine):
                 self.payee.apply(VoucherSaved(total))
         self.landing = [item for item in self.landing if not item[0].done]  # type: ignore[attr-defined]
 
-    @precondition(lambda self: self.exchanges)
+    @precondition(lambda self: len(self.exchanges) > 1)
     @rule()
     def payer_crashes(self) -> None:
         self.restart_payer(self.payer_store.disk)
@@ -284,7 +286,7 @@ class Payments(RuleBasedStateMachine):
         for exchange in self.exchanges:
             self.break_exchange(exchange)
 
-    @precondition(lambda self: self.exchanges)
+    @precondition(lambda self: len(self.exchanges) > 1)
     @rule()
     def payee_crashes(self) -> None:
         self.restart_payee(self.payee_store.disk)
@@ -305,17 +307,32 @@ class Payments(RuleBasedStateMachine):
 
     # -------------------------------------------------------- the roles
 
-    @precondition(lambda self: self.is_connected and len(self.exchanges) < 6)
-    @rule(limit=LIMITS, part=PARTS)
-    def an_exchange_begins(self, limit: Nano, part: int) -> None:
+    @precondition(lambda self: self.is_connected and len(self.exchanges) < 12)
+    @rule(limit=LIMITS, held=PARTS, worked=PARTS)
+    def an_exchange_begins(self, limit: Nano, held: int, worked: int) -> None:
         exchange = ExchangeId(len(self.exchanges).to_bytes(16))
         try:
-            self.payer.hold(exchange, Nano(limit * part // 100 + 1))
+            self.payer.hold(exchange, Nano(limit * held // 100 + 1))
         except Refused:
             return
         # What `saved` is for: the payee hears of an exchange only once our ledger knows it.
         self.land_payer()
         self.exchanges[exchange] = Exchange(limit)
+        self.work(exchange, worked)
+
+    @precondition(lambda self: self.is_connected and len(self.exchanges) < 12)
+    @rule(limit=LIMITS, worked=PARTS)
+    def an_exchange_ends_well(self, limit: Nano, worked: int) -> None:
+        before = len(self.exchanges)
+        self.an_exchange_begins(limit, 100, 0)
+        if len(self.exchanges) > before:
+            key = ExchangeId(before.to_bytes(16))
+            self.exchange_words()
+            self.work(key, worked)
+            self.end(key, 100)
+            self.land_payee()
+            if key in self.bills():
+                self.pay(key)
 
     def alive(self) -> list[ExchangeId]:
         return [key for key, exchange in self.exchanges.items() if exchange.is_alive]
@@ -333,8 +350,11 @@ class Payments(RuleBasedStateMachine):
     @precondition(lambda self: self.alive())
     @rule(data=st.data(), part=PARTS)
     def the_payee_works(self, data: st.DataObject, part: int) -> None:
+        self.work(data.draw(st.sampled_from(self.alive())), part)
+
+    def work(self, key: ExchangeId, part: int) -> None:
         assert self.payee is not None
-        exchange = self.exchanges[key := data.draw(st.sampled_from(self.alive()))]
+        exchange = self.exchanges[key]
         accrued = Nano(exchange.limit * part // 100)
         if not exchange.payee_runs or accrued < exchange.accrued:
             return
@@ -419,7 +439,7 @@ class Payments(RuleBasedStateMachine):
                 self.asked[key] = self.payer.questions[key] = Question(leftover.question)
                 self.payer.send(leftover.question)
 
-    @precondition(lambda self: len(self.exchanges) > 2)
+    @precondition(lambda self: len(self.exchanges) > 4)
     @rule(is_payer=st.booleans())
     def somebody_wants_to_close(self, is_payer: bool) -> None:
         if is_payer:
@@ -516,4 +536,4 @@ class Payments(RuleBasedStateMachine):
 
 
 Payments.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-TestPayments = Payments.TestCase
+TestPayments = pytest.mark.slow(Payments.TestCase)
