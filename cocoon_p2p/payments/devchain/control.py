@@ -114,16 +114,16 @@ def _listening(path: Path) -> Iterator[trio.SocketListener]:
 
 
 async def _serve(chain: DevChain, stream: trio.SocketStream) -> None:
+    """Reply to one line after the other, until the other side leaves or sends no line end."""
     buffer = bytearray()
-    while True:
+    while len(buffer) <= LINE_MAX_BYTES:
         with trio.fail_after(SILENT_SECONDS):
             data = await stream.receive_some(LINE_MAX_BYTES)
-        buffer += data
-        line, end, rest = buffer.partition(b"\n")
-        if not data or (not end and len(buffer) > LINE_MAX_BYTES):
+        if not data:
             return
-        if end:
-            buffer = rest
+        buffer += data
+        *lines, buffer = buffer.split(b"\n")
+        for line in lines:
             with trio.fail_after(SILENT_SECONDS):
                 await stream.send_all(msgspec.json.encode(reply_to(chain, bytes(line))) + b"\n")
 
