@@ -70,11 +70,14 @@ class Tab:
     async def charge(self, reckoning: Reckoning, *, identity: Identity, network: NetworkId) -> Signed:
         """Charge both accounts and sign the Settlement that says so. On disk before this returns.
 
+        Nothing more is set aside from here on: the credit that the charge gives back is for others.
+
         Not to be cancelled: half of it would be our loss.
 
         Raises:
             Unavailable: The ledger cannot be written.
         """
+        self.wanted = self.accrued
         worker_charged = await self._charge_worker(reckoning)
         amount = reckoning.client_amount
         assert amount <= self.accrued, "the worker was allowed no more than was covered"
@@ -111,6 +114,7 @@ class Tab:
 
     def release(self) -> None:
         """Give everything back: nothing is owed, and the worker knows it."""
+        self.wanted = _NOTHING
         self.client.release(self.exchange)
         if self.worker is not None and self.held:
             self.worker.release(self.exchange)
@@ -121,6 +125,7 @@ class Tab:
         Raises:
             Unavailable: The ledger cannot be written.
         """
+        self.wanted = _NOTHING
         self.client.release(self.exchange)
         if self.worker is not None and self.held:
             await self._charge_lost(Nano(0), None)

@@ -130,6 +130,7 @@ async def open_overlay(
     workers: int = 1,
     seed: int = 0,
     delay_seconds: tuple[float, float] = (0.0, 0.0),
+    flush_seconds: float = 0.0,
     client_policy: Policy | None = None,
     proxy_policy: ProxyPolicy | None = None,
     price: Price = PRICE,
@@ -141,6 +142,7 @@ async def open_overlay(
         workers: How many, where no engines are given.
         seed: Of every random byte and delay.
         delay_seconds: Range of each message's delay.
+        flush_seconds: How long every disk takes.
         client_policy: The client's rules; by default nothing must be proven.
         proxy_policy: The proxy's.
         price: Of every worker, for every model.
@@ -154,7 +156,7 @@ async def open_overlay(
         trio.open_nursery() as nursery,
         AsyncExitStack() as stack,
     ):
-        parts = _Parts(links, directory, network, seed, price, proxy_policy)
+        parts = _Parts(links, directory, network, seed, price, proxy_policy, flush_seconds)
         proxy, accounts = await nursery.start(parts.run_proxy, nodes["proxy"])
         served = [
             await nursery.start(parts.run_worker, nodes[name], nodes["proxy"], engine)
@@ -203,6 +205,7 @@ class _Parts:
     seed: int
     price: Price
     proxy_policy: ProxyPolicy | None
+    flush_seconds: float
     scopes: dict[str, trio.CancelScope] = field(default_factory=dict[str, trio.CancelScope])
     "Of each node's life."
 
@@ -221,7 +224,7 @@ class _Parts:
             transport,
             node.identity,
             self.network,
-            MemoryStore(node.disk),
+            MemoryStore(node.disk, flush_seconds=self.flush_seconds),
             grant_policy=lambda _payer: grant,
             draw=self.draw(f"{node.name}/accounts/{self.lives}"),
             clock=date,

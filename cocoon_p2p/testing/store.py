@@ -72,7 +72,7 @@ class _Handed:
         self.done = False
 
     async def wait(self) -> None:
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self._store.flush_seconds)
         if not self.done:
             self._store.land(self)
         if self._store.died.is_set():
@@ -91,6 +91,7 @@ class MemoryStore:
             more, and who waits, waits until its task is cancelled.
         lands_by_itself: Let what was handed over land soon, as on a real disk; else it lands when it,
             or something after it, is waited for (and needs no running trio before).
+        flush_seconds: How long who waits for a write waits at least.
     """
 
     def __init__(
@@ -100,8 +101,10 @@ class MemoryStore:
         fail_after: int | None = None,
         die_after: int | None = None,
         lands_by_itself: bool = True,
+        flush_seconds: float = 0.0,
     ) -> None:
         self.disk = disk or MemoryDisk()
+        self.flush_seconds = flush_seconds
         self.landed = 0
         self.error: CocoonError | None = None
         self.died = trio.Event()
