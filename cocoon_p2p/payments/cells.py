@@ -57,7 +57,8 @@ class Cell:
         depths = hashes = b""
         for reference in self.references:
             mask |= reference.level_mask
-            depth = max(depth, reference.depth + 1)
+            if reference.depth >= depth:
+                depth = reference.depth + 1
             depths += reference.depth.to_bytes(2, "big")
             hashes += reference.hash
         self.level_mask = mask

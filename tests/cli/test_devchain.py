@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from cocoon_p2p.cli.devchain import devchain
 from cocoon_p2p.errors import ConfigurationError, Unavailable
+from cocoon_p2p.payments.devchain import DevChain, save
 from cocoon_p2p.payments.devchain.addresses import spell_address
 from cocoon_p2p.payments.devchain.control import Advance, Give, Look, ask, control_path
 from cocoon_p2p.units import NANO_PER_TON
@@ -80,6 +81,19 @@ def test_a_chain_is_run_used_saved_and_goes_on(tmp_path: Path) -> None:
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["chain", "chain.key"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
+
+
+@pytest.mark.slow
+def test_a_chain_that_slept_wakes_up_today(tmp_path: Path) -> None:
+    state = tmp_path / "chain"
+    long_ago = 1_000_000_000
+    save(DevChain(now=long_ago), state)
+
+    with running("--state", str(state)):
+        looked = ask(control_path(state), Look(ADDRESS))
+
+    # Later than these lines were written, that is.
+    assert looked.now > 1_750_000_000
 
 
 @pytest.mark.slow

@@ -98,6 +98,10 @@ class DevChain:
         self._was_moved = True
         self._tell_watchers()
 
+    @property
+    def watchers(self) -> tuple[Callable[[], None], ...]:
+        return tuple(self._watchers)
+
     def watch(self, watcher: Callable[[], None]) -> None:
         """Have `watcher` called after everything that changes the chain. It must not change it itself."""
         self._watchers.append(watcher)
@@ -326,7 +330,7 @@ class DevChain:
         account = block.account(envelope.destination)
         moment = Moment(self.now, block.lt + 1, block.seed)
         executed = self.tvm.transaction(account, message, moment)
-        block.add(executed, envelope.forward_fee)
+        block.add(account, executed, envelope.forward_fee)
         self._waiting += executed.out_messages
 
     def _run_waiting(self, count: int) -> None:

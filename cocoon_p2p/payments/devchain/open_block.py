@@ -38,14 +38,18 @@ class OpenBlock:
 
     _accounts: dict[AccountId, Account] = field(default_factory=dict[AccountId, Account])
 
+    _hashes_before: dict[AccountId, bytes] = field(default_factory=dict[AccountId, bytes])
+    "What the states of those that changed had hashed to."
+
     def account(self, address: AccountId) -> Account:
         """Give an account as it stands now."""
         changed = self._accounts.get(address)
         return changed or find(self.before, key_of(address)) or self.no_account
 
-    def add(self, executed: Executed, forward_fee: int) -> None:
-        """Add a transaction that ran on `account(address)`, and what its message's road had cost."""
+    def add(self, before: Account, executed: Executed, forward_fee: int) -> None:
+        """Add a transaction that ran on an account as it stood, and what its message's road had cost."""
         transaction = executed.transaction
+        self._hashes_before.setdefault(transaction.address, before.root_hash)
         self._accounts[transaction.address] = executed.account
         self.transactions.append(transaction)
         self.fees += transaction.fees + forward_fee
@@ -69,9 +73,8 @@ class OpenBlock:
             by_account[transaction.address] = put(TRANSACTIONS, others, transaction.lt, transaction)
         tree: Tree[AccountChange] | None = None
         for address, transactions in by_account.items():
-            before = find(self.before, key_of(address)) or self.no_account
-            after = self._accounts[address]
-            change = AccountChange(address, before.root_hash, after.root_hash, transactions)
+            after = self._accounts[address].root_hash
+            change = AccountChange(address, self._hashes_before[address], after, transactions)
             tree = put(CHANGES, tree, key_of(address), change)
         return tree
 

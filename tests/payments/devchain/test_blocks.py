@@ -114,6 +114,10 @@ def test_a_masterchain_state_names_the_shards_block_and_the_configuration(chain:
 
     (described,) = state.custom.shard_hashes[0].list
     assert (described.root_hash, described.seq_no) == (pair.shard.id.root_hash, pair.shard.id.seqno)
+    first, *_, last = sorted(past.transaction.lt for past in chain.history.all_transactions())[1:]
+    assert described.start_lt < last <= described.end_lt
+    assert first < described.start_lt
+    assert described.start_lt % 1_000_000 == 0
     assert state.gen_utime == pair.master.utime
     assert state.global_id == chain.global_id
 
@@ -136,6 +140,19 @@ def test_an_account_is_proven_from_the_masterchain_down(chain: DevChain) -> None
     )
 
     assert proven.last_trans_lt == chain.account(STRANGER).last_lt
+
+
+def test_each_fork_of_the_accounts_weighs_what_is_under_it() -> None:
+    chain = DevChain(now=NOW)
+    for mark, amount in ((b"\x00", 7), (b"\xff", 8)):
+        chain.give(AccountId(mark * 32), amount)
+    chain.make_block()
+
+    _, proof = read_boc(account_proof(chain.last, AccountId(bytes(32))))
+    leaf, root = ShardStateUnsplit.deserialize(theirs(proof)[0].begin_parse()).accounts[1]
+
+    assert (leaf.balance.grams, root.balance.grams) == (7, 15)
+    assert (leaf.split_depth, root.split_depth) == (0, 0)
 
 
 def test_another_accounts_state_is_not_proven(chain: DevChain) -> None:

@@ -326,6 +326,17 @@ def test_all_that_a_contract_has_can_be_sent_on(chain: DevChain) -> None:
     assert chain.account(address).status is Status.ACTIVE
 
 
+def test_a_fee_for_instant_routing_comes_back_to_the_destination(chain: DevChain) -> None:
+    # Nothing is routed instantly. No wallet pays it; a message from outside may say that it was paid.
+    builder = Builder().uint(0b0000, 4)
+    write_address(write_address(builder, FAUCET), STRANGER).money(1000).coins(77).coins(5).uint(0, 96 + 2)
+
+    chain.deliver(write_boc(builder.cell()))
+    flow = chain.make_block().flow
+
+    assert (flow.minted, flow.after, flow.fees) == (1000 + 77 + 5, 1000 + 77, 5)
+
+
 def test_any_address_can_be_given_money(chain: DevChain) -> None:
     for address in (AccountId(bytes(32)), AccountId(b"\xff" * 32)):
         chain.give(address, 1)

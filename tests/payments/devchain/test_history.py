@@ -6,7 +6,9 @@ import pytest
 
 from cocoon_p2p.payments.devchain import AccountId, DevChain, Limits, internal_message
 from cocoon_p2p.payments.devchain.chain import FAUCET
-from cocoon_p2p.units import NANO_PER_TON
+from cocoon_p2p.payments.devchain.history import History, PastTransaction
+from cocoon_p2p.payments.devchain.tvm import Transaction
+from cocoon_p2p.units import NANO_PER_TON, Nano
 from tests.payments.devchain.bait import NOW, STRANGER, deployed, say_send
 
 EVER = 2**63 - 1
@@ -55,6 +57,23 @@ def test_an_accounts_transactions_come_newest_first_up_to_the_one_that_is_asked(
     assert found(lts[2], 99) == [lts[2], lts[1], lts[0]]
     assert found(lts[0] - 1, 99) == []
     assert found(EVER, 0) == []
+
+
+def test_nothing_is_kept_for_an_account_of_which_all_is_forgotten() -> None:
+    history = History(Limits(transactions=10))
+    block = DevChain(now=NOW).last.shard.id
+
+    def remember(count: int) -> int:
+        for number in range(count):
+            address = AccountId(number.to_bytes(32, "big"))
+            transaction = Transaction(address, number, bytes(32), 0, Nano(0), b"")
+            history.add_transaction(PastTransaction(transaction, block))
+        gc.collect()
+        return len(gc.get_objects())
+
+    few = remember(20)
+
+    assert remember(2000) < few + 20
 
 
 @pytest.mark.slow

@@ -13,9 +13,11 @@ from cocoon_p2p.payments.devchain import (
     AccountId,
     DevChain,
     MessageRejected,
+    address_of,
     external_message,
     local_config,
     method_id,
+    state_init,
 )
 from cocoon_p2p.payments.devchain.account import Status, no_account
 from cocoon_p2p.payments.devchain.messages import internal_message, write_address
@@ -235,6 +237,15 @@ def test_a_deployment_that_fails_leaves_an_active_account_all_the_same(chain: De
     assert account.status is Status.ACTIVE
     assert account.data is not None
     assert read_one(account.data).hash == Builder().uint(0, 64).cell().hash
+
+
+def test_instructions_that_came_with_version_12_are_unknown_to_this_machine(chain: DevChain) -> None:
+    # What Tolk 1.2 and newer write; the channel's contract is compiled by 1.0. NEWC, BTOS.
+    code = write_boc(Builder().octets(bytes.fromhex("30c8cf50")).cell())
+    init = state_init(code, write_boc(Builder().cell()))
+    chain.give(address_of(init), NANO_PER_TON, init=init)
+
+    assert chain.get_method(address_of(init), 1).exit_code == 6
 
 
 def test_a_library_cell_runs_once_its_library_is_public(chain: DevChain) -> None:
