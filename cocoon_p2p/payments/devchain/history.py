@@ -20,10 +20,10 @@ class Limits:
     """How much a chain remembers, and how long it works at one go."""
 
     blocks: int = 1000
-    "Steps: a shard block and a masterchain block each, with the states behind them. From 13 kB a step."
+    "Steps, a shard block and a masterchain block each. 13 kB a step, and 3 kB for each transaction in it."
 
     transactions: int = 50_000
-    "Of all accounts together: some 2 kB each, at first with what their block keeps."
+    "Of all accounts together: 0.7 kB each."
 
     cascade: int = 10_000
     "Transactions that one message may cause before the rest waits for the next block."
