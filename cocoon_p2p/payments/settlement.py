@@ -46,7 +46,6 @@ from cocoon_p2p.protocols.ids import (
     CHANNEL,
     FRAME_SIZE_MAX_BYTES,
     FRAME_SIZE_MAX_NEWCOMER_BYTES,
-    TEXT_MAX_BYTES,
     Reason,
 )
 from cocoon_p2p.protocols.messages import (
@@ -56,6 +55,7 @@ from cocoon_p2p.protocols.messages import (
     ExchangeId,
     OpenChannel,
     Signed,
+    shorten,
 )
 from cocoon_p2p.protocols.papers import check, decode_signed, encode_signed, sign
 from cocoon_p2p.units import Nano
@@ -301,7 +301,7 @@ async def _close(account: PayingAccount) -> None:
 async def _refuse(messages: MessageStream, reason: Reason, detail: str) -> None:
     """Tell a payer why its stream ends, if it still listens."""
     with trio.move_on_after(OPENING_SECONDS), suppress(Unavailable):
-        await messages.send(ChannelRefused(reason, detail[:TEXT_MAX_BYTES]))
+        await messages.send(ChannelRefused(reason, shorten(detail)))
         await messages.close()
 
 

@@ -27,7 +27,9 @@ from cocoon_p2p.protocols.messages import ChannelId, CloseTerms
 from cocoon_p2p.units import NANO_PER_TON as TON
 from cocoon_p2p.units import Nano
 
-pytest.importorskip("tonpy", reason="the local chain needs tonpy")
+pytest.importorskip(
+    "tonpy", reason="tonpy is missing: `make test` installs it from the lock where it has a wheel"
+)
 
 NOW = 1_800_000_000
 DELAY = 600
