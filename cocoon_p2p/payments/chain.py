@@ -58,6 +58,9 @@ class Transaction:
     received: Payment | None
     "The message that caused it; None: the chain itself did."
 
+    message_hash: bytes | None
+    "That message's hash: whoever sent one knows by it that this one landed. None likewise."
+
     sent: tuple[Payment, ...]
     fees: Nano
     "All that it cost the account: storage, gas, the import, and sending what was sent."
