@@ -6,11 +6,13 @@ who was charged what, once, and the paper for it. Its *lines* are the books: eve
 stands on two accounts, and adding the lines up gives the balances that the row claims.
 
     what happens             payer's books                payee's books
-    a channel opens          WALLET  -> DEPOSIT           -
+    a deposit                WALLET  -> DEPOSIT           -
+    its storage is paid      DEPOSIT -> FEES              -
     a voucher                VOUCHERS -> OWED             OWED -> VOUCHERS
     an exchange is charged   OWED -> EXPENSE              INCOME -> OWED
     the charge is lowered    -                            OWED -> INCOME
-    the channel closes       OWED -> VOUCHERS (taken back), DEPOSIT -> OWED, DEPOSIT -> WALLET
+    the payee claims         DEPOSIT -> VOUCHERS          VOUCHERS -> WALLET
+    the channel is settled   OWED -> VOUCHERS (taken back), DEPOSIT -> OWED, DEPOSIT -> WALLET
                                                           VOUCHERS -> OWED, OWED -> WALLET
 
 An arrow leads from the account that is credited (its balance falls) to the one that is debited.
@@ -54,6 +56,8 @@ class Account(IntEnum):
 
     INCOME = 5
     EXPENSE = 6
+    FEES = 7
+    "What the chain took out of a deposit."
 
 
 class Status(IntEnum):
@@ -70,11 +74,10 @@ class Status(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChannelName:
-    """One end of one life of one channel: what every row and line belongs to."""
+    """One end of one channel: what every row and line belongs to."""
 
     side: Side
     channel: ChannelId
-    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,14 @@ class ChannelRow:
     lines: int = 0
     "How many lines the books hold of it: the number of the next one."
 
+    epoch: int = 0
+    "The life of its contract, as last seen; 0 without one. This and the next four are `channel.Backing`."
+
+    deposit: Nano = _NOTHING
+    claimed: Nano = _NOTHING
+    close_at: int = 0
+    is_settled: bool = False
+
     voucher: bytes | None = None
     "The newest `Voucher` message, as CBOR."
 
@@ -107,7 +118,7 @@ class ChannelRow:
     "The `CloseTerms` that we signed, as CBOR with our signature."
 
     agreed: bytes | None = None
-    "The same with the peer's."
+    "The `CloseAgreed` or `CloseWanted` message with the peer's signatures over the same terms, as CBOR."
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +201,18 @@ class Evidence:
     at: int
 
 
-Change = ChannelRow | ChannelForgotten | ExchangeRow | ExchangeForgotten | EndedForgotten | Line | Evidence
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something small to be remembered under a name. Writing a note replaces the one of the same name."""
+
+    key: str
+    value: bytes | None
+    "None drops it."
+
+
+Change = (
+    ChannelRow | ChannelForgotten | ExchangeRow | ExchangeForgotten | EndedForgotten | Line | Evidence | Note
+)
 
 
 class Written(Protocol):
@@ -239,6 +261,10 @@ class Store(Protocol):
         """Read the books, in order."""
         ...
 
+    async def notes(self, prefix: str) -> Mapping[str, bytes]:
+        """Read the notes whose names begin so, in the order of their names."""
+        ...
+
 
 Balances = Mapping[tuple[ChannelName, Account], int]
 
@@ -261,14 +287,15 @@ def audit(rows: Iterable[ChannelRow], lines: Iterable[Line]) -> tuple[str, ...]:
         sign, cost = (-1, Account.EXPENSE) if is_payer else (1, Account.INCOME)
         vouchered = sign * replayed.get((row.name, Account.VOUCHERS), 0)
         charged = -sign * replayed.get((row.name, cost), 0)
-        expected = 0 if row.agreed is not None else row.vouchered
+        expected = 0 if row.is_settled else row.vouchered - row.claimed
         if vouchered != expected:
             found.append(_difference(row.name, "vouchered", expected, vouchered))
         if charged != row.charged:
             found.append(_difference(row.name, "charged", row.charged, charged))
-        left = replayed.get((row.name, Account.DEPOSIT), 0)
-        if left and row.agreed is not None:
-            found.append(_difference(row.name, "deposit", 0, left))
+        deposit = replayed.get((row.name, Account.DEPOSIT), 0)
+        expected = row.deposit - row.claimed if is_payer and not row.is_settled else 0
+        if deposit != expected:
+            found.append(_difference(row.name, "deposit", expected, deposit))
     return tuple(found)
 
 

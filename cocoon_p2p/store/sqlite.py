@@ -12,7 +12,7 @@ Spec: payments/settlement.md (The ledger).
 
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import TypeVar
@@ -129,6 +129,9 @@ class SqliteStore:
 
     async def lines(self) -> Sequence[Line]:
         return await self._read(tables.read_lines)
+
+    async def notes(self, prefix: str) -> Mapping[str, bytes]:
+        return await self._read(lambda connection: tables.read_notes(connection, prefix))
 
     async def evidence(self, name: ChannelName) -> Sequence[tuple[str, bytes]]:
         """Read the papers kept about a channel, each with the reason, oldest first."""

@@ -5,7 +5,7 @@ Writing anything twice leaves what writing it once leaves.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any, assert_never
 
@@ -21,6 +21,7 @@ from cocoon_p2p.ledger import (
     ExchangeForgotten,
     ExchangeRow,
     Line,
+    Note,
     Side,
     Status,
 )
@@ -38,69 +39,79 @@ _Columns = tuple[Any, ...]
 
 SCHEMA = """
 create table channels (
-    channel blob not null, epoch integer not null, side integer not null,
+    channel blob not null, side integer not null,
     peer blob not null, offer blob not null, seed blob,
     phase integer not null,
     vouchered integer not null check (vouchered >= 0), charged integer not null check (charged >= 0),
     lines integer not null,
+    epoch integer not null, deposit integer not null check (deposit >= 0),
+    claimed integer not null check (claimed >= 0), close_at integer not null, is_settled integer not null,
     voucher blob, state blob, terms blob, agreed blob,
-    primary key (channel, epoch, side)
+    primary key (channel, side)
 ) strict, without rowid;
 
 create table exchanges (
-    exchange blob not null, channel blob not null, epoch integer not null, side integer not null,
+    exchange blob not null, channel blob not null, side integer not null,
     status integer not null, amount integer not null check (amount >= 0),
     held integer not null check (held >= 0), total integer not null,
     paper blob, at integer not null,
-    primary key (exchange, channel, epoch, side)
+    primary key (exchange, channel, side)
 ) strict;
 create index exchanges_by_time on exchanges (at);
 create index exchanges_unsettled on exchanges (status) where status < 3;
 
 create table lines (
-    channel blob not null, epoch integer not null, side integer not null, number integer not null,
+    channel blob not null, side integer not null, number integer not null,
     source integer not null, target integer not null, amount integer not null check (amount >= 0),
     exchange blob, at integer not null,
-    primary key (channel, epoch, side, number)
+    primary key (channel, side, number)
 ) strict, without rowid;
+
+create table notes (key text primary key, value blob not null) strict, without rowid;
 
 create table evidence (
     id integer primary key,
-    channel blob not null, epoch integer not null, side integer not null,
+    channel blob not null, side integer not null,
     reason text not null, number integer not null, paper blob not null, at integer not null,
-    unique (channel, epoch, side, reason, number, paper)
+    unique (channel, side, reason, number, paper)
 ) strict;
+
+create table notes (key text not null primary key, value blob not null) strict, without rowid;
 """
 
 _WRITE_CHANNEL = """
-insert into channels values (?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+insert into channels values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 on conflict do update set phase=excluded.phase, vouchered=excluded.vouchered, charged=excluded.charged,
-    lines=excluded.lines, voucher=excluded.voucher, state=excluded.state, terms=excluded.terms,
-    agreed=excluded.agreed
+    lines=excluded.lines, epoch=excluded.epoch, deposit=excluded.deposit, claimed=excluded.claimed,
+    close_at=excluded.close_at, is_settled=excluded.is_settled, voucher=excluded.voucher,
+    state=excluded.state, terms=excluded.terms, agreed=excluded.agreed
 """
 _FORGET_CHANNEL = tuple(
-    f"delete from {table} where channel=? and epoch=? and side=?"  # noqa: S608 (names of ours)
+    f"delete from {table} where channel=? and side=?"  # noqa: S608 (names of ours)
     for table in ("lines", "channels")
 )
 _WRITE_EXCHANGE = """
-insert into exchanges values (?,?,?,?,?,?,?,?,?,?)
+insert into exchanges values (?,?,?,?,?,?,?,?,?)
 on conflict do update set status=excluded.status, amount=excluded.amount, held=excluded.held,
     total=excluded.total, paper=excluded.paper, at=excluded.at
 """
-_FORGET_EXCHANGE = "delete from exchanges where exchange=? and channel=? and epoch=? and side=?"
+_FORGET_EXCHANGE = "delete from exchanges where exchange=? and channel=? and side=?"
 _FORGET_ENDED = "delete from exchanges where at < ? and status = 3"
 _WRITE_LINE = """
-insert into lines values (?,?,?,?,?,?,?,?,?)
+insert into lines values (?,?,?,?,?,?,?,?)
 on conflict do update set source=excluded.source, target=excluded.target, amount=excluded.amount,
     exchange=excluded.exchange, at=excluded.at
 """
 _WRITE_EVIDENCE = (
-    "insert or ignore into evidence (channel, epoch, side, reason, number, paper, at) values (?,?,?,?,?,?,?)"
+    "insert or ignore into evidence (channel, side, reason, number, paper, at) values (?,?,?,?,?,?)"
 )
+
+_WRITE_NOTE = "insert into notes values (?,?) on conflict do update set value=excluded.value"
 
 # In the order of the tables' columns, after the key.
 _CHANNEL_VALUES = attrgetter(
     *("peer", "offer", "seed", "phase", "vouchered", "charged", "lines"),
+    *("epoch", "deposit", "claimed", "close_at", "is_settled"),
     *("voucher", "state", "terms", "agreed"),
 )
 _EXCHANGE_VALUES = attrgetter("status", "amount", "held", "total", "paper", "at")
@@ -128,18 +139,26 @@ def write(connection: sqlite3.Connection, change: Change) -> None:
             for number, paper in enumerate(change.papers):
                 row = (*_key(name), change.reason, number, paper, change.at)
                 connection.execute(_WRITE_EVIDENCE, row)
+        case Note(key=key, value=None):
+            connection.execute("delete from notes where key=?", (key,))
+        case Note():
+            connection.execute(_WRITE_NOTE, (change.key, change.value))
+        case Note(key=key, value=None):
+            connection.execute("delete from notes where key=?", (key,))
+        case Note():
+            connection.execute("insert or replace into notes values (?,?)", (change.key, change.value))
         case _:
             assert_never(change)
 
 
 def read_channels(connection: sqlite3.Connection) -> Sequence[ChannelRow]:
     return [
-        ChannelRow(_name(*row[:3]), PeerId(row[3]), *row[4:])
+        ChannelRow(_name(*row[:2]), PeerId(row[2]), *row[3:12], bool(row[12]), *row[13:])
         for row in connection.execute("select * from channels")
     ]
 
 
-_EXCHANGE_COLUMNS = "channel, epoch, side, exchange, status, amount, held, total, paper, at"
+_EXCHANGE_COLUMNS = "channel, side, exchange, status, amount, held, total, paper, at"
 
 
 def read_unsettled(connection: sqlite3.Connection) -> Sequence[ExchangeRow]:
@@ -152,7 +171,7 @@ def read_exchange(
 ) -> ExchangeRow | None:
     row = connection.execute(
         f"select {_EXCHANGE_COLUMNS} from exchanges"  # noqa: S608 (only constants)
-        " where exchange=? and channel=? and epoch=? and side=?",
+        " where exchange=? and channel=? and side=?",
         (exchange, *_key(name)),
     ).fetchone()
     return None if row is None else _exchange(row)
@@ -169,8 +188,8 @@ def read_ended(connection: sqlite3.Connection, exchange: ExchangeId) -> Exchange
 
 def read_lines(connection: sqlite3.Connection) -> Sequence[Line]:
     rows = connection.execute(
-        "select channel, epoch, side, number, source, target, amount, exchange, at"
-        " from lines order by channel, epoch, side, number"
+        "select channel, side, number, source, target, amount, exchange, at"
+        " from lines order by channel, side, number"
     )
     return [_line(row) for row in rows]
 
@@ -178,22 +197,29 @@ def read_lines(connection: sqlite3.Connection) -> Sequence[Line]:
 def read_evidence(connection: sqlite3.Connection, name: ChannelName) -> Sequence[tuple[str, bytes]]:
     """Give the reason and the bytes of each paper kept about a channel, oldest first."""
     return connection.execute(
-        "select reason, paper from evidence where channel=? and epoch=? and side=? order by id", _key(name)
+        "select reason, paper from evidence where channel=? and side=? order by id", _key(name)
     ).fetchall()
 
 
-def _key(name: ChannelName) -> tuple[bytes, int, int]:
-    return name.channel, name.epoch, name.side
+def read_notes(connection: sqlite3.Connection, prefix: str) -> Mapping[str, bytes]:
+    rows = connection.execute(
+        "select key, value from notes where substr(key, 1, ?) = ? order by key", (len(prefix), prefix)
+    )
+    return dict(rows.fetchall())
 
 
-def _name(channel: bytes, epoch: int, side: int) -> ChannelName:
-    return ChannelName(Side(side), ChannelId(channel), epoch)
+def _key(name: ChannelName) -> tuple[bytes, int]:
+    return name.channel, name.side
+
+
+def _name(channel: bytes, side: int) -> ChannelName:
+    return ChannelName(Side(side), ChannelId(channel))
 
 
 def _exchange(row: _Columns) -> ExchangeRow:
-    channel, epoch, side, exchange, status, amount, held, total, paper, at = row
+    channel, side, exchange, status, amount, held, total, paper, at = row
     return ExchangeRow(
-        name=_name(channel, epoch, side),
+        name=_name(channel, side),
         exchange=ExchangeId(exchange),
         status=Status(status),
         amount=Nano(amount),
@@ -205,9 +231,9 @@ def _exchange(row: _Columns) -> ExchangeRow:
 
 
 def _line(row: _Columns) -> Line:
-    channel, epoch, side, number, source, target, amount, exchange, at = row
+    channel, side, number, source, target, amount, exchange, at = row
     return Line(
-        name=_name(channel, epoch, side),
+        name=_name(channel, side),
         number=number,
         source=Account(source),
         target=Account(target),

@@ -4,7 +4,7 @@ Nothing waits for a disk or a thread, so trio's `autojump_clock` works with it. 
 over lands a scheduler turn later, so code that counts on a write before it waited for it fails here too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import trio
 
@@ -19,6 +19,7 @@ from cocoon_p2p.ledger import (
     ExchangeForgotten,
     ExchangeRow,
     Line,
+    Note,
     Side,
     Status,
 )
@@ -33,12 +34,14 @@ class MemoryDisk:
         self.exchanges: dict[tuple[ChannelName, ExchangeId], ExchangeRow] = {}
         self.lines: dict[tuple[ChannelName, int], Line] = {}
         self.evidence: list[Evidence] = []
+        self.notes: dict[str, bytes] = {}
 
     def copy(self) -> "MemoryDisk":
         """Keep a backup."""
         other = MemoryDisk()
         other.channels, other.exchanges = dict(self.channels), dict(self.exchanges)
         other.lines, other.evidence = dict(self.lines), list(self.evidence)
+        other.notes = dict(self.notes)
         return other
 
     def write(self, change: Change) -> None:
@@ -63,6 +66,10 @@ class MemoryDisk:
             case Evidence():
                 if change not in self.evidence:
                     self.evidence.append(change)
+            case Note(value=None):
+                self.notes.pop(change.key, None)
+            case Note(key=key, value=bytes(value)):
+                self.notes[key] = value
 
 
 class _Handed:
@@ -157,3 +164,7 @@ class MemoryStore:
     async def lines(self) -> Sequence[Line]:
         await self.submit().wait()
         return tuple(line for _, line in sorted(self.disk.lines.items(), key=lambda item: item[0][1]))
+
+    async def notes(self, prefix: str) -> Mapping[str, bytes]:
+        await self.submit().wait()
+        return {key: value for key, value in sorted(self.disk.notes.items()) if key.startswith(prefix)}

@@ -27,7 +27,7 @@ from cocoon_p2p.testing.store import MemoryStore
 from cocoon_p2p.units import NANO_MAX, Nano
 from tests.store.rows import channel
 
-NAMES = [ChannelName(side, ChannelId(bytes([which]) * 32), 1) for side in Side for which in (1, 2)]
+NAMES = [ChannelName(side, ChannelId(bytes([which]) * 32)) for side in Side for which in (1, 2)]
 EXCHANGES = [ExchangeId(bytes([which]) * 16) for which in range(3)]
 
 names, exchange_ids = st.sampled_from(NAMES), st.sampled_from(EXCHANGES)

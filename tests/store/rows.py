@@ -6,8 +6,8 @@ from cocoon_p2p.protocols.messages import ChannelId, ExchangeId
 from cocoon_p2p.units import Nano
 
 PEER = Identity.from_seed(bytes(32)).peer_id
-PAYER_END = ChannelName(Side.PAYER, ChannelId(b"\x01" * 32), 1)
-PAYEE_END = ChannelName(Side.PAYEE, ChannelId(b"\x01" * 32), 1)
+PAYER_END = ChannelName(Side.PAYER, ChannelId(b"\x01" * 32))
+PAYEE_END = ChannelName(Side.PAYEE, ChannelId(b"\x01" * 32))
 
 
 def channel(name: ChannelName = PAYEE_END, *, vouchered: int = 0, charged: int = 0) -> ChannelRow:
