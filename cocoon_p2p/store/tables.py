@@ -6,6 +6,7 @@ Writing anything twice leaves what writing it once leaves.
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any, assert_never
 
@@ -75,8 +76,6 @@ create table evidence (
     reason text not null, number integer not null, paper blob not null, at integer not null,
     unique (channel, side, reason, number, paper)
 ) strict;
-
-create table notes (key text not null primary key, value blob not null) strict, without rowid;
 """
 
 _WRITE_CHANNEL = """
@@ -106,13 +105,10 @@ _WRITE_EVIDENCE = (
     "insert or ignore into evidence (channel, side, reason, number, paper, at) values (?,?,?,?,?,?)"
 )
 
-_WRITE_NOTE = "insert into notes values (?,?) on conflict do update set value=excluded.value"
-
 # In the order of the tables' columns, after the key.
 _CHANNEL_VALUES = attrgetter(
     *("peer", "offer", "seed", "phase", "vouchered", "charged", "lines"),
-    *("epoch", "deposit", "claimed", "close_at", "is_settled"),
-    *("voucher", "state", "terms", "agreed"),
+    *("epoch", "deposit", "claimed", "close_at", "is_settled", "voucher", "state", "terms", "agreed"),
 )
 _EXCHANGE_VALUES = attrgetter("status", "amount", "held", "total", "paper", "at")
 _LINE_VALUES = attrgetter("number", "source", "target", "amount", "exchange", "at")
@@ -142,20 +138,14 @@ def write(connection: sqlite3.Connection, change: Change) -> None:
         case Note(key=key, value=None):
             connection.execute("delete from notes where key=?", (key,))
         case Note():
-            connection.execute(_WRITE_NOTE, (change.key, change.value))
-        case Note(key=key, value=None):
-            connection.execute("delete from notes where key=?", (key,))
-        case Note():
             connection.execute("insert or replace into notes values (?,?)", (change.key, change.value))
         case _:
             assert_never(change)
 
 
 def read_channels(connection: sqlite3.Connection) -> Sequence[ChannelRow]:
-    return [
-        ChannelRow(_name(*row[:2]), PeerId(row[2]), *row[3:12], bool(row[12]), *row[13:])
-        for row in connection.execute("select * from channels")
-    ]
+    rows = connection.execute("select * from channels")
+    return [_channel(row) for row in rows]
 
 
 _EXCHANGE_COLUMNS = "channel, side, exchange, status, amount, held, total, paper, at"
@@ -203,7 +193,7 @@ def read_evidence(connection: sqlite3.Connection, name: ChannelName) -> Sequence
 
 def read_notes(connection: sqlite3.Connection, prefix: str) -> Mapping[str, bytes]:
     rows = connection.execute(
-        "select key, value from notes where substr(key, 1, ?) = ? order by key", (len(prefix), prefix)
+        "select key, value from notes where substr(key, 1, ?)=? order by key", (len(prefix), prefix)
     )
     return dict(rows.fetchall())
 
@@ -214,6 +204,11 @@ def _key(name: ChannelName) -> tuple[bytes, int]:
 
 def _name(channel: bytes, side: int) -> ChannelName:
     return ChannelName(Side(side), ChannelId(channel))
+
+
+def _channel(row: _Columns) -> ChannelRow:
+    channel = ChannelRow(_name(*row[:2]), PeerId(row[2]), *row[3:])
+    return replace(channel, is_settled=bool(channel.is_settled))
 
 
 def _exchange(row: _Columns) -> ExchangeRow:
