@@ -240,3 +240,11 @@ class Slice:
 
     def maybe_reference(self) -> Cell | None:
         return self.reference() if self.uint(1) else None
+
+    def rest(self) -> Cell:
+        """Take all that is left, as a cell of its own."""
+        bits = self._left
+        builder = Builder().uint(self.uint(bits), bits)
+        while self._references:
+            builder.reference(self._references.pop())
+        return builder.cell()

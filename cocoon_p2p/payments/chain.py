@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from cocoon_p2p.errors import Refused
 from cocoon_p2p.payments.contract import AccountId
 from cocoon_p2p.units import Nano
 
@@ -72,6 +73,19 @@ class Transaction:
     "Whether it changed nothing but for fees."
 
 
+class MessageRefused(Refused):
+    """An external message that a contract would not take. Nothing has happened on chain.
+
+    Attributes:
+        exit_code: What the contract ended with, where that was told; see `contract.ExitCode`.
+    """
+
+    def __init__(self, reason: str, *, exit_code: int | None = None) -> None:
+        told = "" if exit_code is None else f" (exit code {exit_code})"
+        super().__init__(f"the chain does not take the message: {reason}{told}", code="message-refused")
+        self.exit_code = exit_code
+
+
 class Chain(Protocol):
     """One TON network."""
 
@@ -115,6 +129,6 @@ class Chain(Protocol):
 
         Raises:
             Unavailable: No server takes it.
-            Refused: The contract would not take it, or it is malformed.
+            MessageRefused: The contract would not take it, or it is malformed.
         """
         ...
