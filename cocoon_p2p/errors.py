@@ -9,6 +9,7 @@ do about it? The first picks the base class, the second the attributes.
     |- RemoteProtocolError   the peer sent what is not allowed here: drop it, count it
     |  |- MalformedMessage, VoucherRejected, SealBroken, RecordRejected
     |- AttestationFailed     the peer may be honest, its evidence does not satisfy the policy
+    |  |- PolicyRejected     the policy itself is not the one that the user pinned: nothing passes
     |- Unavailable           the world: no worker, no route; trying again may help
     |- Refused               a peer said no, with its reason code
     |- AnswerBroken          an answer began, and the rest will not come
@@ -94,6 +95,12 @@ class AttestationFailed(CocoonError):
     """The peer may be honest, but what it proved does not satisfy the policy asked for."""
 
     code = "attestation-failed"
+
+
+class PolicyRejected(AttestationFailed):
+    """The appraisal policy is not signed as pinned, older than one seen, expired, or not to be read."""
+
+    code = "policy-rejected"
 
 
 class Unavailable(CocoonError):

@@ -52,6 +52,31 @@ STOP_MAX = 16
 
 STOP_STRING_MAX_BYTES = 256
 
+# Evidence (attestation)
+
+EVIDENCE_SIZE_MAX_BYTES = 192 * 1024
+"Evidence as a whole: a quote, a log and eight GPUs, inside one frame."
+
+TD_QUOTE_SIZE_MAX_BYTES = 16 * 1024
+"An Intel TDX quote with its certificates; they have about 5 KB."
+
+EVENTS_MAX = 64
+"Events that a measured boot logs; dstack logs about ten."
+
+EVENT_PAYLOAD_MAX_BYTES = 2048
+EVENT_NAME_MAX_BYTES = 64
+GPUS_MAX = 8
+"GPUs of one machine."
+
+GPU_REPORT_SIZE_MAX_BYTES = 8 * 1024
+"An SPDM exchange with 64 measurements has about 4 KB."
+
+GPU_CHAIN_SIZE_MAX_BYTES = 8 * 1024
+"Five certificates in PEM; about 5 KB."
+
+COLLATERAL_SIZE_MAX_BYTES = 64 * 1024
+"Intel's lists for one kind of platform; about 16 KB."
+
 # Names and lists
 
 NAME_MAX_BYTES = 96
