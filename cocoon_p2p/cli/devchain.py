@@ -18,7 +18,7 @@ from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.observability import configure_logging
 from cocoon_p2p.payments.devchain.addresses import parse_address
-from cocoon_p2p.payments.devchain.control import Advance, Give, Look, Reply, Request, ask, control_path
+from cocoon_p2p.payments.devchain.control import Advance, Give, Look, Reply, Wish, ask, control_path
 from cocoon_p2p.payments.devchain.messages import AccountId
 from cocoon_p2p.payments.devchain.service import Settings, run_devchain
 from cocoon_p2p.units import Nano, format_ton, parse_ton
@@ -84,8 +84,8 @@ def look(address: str, state: Path, as_json: bool) -> None:
     _print(_asked(state, Look(address)), as_json)
 
 
-def _asked(state: Path, request: Request) -> Reply:
-    return ask(control_path(state), request)
+def _asked(state: Path, wish: Wish) -> Reply:
+    return ask(control_path(state), wish)
 
 
 def _print(reply: Reply, as_json: bool) -> None:

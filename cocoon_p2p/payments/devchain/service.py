@@ -15,11 +15,12 @@ from typing import Protocol
 import trio
 
 from cocoon_p2p import keyfile
+from cocoon_p2p.control import serve_control
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.identity import Identity
 from cocoon_p2p.payments.devchain.addresses import spell_address
 from cocoon_p2p.payments.devchain.chain import DevChain
-from cocoon_p2p.payments.devchain.control import control_path, serve_control
+from cocoon_p2p.payments.devchain.control import control_answers, control_path
 from cocoon_p2p.payments.devchain.liteserver import serve_liteserver
 from cocoon_p2p.payments.devchain.messages import AccountId
 from cocoon_p2p.payments.devchain.network_config import global_config
@@ -66,7 +67,7 @@ async def run_devchain(settings: Settings, announce: Announce, stop: trio.Event)
         port = int(listener.socket.getsockname()[1])
         async with trio.open_nursery() as nursery:
             if settings.state is not None:
-                await nursery.start(serve_control, chain, control_path(settings.state))
+                await nursery.start(serve_control, control_path(settings.state), control_answers(chain))
             await nursery.start(serve_liteserver, chain, listener, key)
             announce(
                 "listening",
