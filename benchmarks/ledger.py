@@ -20,7 +20,8 @@ from _measure import flush_seconds, print_machine, read_arguments, spread
 from cocoon_p2p.identity import Identity
 from cocoon_p2p.ledger import Account, Change, ChannelName, ChannelRow, Line, Side
 from cocoon_p2p.protocols.messages import ChannelId
-from cocoon_p2p.store import open_store, tables
+from cocoon_p2p.store import open_store
+from cocoon_p2p.store.sqlite import STATEMENTS
 from cocoon_p2p.units import Nano
 
 CALLERS = (1, 16, 64, 256)
@@ -57,8 +58,8 @@ def main() -> None:
 
 def update(channel: int, number: int) -> tuple[Change, ...]:
     """What a voucher writes."""
-    name = ChannelName(Side.PAYEE, ChannelId(channel.to_bytes(32)), 1)
-    row = ChannelRow(name, PEER, OFFER, None, 1, Nano(number), Nano(0), 1, VOUCHER, STATE)
+    name = ChannelName(Side.PAYEE, ChannelId(channel.to_bytes(32)))
+    row = ChannelRow(name, PEER, OFFER, None, 1, Nano(number), Nano(0), 1, voucher=VOUCHER, state=STATE)
     return Line(name, number, Account.OWED, Account.VOUCHERS, Nano(number), None, 0), row
 
 
@@ -66,12 +67,13 @@ def bare_rate(path: Path, seconds: float) -> float:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("pragma journal_mode=wal")
     connection.execute("pragma synchronous=full")
-    connection.executescript(tables.SCHEMA)
+    connection.executescript(";".join(STATEMENTS.schema))
     done, started = 0, time.perf_counter()
     while time.perf_counter() - started < seconds:
         connection.execute("begin immediate")
         for change in update(0, done):
-            tables.write(connection, change)
+            for text, values in STATEMENTS.of(change):
+                connection.execute(text, values)
         connection.execute("commit")
         done += 1
     rate = done / (time.perf_counter() - started)

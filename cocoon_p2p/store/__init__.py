@@ -1,4 +1,4 @@
-"""Ledgers in files."""
+"""Ledgers in files and in databases."""
 
-from cocoon_p2p.store.sqlite import SqliteStore as SqliteStore
-from cocoon_p2p.store.sqlite import open_store as open_store
+from cocoon_p2p.store.group_commit import DatabaseStore as DatabaseStore
+from cocoon_p2p.store.opening import open_store as open_store

@@ -140,7 +140,7 @@ async def test_a_ledger_of_a_newer_version_is_left_alone(tmp_path: Path) -> None
         connection.execute("pragma user_version=99")
     connection.close()
 
-    assert "written by a newer version (schema=99 known=1)" in await refusal(path)
+    assert "written by a newer version of this program (schema=99 known=2)" in await refusal(path)
 
 
 async def test_a_ledger_in_a_folder_that_is_missing_says_which_file(tmp_path: Path) -> None:

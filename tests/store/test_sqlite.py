@@ -9,7 +9,7 @@ import trio
 
 from cocoon_p2p.errors import LocalProtocolError, Unavailable
 from cocoon_p2p.ledger import EndedForgotten, Evidence, ExchangeForgotten, Status
-from cocoon_p2p.store import SqliteStore, open_store
+from cocoon_p2p.store import DatabaseStore, open_store
 from cocoon_p2p.units import Nano
 from tests.store.rows import PAYEE_END, PAYER_END, channel, exchange, line
 
@@ -170,9 +170,9 @@ async def test_a_full_disk_ends_the_block_and_every_write_after_it(path: Path) -
         assert line(1) not in lines
 
 
-def fill_disk(store: SqliteStore) -> None:
+def fill_disk(store: DatabaseStore) -> None:
     # SQLite reports a full disk as soon as the file would grow beyond this.
-    connection = cast(sqlite3.Connection, store._writer)
+    connection = cast(sqlite3.Connection, store._database._writer)
     pages = connection.execute("pragma page_count").fetchone()[0]
     connection.execute(f"pragma max_page_count={pages}")
 
