@@ -51,7 +51,7 @@ def paying(
 
 def test_the_code_is_the_one_that_is_published() -> None:
     assert read_one(code()).hash == CODE_HASH
-    assert CODE_HASH == WALLET_V5_R1_CODE.hash
+    assert WALLET_V5_R1_CODE.hash == CODE_HASH
 
 
 def test_tons_own_test_words_give_the_key_that_all_wallets_give() -> None:
