@@ -22,13 +22,16 @@ import trio
 from cocoon_p2p.bootstrap import serve_bootstrap
 from cocoon_p2p.client import Client, Policy, parse_trust
 from cocoon_p2p.config import BootstrapFile, ClientFile, Loaded, NetworkSection, ProxyFile, WorkerFile
+from cocoon_p2p.control import Answer, serve_control
 from cocoon_p2p.errors import ConfigurationError, RemoteProtocolError
 from cocoon_p2p.identity import Identity, NetworkId, PeerId, network_id, peer_id_text
 from cocoon_p2p.inference.engine import Engine
 from cocoon_p2p.keyfile import load_or_create
+from cocoon_p2p.ledger import Store
 from cocoon_p2p.network.directory import Directory
 from cocoon_p2p.network.transport import Transport
 from cocoon_p2p.nursery import open_service_nursery
+from cocoon_p2p.overview import CHANNELS, EARNINGS, list_channels, sum_earnings
 from cocoon_p2p.payments.settlement import Accounts, open_accounts
 from cocoon_p2p.protocols.ids import Role
 from cocoon_p2p.protocols.messages import Price
@@ -40,6 +43,7 @@ from cocoon_p2p.units import Nano
 from cocoon_p2p.worker import Worker, serve_worker
 
 LEDGER = "ledger.db"
+CONTROL_SOCKET = "control.sock"
 IDENTITY_KEY = "identity.key"
 
 DRAIN_SECONDS = 30.0
@@ -71,7 +75,7 @@ class Parts:
 async def open_parts(
     network: NetworkSection, data: Path, *, mode: Literal["server", "client"], grant: Nano
 ) -> AsyncIterator[Parts]:
-    """Open identity, ledger, transport, directory and accounts; they close in the other order.
+    """Open what every role with a ledger stands on; its parts close in the other order.
 
     Args:
         network: Which network, and how this node is reached.
@@ -97,8 +101,18 @@ async def open_parts(
         open_accounts(
             transport, identity, this_network, store, grant_policy=lambda _payer: grant
         ) as accounts,
+        open_service_nursery() as nursery,
     ):
+        await nursery.start(serve_control, data / CONTROL_SOCKET, _answers(store, accounts))
         yield Parts(identity, this_network, transport, directory, accounts)
+
+
+def _answers(store: Store, accounts: Accounts) -> tuple[Answer, ...]:
+    """Give all that other commands can ask of a running node."""
+    return (
+        CHANNELS.by(partial(list_channels, store, accounts)),
+        EARNINGS.by(partial(sum_earnings, store)),
+    )
 
 
 # ---------------------------------------------------------------- bootstrap

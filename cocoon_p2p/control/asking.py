@@ -22,7 +22,7 @@ MARGIN_SECONDS = 5.0
 
 CONNECT_SECONDS = 5.0
 
-_HINT = "see whether the node runs, and as this user"
+_HINT = "see whether it runs, and as this user"
 
 Q = TypeVar("Q", bound=Request)
 R = TypeVar("R")
@@ -47,7 +47,7 @@ def follow(path: Path, feed: Feed[Q, R], request: Q) -> Generator[R]:
     Raises:
         CocoonError: As `ask` does.
     """
-    return _replies(path, feed.reply, request, None)
+    return _replies(path, feed.reply, request, feed.silent_seconds)
 
 
 def _replies(path: Path, reply: type[R], request: Request, timeout_seconds: float | None) -> Generator[R]:
@@ -64,8 +64,10 @@ def _replies(path: Path, reply: type[R], request: Request, timeout_seconds: floa
                 if line.reply is msgspec.UNSET:
                     return
                 yield decoder.decode(line.reply)
+    except (FileNotFoundError, ConnectionRefusedError) as exc:
+        raise Unavailable(f"nobody answers there (socket={path})", hint=_HINT) from exc
     except (OSError, ValueError) as exc:
-        raise Unavailable(f"no answer from a running node: {exc} (socket={path})", hint=_HINT) from exc
+        raise Unavailable(f"no good answer came: {exc} (socket={path})", hint=_HINT) from exc
 
 
 def _connect(path: Path, timeout_seconds: float | None) -> socket.socket:

@@ -72,6 +72,8 @@ class Feed(Generic[Q, R]):
 
     request: type[Q]
     reply: type[R]
+    silent_seconds: float | None = None
+    "The longest that the one who asks waits for the next reply; None: for ever."
 
     def by(self, do: Callable[[Q, Say[R]], Awaitable[None]]) -> Answer:
         """Say what carries it out.

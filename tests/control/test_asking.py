@@ -99,7 +99,7 @@ async def test_a_bug_in_a_verb_is_told_without_its_words_and_logged(
 
 
 def test_where_no_process_listens_the_caller_is_told_what_to_look_at(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match=r"no answer from a running node: .*No such file") as caught:
+    with pytest.raises(Unavailable, match="nobody answers there") as caught:
         ask(tmp_path / "socket", DOUBLE, Double(1))
 
     assert caught.value.hint
@@ -109,7 +109,7 @@ def test_a_socket_that_nobody_serves_any_more_is_no_daemon(tmp_path: Path) -> No
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(tmp_path / "socket"))
 
-    with pytest.raises(Unavailable, match="refused"):
+    with pytest.raises(Unavailable, match="nobody answers there"):
         ask(tmp_path / "socket", DOUBLE, Double(1))
 
 

@@ -104,7 +104,10 @@ def test_only_the_same_user_and_root_are_trusted(uid: int, own_uid: int, trusted
 
 
 async def test_another_user_s_process_is_not_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "is_trusted", lambda _credentials, **_own: False)
+    def nobody(_credentials: bytes, *, own_uid: int) -> bool:
+        return own_uid < 0
+
+    monkeypatch.setattr(serving, "is_trusted", nobody)
 
     async with served(tmp_path / "socket"):
         stream = await trio.open_unix_socket(tmp_path / "socket")

@@ -1,0 +1,110 @@
+"""What a node was paid and what it paid, by peer and by day, out of its books.
+
+Income is what was charged to those who pay us, an expense what we were charged; each counts on
+the day (UTC) on which it was booked, whether it was collected from a chain or not. A charge that
+was lowered later counts against the day on which it was.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import msgspec
+import trio
+
+from cocoon_p2p.control import Request, Verb
+from cocoon_p2p.identity import PeerId, peer_id_text
+from cocoon_p2p.ledger import Account, ChannelName, ChannelRow, Line, Store
+
+K = TypeVar("K")
+
+DAY_SECONDS = 24 * 3600
+_UNKNOWN = "unknown"
+_LONG_BOOKS_SECONDS = 120.0
+
+
+class SumEarnings(Request, tag="earnings", frozen=True):
+    """Ask for the sums since a time."""
+
+    since: int = 0
+    "Seconds since the Unix epoch."
+
+
+class Sums(msgspec.Struct, frozen=True):
+    """What came in and what went out, in nanoTON."""
+
+    income_nano: int = 0
+    expense_nano: int = 0
+    difference_nano: int = 0
+
+
+class Earnings(msgspec.Struct, frozen=True):
+    """The sums in a span."""
+
+    since: int
+    total: Sums
+    peers: dict[str, Sums]
+    "By peer id, the one we gained most from first."
+
+    days: dict[str, Sums]
+    "By day (`2026-11-01`, UTC), in order. Days on which nothing was booked are left out."
+
+
+EARNINGS = Verb(SumEarnings, Earnings, limit_seconds=_LONG_BOOKS_SECONDS)
+
+
+async def sum_earnings(store: Store, request: SumEarnings) -> Earnings:
+    """Reckon what a running node's books say, in a thread: they are long."""
+    # Lines first: a channel that comes between the two has no line here yet.
+    lines = await store.lines()
+    rows = await store.channels()
+    return await trio.to_thread.run_sync(reckon, lines, peers_of(rows), request.since)
+
+
+def peers_of(rows: Iterable[ChannelRow]) -> Mapping[ChannelName, PeerId]:
+    """Say who is at the other end of each channel."""
+    return {row.name: row.peer for row in rows}
+
+
+def reckon(lines: Iterable[Line], peers: Mapping[ChannelName, PeerId], since: int) -> Earnings:
+    """Add up the lines that were booked at `since` (seconds since the Unix epoch) or later."""
+    by_channel: dict[ChannelName, tuple[int, int]] = {}
+    by_day: dict[int, tuple[int, int]] = {}
+    for line in lines:
+        if line.at >= since and (moved := _moved(line)) != (0, 0):
+            _add(by_channel, line.name, moved)
+            _add(by_day, line.at // DAY_SECONDS, moved)
+    by_peer: dict[str, tuple[int, int]] = {}
+    for name, sums in by_channel.items():
+        _add(by_peer, peer_id_text(peers[name]) if name in peers else _UNKNOWN, sums)
+    return Earnings(
+        since,
+        _sums((sum(income for income, _ in by_day.values()), sum(expense for _, expense in by_day.values()))),
+        {peer: _sums(sums) for peer, sums in sorted(by_peer.items(), key=lambda item: _rank(*item))},
+        {_spell_day(day): _sums(sums) for day, sums in sorted(by_day.items())},
+    )
+
+
+def _moved(line: Line) -> tuple[int, int]:
+    """Give what a line adds to income and to expense."""
+    income = (line.source is Account.INCOME) - (line.target is Account.INCOME)
+    expense = (line.target is Account.EXPENSE) - (line.source is Account.EXPENSE)
+    return income * line.amount, expense * line.amount
+
+
+def _rank(peer: str, sums: tuple[int, int]) -> tuple[int, str]:
+    return sums[1] - sums[0], peer
+
+
+def _add(tally: dict[K, tuple[int, int]], key: K, more: tuple[int, int]) -> None:
+    income, expense = tally.get(key, (0, 0))
+    tally[key] = income + more[0], expense + more[1]
+
+
+def _sums(sums: tuple[int, int]) -> Sums:
+    income, expense = sums
+    return Sums(income, expense, income - expense)
+
+
+def _spell_day(day: int) -> str:
+    return datetime.fromtimestamp(day * DAY_SECONDS, UTC).date().isoformat()

@@ -1,0 +1,94 @@
+"""What came in and what went out, against a reckoning that is slow and plain."""
+
+import random
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from cocoon_p2p.identity import Identity, peer_id_text
+from cocoon_p2p.ledger import Account, ChannelName, Line, Side, balances
+from cocoon_p2p.overview import SumEarnings, reckon, sum_earnings
+from cocoon_p2p.overview.earnings import DAY_SECONDS, Sums
+from cocoon_p2p.protocols.messages import ChannelId
+from cocoon_p2p.testing.overlay import open_overlay
+from cocoon_p2p.testing.store import MemoryStore
+from cocoon_p2p.units import NANO_MAX, Nano
+
+PEERS = [Identity.from_seed(bytes([number]) * 32).peer_id for number in range(3)]
+NAMES = [ChannelName(side, ChannelId(bytes([number]) * 32)) for number in range(4) for side in Side]
+# Two channels with the first peer; the last channel's row is lost.
+OF = {name: PEERS[max(name.channel[0] - 1, 0)] for name in NAMES if name.channel[0] < 3}
+
+times = st.integers(0, 4 * DAY_SECONDS)
+lines = st.lists(
+    st.builds(
+        Line,
+        st.sampled_from(NAMES),
+        st.integers(0, 1000),
+        st.sampled_from(Account),
+        st.sampled_from(Account),
+        st.integers(0, NANO_MAX).map(Nano),
+        st.none(),
+        times,
+    ),
+    max_size=40,
+)
+
+
+def naive(chosen: Sequence[Line]) -> Sums:
+    replayed = balances(chosen)
+    income = -sum(amount for (_, account), amount in replayed.items() if account is Account.INCOME)
+    expense = sum(amount for (_, account), amount in replayed.items() if account is Account.EXPENSE)
+    return Sums(income, expense, income - expense)
+
+
+@given(lines, times)
+def test_the_sums_are_what_a_replay_of_the_span_gives(booked: list[Line], since: int) -> None:
+    earnings = reckon(booked, OF, since)
+
+    chosen = [line for line in booked if line.at >= since]
+    assert earnings.total == naive(chosen)
+    for peer in PEERS:
+        of_peer = naive([line for line in chosen if OF.get(line.name) == peer])
+        assert earnings.peers.get(peer_id_text(peer), Sums()) == of_peer
+    lost = naive([line for line in chosen if line.name not in OF])
+    assert earnings.peers.get("unknown", Sums()) == lost
+    for day in range(5):
+        of_day = naive([line for line in chosen if line.at // DAY_SECONDS == day])
+        assert earnings.days.get(f"1970-01-0{day + 1}", Sums()) == of_day
+
+
+@given(lines, times, st.randoms(use_true_random=False))
+def test_the_order_of_lines_does_not_matter_and_days_come_in_theirs(
+    booked: list[Line], since: int, draw: random.Random
+) -> None:
+    mixed = draw.sample(booked, len(booked))
+
+    first, second = reckon(booked, OF, since), reckon(mixed, OF, since)
+
+    assert first == second
+    assert list(first.peers) == list(second.peers)
+    assert list(first.days) == sorted(first.days)
+    gains = [sums.difference_nano for sums in first.peers.values()]
+    assert gains == sorted(gains, reverse=True)
+
+
+def test_books_without_a_line_give_nothing() -> None:
+    assert reckon((), {}, 0).total == Sums(0, 0, 0)
+    assert reckon((), {}, 0).peers == reckon((), {}, 0).days == {}
+
+
+async def test_a_proxy_s_difference_is_its_commission(autojump_clock: MockClock) -> None:
+    async with open_overlay() as overlay:
+        async with overlay.client.chat("scripted", [{"role": "user", "content": "hello"}]) as answer:
+            await answer.read()
+        paid, _, earned = overlay.paid()
+        assert answer.settlement is not None
+
+        seen = await sum_earnings(MemoryStore(overlay.nodes["proxy"].disk), SumEarnings())
+
+    assert seen.total == Sums(paid, earned, answer.settlement.commission)
+    assert seen.peers[peer_id_text(overlay.nodes["client"].identity.peer_id)] == Sums(paid, 0, paid)
+    assert list(seen.days) == ["2027-01-15"]
