@@ -131,7 +131,9 @@ class _Conversation:
         try:
             request = self._service.decoder.decode(line)
         except (ValueError, RecursionError) as exc:
-            raise MalformedMessage(f"the request cannot be read: {exc}") from exc
+            raise MalformedMessage(
+                f"the request cannot be read: {exc}", hint="is what runs of another version? start it again"
+            ) from exc
         answer = self._service.answers[type(request)]
         with trio.move_on_after(answer.limit_seconds) as scope:
             async with open_service_nursery() as nursery:

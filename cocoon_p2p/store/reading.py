@@ -1,7 +1,7 @@
 """Reading a ledger file without owning it: while its node runs, and while it is down.
 
-What is read is what was on disk when the reading began; nothing in it is ever changed. (SQLite
-may leave `-wal` and `-shm` beside a file whose node was killed; the node's next start takes them.)
+What is read is what was on disk when the reading began; nothing in it is ever changed. SQLite may
+leave its `-wal` and `-shm` beside the file; whoever opens it next takes them.
 """
 
 import sqlite3

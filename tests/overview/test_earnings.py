@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -60,6 +60,7 @@ def test_the_sums_are_what_a_replay_of_the_span_gives(booked: list[Line], since:
         assert earnings.days.get(f"1970-01-0{day + 1}", Sums()) == of_day
 
 
+@settings(max_examples=50)
 @given(lines, times, st.randoms(use_true_random=False))
 def test_the_order_of_lines_does_not_matter_and_days_come_in_theirs(
     booked: list[Line], since: int, draw: random.Random

@@ -1,0 +1,60 @@
+"""Which node a command is about: named by its config, whatever its role, or by its data folder."""
+
+import functools
+import os
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from cocoon_p2p.config import BootstrapFile, ClientFile, ProxyFile, WorkerFile, load
+
+_CONFIG = Path("client.toml")
+
+
+def of_node(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options `--config` and `--data`; it is called with the data `folder`."""
+
+    @click.option(
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help=f"The node's TOML file, of any role.  [default: {_CONFIG}]",
+    )
+    @click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Its data folder, where there is no such file.",
+    )
+    @functools.wraps(command)
+    def wrapped(config_file: Path | None, data: Path | None, **rest: object) -> None:
+        if config_file is not None and data is not None:
+            raise click.UsageError("--config and --data both say which node is meant: give one of them")
+        command(folder=data or data_folder(config_file or _CONFIG), **rest)
+
+    return wrapped
+
+
+def data_folder(file: Path) -> Path:
+    """Give the data folder that a node's file names.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or has mistakes.
+    """
+    sections = _sections(file)
+    if "worker" in sections:
+        return load(WorkerFile, file, os.environ).data_directory
+    if "bootstrap" in sections:
+        return load(BootstrapFile, file, os.environ).data_directory
+    if "proxy" in sections:
+        return load(ProxyFile, file, os.environ).data_directory
+    return load(ClientFile, file, os.environ).data_directory
+
+
+def _sections(file: Path) -> frozenset[str]:
+    try:
+        return frozenset(tomllib.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        # What is wrong with it is said when it is loaded.
+        return frozenset()
