@@ -53,7 +53,7 @@ RESERVE = Nano(20_000_000)
 _FEES = 10_000_000
 _FEES_A_TRANSFER = 1_000_000
 _FEES_A_BYTE = 10_000
-"""What is set aside for the wallet's gas and deployment, for each message's road, and for each byte it carries.
+"""What is set aside for the gas and the deployment, for each message's road, and for each byte it carries.
 More than mainnet's prices of 2025, which a test compares them with."""
 
 

@@ -1,0 +1,118 @@
+"""Small files that hold secrets or money's state: for their owner alone, and never half written.
+
+What is written is on disk, its name included, when a call returns.
+"""
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from cocoon_p2p.errors import ConfigurationError
+
+SIZE_MAX_BYTES = 1 << 20
+"Far more than a wallet, or a payment under way, comes to."
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def create(path: Path, data: bytes) -> None:
+    """Write a new file. One that is there is left as it is.
+
+    Raises:
+        ConfigurationError: There is one already, or none can be made.
+    """
+    try:
+        written = _written_beside(path, data)
+        try:
+            # Unlike a rename, a link does not replace what is there.
+            os.link(written, path)
+        finally:
+            written.unlink()
+        _flush_folder(path.parent)
+    except FileExistsError:
+        raise ConfigurationError(
+            f"{path} is there already", hint="nothing was written over; name another file"
+        ) from None
+    except OSError as exc:
+        raise _unusable(path, exc) from exc
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write a file, in the place of one that may be there. After a crash it is the old or the new one.
+
+    Raises:
+        ConfigurationError: It cannot be written.
+    """
+    try:
+        _written_beside(path, data).replace(path)
+        _flush_folder(path.parent)
+    except OSError as exc:
+        raise _unusable(path, exc) from exc
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        ConfigurationError: It cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        _flush_folder(path.parent)
+    except OSError as exc:
+        raise _unusable(path, exc) from exc
+
+
+def read(path: Path) -> bytes:
+    """Read a file that only its owner can read.
+
+    Raises:
+        FileNotFoundError: It is not there.
+        ConfigurationError: Others can read it, it is no file, is too large, or cannot be read.
+    """
+    try:
+        # Opening a pipe would wait for somebody to write to it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode):
+                raise ConfigurationError(f"{path} is not a file")
+            if mode & _OTHERS:
+                raise ConfigurationError(f"{path} can be read by others", hint=f"chmod 600 {path}")
+            data = file.read(SIZE_MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as exc:
+        raise _unusable(path, exc) from exc
+    if len(data) > SIZE_MAX_BYTES:
+        raise ConfigurationError(f"{path} is too large (limit={SIZE_MAX_BYTES} bytes)")
+    return data
+
+
+def _written_beside(path: Path, data: bytes) -> Path:
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+    except BaseException:
+        Path(name).unlink()
+        raise
+    return Path(name)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Put names on disk; without it a new file could be gone after a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unusable(path: Path, exc: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"cannot use {path}: {exc.strerror}", hint="name a file in an existing folder of your own"
+    )
