@@ -103,15 +103,15 @@ async def open_parts(
         ) as accounts,
         open_service_nursery() as nursery,
     ):
-        await nursery.start(serve_control, data / CONTROL_SOCKET, _answers(store, accounts))
+        await nursery.start(serve_control, data / CONTROL_SOCKET, _answers(data, store, accounts))
         yield Parts(identity, this_network, transport, directory, accounts)
 
 
-def _answers(store: Store, accounts: Accounts) -> tuple[Answer, ...]:
+def _answers(data: Path, store: Store, accounts: Accounts) -> tuple[Answer, ...]:
     """Give all that other commands can ask of a running node."""
     return (
         CHANNELS.by(partial(list_channels, store, accounts)),
-        EARNINGS.by(partial(sum_earnings, store)),
+        EARNINGS.by(partial(sum_earnings, data / LEDGER)),
     )
 
 

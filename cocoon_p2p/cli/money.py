@@ -5,25 +5,23 @@ Both ask the running node, and read its ledger where none answers; they say whic
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from cocoon_p2p.cli.node_folder import of_node
+from cocoon_p2p.cli.node_folder import ask_or_read, of_node
 from cocoon_p2p.cli.spell import harmless
 from cocoon_p2p.units import format_ton
 
 if TYPE_CHECKING:
     from cocoon_p2p.overview import ChannelView, Earnings
-    from cocoon_p2p.store.reading import LedgerReading
-
-T = TypeVar("T")
 
 _SECONDS = {"m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 _WIDTH = 1_000
+_UNIT = "amounts in TON"
 _AMOUNTS = frozenset(
     ("capacity", "vouchered", "charged", "running", "credit", "income", "expense", "difference")
 )
@@ -44,17 +42,16 @@ def channels() -> None:
 def list_channels(folder: Path, as_json: bool) -> None:
     """Show every channel of a node, those that pay it and those that it pays through."""
     from cocoon_p2p.control import follow
-    from cocoon_p2p.overview import CHANNELS, ListChannels, views_of_rows
+    from cocoon_p2p.overview import CHANNELS, ListChannels, channels_in
 
-    source, views = known(
-        folder,
-        lambda socket: list(follow(socket, CHANNELS, ListChannels())),
-        lambda ledger: views_of_rows(ledger.channels(), ledger.unsettled()),
+    source, views = ask_or_read(
+        folder, lambda socket: list(follow(socket, CHANNELS, ListChannels())), channels_in
     )
     if as_json:
         _print_json({"source": source, "channels": views})
     else:
         _print_channels(views)
+        click.echo(_UNIT, err=True)
 
 
 def _print_channels(views: Sequence["ChannelView"]) -> None:
@@ -118,17 +115,18 @@ def _since(_context: click.Context, _option: click.Parameter, text: str | None) 
 def earnings(folder: Path, since: int, as_json: bool) -> None:
     """Show what a node was paid and what it paid, by peer and by day, from its books."""
     from cocoon_p2p.control import ask
-    from cocoon_p2p.overview import EARNINGS, SumEarnings, peers_of, reckon
+    from cocoon_p2p.overview import EARNINGS, SumEarnings, earnings_in
 
-    source, sums = known(
+    source, sums = ask_or_read(
         folder,
         lambda socket: ask(socket, EARNINGS, SumEarnings(since)),
-        lambda ledger: reckon(ledger.lines(), peers_of(ledger.channels()), since),
+        lambda ledger: earnings_in(ledger, since),
     )
     if as_json:
         _print_json({"source": source, "earnings": sums})
     else:
         _print_earnings(sums)
+        click.echo(_UNIT, err=True)
 
 
 def _print_earnings(sums: "Earnings") -> None:
@@ -140,36 +138,6 @@ def _print_earnings(sums: "Earnings") -> None:
                 for name, part in (*parts.items(), ("all", sums.total))
             ],
         )
-
-
-# ---------------------------------------------------------------- where it comes from
-
-
-def known(folder: Path, ask_node: Callable[[Path], T], read: Callable[["LedgerReading"], T]) -> tuple[str, T]:
-    """Ask the node that owns a data folder; where none answers, read its ledger. Say which on stderr.
-
-    Returns:
-        `daemon` or `ledger`, and what came of it.
-
-    Raises:
-        ConfigurationError: There is no ledger either.
-        CocoonError: What the running node has to say against it.
-    """
-    from cocoon_p2p.errors import Unavailable
-    from cocoon_p2p.node import CONTROL_SOCKET, LEDGER
-    from cocoon_p2p.store.reading import read_ledger
-
-    try:
-        result = ask_node(folder / CONTROL_SOCKET)
-    except Unavailable as exc:
-        why = str(exc)
-    else:
-        click.echo("from the running node", err=True)
-        return "daemon", result
-    with read_ledger(folder / LEDGER) as ledger:
-        result = read(ledger)
-    click.echo(harmless(f"from the ledger: {why}"), err=True)
-    return "ledger", result
 
 
 # ---------------------------------------------------------------- spelling

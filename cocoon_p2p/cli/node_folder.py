@@ -1,14 +1,21 @@
-"""Which node a command is about: named by its config, whatever its role, or by its data folder."""
+"""Which node a command is about, and how it is asked: running or not.
+
+It is named by its config, whatever its role, or by its data folder.
+"""
 
 import functools
 import os
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
+from cocoon_p2p.cli.spell import harmless
 from cocoon_p2p.config import BootstrapFile, ClientFile, ProxyFile, WorkerFile, load
+
+T = TypeVar("T")
 
 _CONFIG = Path("client.toml")
 
@@ -58,3 +65,28 @@ def _sections(file: Path) -> frozenset[str]:
     except (OSError, ValueError):
         # What is wrong with it is said when it is loaded.
         return frozenset()
+
+
+def ask_or_read(folder: Path, ask_node: Callable[[Path], T], read: Callable[[Path], T]) -> tuple[str, T]:
+    """Ask the node that owns a data folder; where none answers, read its ledger. Say which on stderr.
+
+    Returns:
+        `daemon` or `ledger`, and what came of it.
+
+    Raises:
+        ConfigurationError: There is no ledger either.
+        CocoonError: What the running node has to say against it.
+    """
+    from cocoon_p2p.errors import Unavailable
+    from cocoon_p2p.node import CONTROL_SOCKET, LEDGER
+
+    try:
+        result = ask_node(folder / CONTROL_SOCKET)
+    except Unavailable as exc:
+        why = str(exc)
+    else:
+        click.echo("from the running node", err=True)
+        return "daemon", result
+    result = read(folder / LEDGER)
+    click.echo(harmless(f"from the ledger: {why}"), err=True)
+    return "ledger", result

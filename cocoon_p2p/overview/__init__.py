@@ -3,11 +3,12 @@
 from cocoon_p2p.overview.channels import CHANNELS as CHANNELS
 from cocoon_p2p.overview.channels import ChannelView as ChannelView
 from cocoon_p2p.overview.channels import ListChannels as ListChannels
+from cocoon_p2p.overview.channels import channels_in as channels_in
 from cocoon_p2p.overview.channels import list_channels as list_channels
 from cocoon_p2p.overview.channels import views_of_rows as views_of_rows
 from cocoon_p2p.overview.earnings import EARNINGS as EARNINGS
 from cocoon_p2p.overview.earnings import Earnings as Earnings
 from cocoon_p2p.overview.earnings import SumEarnings as SumEarnings
-from cocoon_p2p.overview.earnings import peers_of as peers_of
+from cocoon_p2p.overview.earnings import earnings_in as earnings_in
 from cocoon_p2p.overview.earnings import reckon as reckon
 from cocoon_p2p.overview.earnings import sum_earnings as sum_earnings

@@ -6,6 +6,7 @@ A running node knows more than its ledger: who is connected, what runs, what a p
 from collections import defaultdict
 from collections.abc import Iterable
 from operator import attrgetter
+from pathlib import Path
 
 import msgspec
 import trio
@@ -17,6 +18,7 @@ from cocoon_p2p.ledger import ChannelName, ChannelRow, ExchangeRow, Side, Store
 from cocoon_p2p.payments.books import backing_of, channel_of_row
 from cocoon_p2p.payments.channel import Phase, capacity
 from cocoon_p2p.payments.settlement import Accounts, PayingAccount, ReceivingAccount
+from cocoon_p2p.store.reading import read_ledger
 
 _SILENT_SECONDS = 30.0
 
@@ -76,6 +78,17 @@ async def list_channels(
     views += await trio.to_thread.run_sync(views_of_rows, resting, unsettled)
     for view in in_order(views):
         await say(view)
+
+
+def channels_in(ledger: Path) -> list[ChannelView]:
+    """Show every channel in a ledger file.
+
+    Raises:
+        ConfigurationError: There is none.
+        Unavailable: It cannot be read.
+    """
+    with read_ledger(ledger) as reading:
+        return views_of_rows(reading.channels(), reading.unsettled())
 
 
 def views_of_rows(rows: Iterable[ChannelRow], unsettled: Iterable[ExchangeRow]) -> list[ChannelView]:

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cocoon_p2p.cli import cocoon
+from cocoon_p2p.cli import cocoon, main
 from cocoon_p2p.cli.money import parse_since
 from cocoon_p2p.control import serve_control
 from cocoon_p2p.control.serving import CONNECTIONS_MAX
@@ -182,10 +182,10 @@ def test_a_node_is_named_once(tmp_path: Path) -> None:
 @asynccontextmanager
 async def answering(folder: Path) -> AsyncIterator[None]:
     """Own the ledger and answer for it."""
-    async with open_store(folder / LEDGER) as store, trio.open_nursery() as nursery:
+    async with open_store(folder / LEDGER), trio.open_nursery() as nursery:
 
         async def serve(task_status: trio.TaskStatus[list[trio.SocketListener]]) -> None:
-            answers = (EARNINGS.by(partial(sum_earnings, store)),)
+            answers = (EARNINGS.by(partial(sum_earnings, folder / LEDGER)),)
             await serve_control(folder / CONTROL_SOCKET, answers, task_status=task_status)
 
         await nursery.start(serve)
@@ -245,6 +245,20 @@ async def test_a_bug_in_the_node_is_not_hidden_behind_the_ledger(tmp_path: Path)
         nursery.cancel_scope.cancel()
 
     assert isinstance(done.exception, LocalProtocolError)
+
+
+@pytest.mark.slow
+def test_a_node_that_cannot_make_its_socket_does_not_start_and_says_why(tmp_path: Path) -> None:
+    file = tmp_path / "client.toml"
+    file.write_text('[client]\n[network]\nname = "local"\n[data]\ndirectory = "mine"\n')
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / CONTROL_SOCKET).write_text("my diary")
+
+    with pytest.raises(SystemExit) as ended:
+        main(["models", "--config", str(file)])
+
+    assert ended.value.code == 2
+    assert (tmp_path / "mine" / CONTROL_SOCKET).read_text() == "my diary"
 
 
 @pytest.mark.slow

@@ -9,11 +9,10 @@ from trio.testing import MockClock
 
 from cocoon_p2p.identity import Identity, peer_id_text
 from cocoon_p2p.ledger import Account, ChannelName, Line, Side, balances
-from cocoon_p2p.overview import SumEarnings, reckon, sum_earnings
+from cocoon_p2p.overview import reckon
 from cocoon_p2p.overview.earnings import DAY_SECONDS, Sums
 from cocoon_p2p.protocols.messages import ChannelId
 from cocoon_p2p.testing.overlay import open_overlay
-from cocoon_p2p.testing.store import MemoryStore
 from cocoon_p2p.units import NANO_MAX, Nano
 
 PEERS = [Identity.from_seed(bytes([number]) * 32).peer_id for number in range(3)]
@@ -88,7 +87,8 @@ async def test_a_proxy_s_difference_is_its_commission(autojump_clock: MockClock)
         paid, _, earned = overlay.paid()
         assert answer.settlement is not None
 
-        seen = await sum_earnings(MemoryStore(overlay.nodes["proxy"].disk), SumEarnings())
+        disk = overlay.nodes["proxy"].disk
+        seen = reckon(disk.lines.values(), {name: row.peer for name, row in disk.channels.items()}, 0)
 
     assert seen.total == Sums(paid, earned, answer.settlement.commission)
     assert seen.peers[peer_id_text(overlay.nodes["client"].identity.peer_id)] == Sums(paid, 0, paid)
