@@ -92,25 +92,8 @@ def read_boc(data: bytes) -> tuple[Cell, ...]:
         MalformedMessage: It is no bag, is cut short, a reference does not point forward, a cell
             is impossible, or it is larger than `CELLS_MAX` or deeper than `DEPTH_MAX`.
     """
-    reader = _Reader(data)
-    if reader.take(4) != _MAGIC:
-        raise MalformedMessage("not a bag of cells")
-    flags, offset_size = reader.take(2)
-    size = flags & _SIZE_MASK
-    if not 1 <= size <= 4 or not 1 <= offset_size <= 8:
-        raise MalformedMessage(f"a bag of cells with impossible sizes (size={size} offset={offset_size})")
-    count, root_count, absent = reader.number(size), reader.number(size), reader.number(size)
-    reader.number(offset_size)
-    if not 1 <= root_count <= count <= CELLS_MAX or absent:
-        raise MalformedMessage(f"a bag with impossible counts (cells={count} roots={root_count})")
-    roots = [reader.number(size) for _ in range(root_count)]
-    if flags & _HAS_INDEX:
-        reader.take(count * offset_size)
-    raw = [_read_cell(reader, size) for _ in range(count)]
-    reader.end(_CHECKSUM_BYTES if flags & _HAS_CHECKSUM else 0)
+    roots, raw = read_raw(data)
     cells = _build(raw)
-    if max(roots) >= count:
-        raise MalformedMessage("a root is not in its bag")
     return tuple(cells[root] for root in roots)
 
 
@@ -122,12 +105,44 @@ def read_one(data: bytes) -> Cell:
     return roots[0]
 
 
+def read_raw(data: bytes) -> tuple[tuple[int, ...], list["RawCell"]]:
+    """Read a bag without making cells of it: the numbers of its roots, and all that it says of each cell.
+
+    Nothing is hashed, and references may point anywhere: that is for whoever makes the cells.
+
+    Raises:
+        MalformedMessage: As `read_boc`, but for what is said above.
+    """
+    reader = _Reader(data)
+    if reader.take(4) != _MAGIC:
+        raise MalformedMessage("not a bag of cells")
+    flags, offset_size = reader.take(2)
+    size = flags & _SIZE_MASK
+    if not 1 <= size <= 4 or not 1 <= offset_size <= 8:
+        raise MalformedMessage(f"a bag of cells with impossible sizes (size={size} offset={offset_size})")
+    count, root_count, absent = reader.number(size), reader.number(size), reader.number(size)
+    reader.number(offset_size)
+    if not 1 <= root_count <= count <= CELLS_MAX or absent:
+        raise MalformedMessage(f"a bag with impossible counts (cells={count} roots={root_count})")
+    roots = tuple(reader.number(size) for _ in range(root_count))
+    if flags & _HAS_INDEX:
+        reader.take(count * offset_size)
+    raw = [_read_cell(reader, size) for _ in range(count)]
+    reader.end(_CHECKSUM_BYTES if flags & _HAS_CHECKSUM else 0)
+    if max(roots) >= count:
+        raise MalformedMessage("a root is not in its bag")
+    return roots, raw
+
+
 @dataclass(frozen=True, slots=True)
-class _RawCell:
+class RawCell:
+    """A cell as a bag says it is."""
+
     bits: int
     data: bytes
     kind: int
     references: tuple[int, ...]
+    "The numbers of other cells in the bag."
 
 
 class _Reader:
@@ -153,7 +168,7 @@ class _Reader:
             raise MalformedMessage("bytes are left after a bag of cells")
 
 
-def _read_cell(reader: _Reader, size: int) -> _RawCell:
+def _read_cell(reader: _Reader, size: int) -> RawCell:
     first, second = reader.take(2)
     references = first & 7
     if references > REFERENCES_MAX:
@@ -172,10 +187,10 @@ def _read_cell(reader: _Reader, size: int) -> _RawCell:
     if bits > BITS_MAX or (first & 8 and not data):
         raise MalformedMessage(f"a cell has an impossible size (bits={bits})")
     kind = data[0] if first & 8 else ORDINARY
-    return _RawCell(bits, data, kind, tuple(reader.number(size) for _ in range(references)))
+    return RawCell(bits, data, kind, tuple(reader.number(size) for _ in range(references)))
 
 
-def _build(raw: Sequence[_RawCell]) -> list[Cell]:
+def _build(raw: Sequence[RawCell]) -> list[Cell]:
     """Make the cells, last first: references point forward."""
     made: dict[int, Cell] = {}
     for number in range(len(raw) - 1, -1, -1):
@@ -188,7 +203,7 @@ def _build(raw: Sequence[_RawCell]) -> list[Cell]:
     return [made[number] for number in range(len(raw))]
 
 
-def _make(raw: _RawCell, references: tuple[Cell, ...]) -> Cell:
+def _make(raw: RawCell, references: tuple[Cell, ...]) -> Cell:
     if raw.kind == PRUNED_BRANCH:
         if len(raw.data) != _STUB_BYTES or raw.data[1] != 1 or references:
             raise MalformedMessage("only branches pruned at level 1 are read")

@@ -161,10 +161,9 @@ def _read_message(root: Cell, *, is_sent: bool) -> _Message:
         source, destination = _read_address(slice_), _read_address(slice_)
         other = destination if is_sent else source
         amount = read_money(slice_)
-        # What was paid for instant routing comes back to the receiver, because nothing is routed so.
-        routing, fees = slice_.coins(), slice_.coins()
-        amount += 0 if is_sent else routing
-        fees += routing
+        # Once the fee for instant routing, which nothing uses; in newer networks, flags.
+        slice_.coins()
+        fees = slice_.coins()
         slice_.uint(64 + 32)
     else:
         is_outward = slice_.uint(1)

@@ -1,0 +1,197 @@
+"""Which block counts: the newest that servers of enough operators name alike.
+
+A server's proofs lead up to a masterchain block, and no further: that the block is the
+network's own only its validators' signatures would prove. So its name is asked of servers of
+different operators. Their newest blocks differ by a few, so the question is for one number:
+
+    a names 105, b names 103, c names 9,000,000
+    is 105 the second highest that a and c can have in common?  c: another one. a and c disagree.
+    is 103?                                                    a: the same one as b's. It counts.
+
+Whoever names another block of a number that counts has lied. What counts once is a floor: no
+older block counts afterwards.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from cocoon_p2p.errors import MalformedMessage, Unavailable
+from cocoon_p2p.payments.lite import queries
+from cocoon_p2p.payments.lite.proofs import prove_header
+from cocoon_p2p.payments.lite.queries import BlockId, HeaderAnswer, ServerError, ZeroState
+from cocoon_p2p.payments.lite.server import LiteServer
+
+log = logging.getLogger(__name__)
+
+HURRY_SECONDS = 0.3
+"How long the others are waited for once enough have answered."
+
+OF_NO_USE = (Unavailable, MalformedMessage, ServerError)
+"What a server's failure, lie or refusal comes as. Another may do better."
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """A masterchain block that counts."""
+
+    block: BlockId
+    servers: tuple[LiteServer, ...]
+    "Those who named it."
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """A server's word for a block of a number."""
+
+    server: LiteServer
+    block: BlockId
+
+
+def counting(votes: Iterable[Vote], operators_min: int) -> tuple[BlockId | None, tuple[LiteServer, ...]]:
+    """Count who names which block, all of one number.
+
+    Returns:
+        The block that counts, and the servers that named it. None if no block counts, or two do: then
+        nobody is believed.
+    """
+    by_block: dict[BlockId, list[LiteServer]] = {}
+    for vote in votes:
+        by_block.setdefault(vote.block, []).append(vote.server)
+    won = [
+        (block, tuple(servers))
+        for block, servers in by_block.items()
+        if len({server.operator for server in servers}) >= operators_min
+    ]
+    return won[0] if len(won) == 1 else (None, ())
+
+
+class Heads:
+    """Asks servers for the block that counts."""
+
+    def __init__(self, servers: Sequence[LiteServer], zero_state: ZeroState, operators_min: int) -> None:
+        self._servers = servers
+        self._zero_state = zero_state
+        self._operators_min = operators_min
+        self._floor = 0
+
+    @property
+    def floor(self) -> int:
+        """The number of the newest block that counted."""
+        return self._floor
+
+    def askable(self) -> list[LiteServer]:
+        """Give the servers that do not rest."""
+        return [server for server in self._servers if not server.rest_seconds]
+
+    async def agreed(self) -> Agreed:
+        """Find the newest block that counts. Its number is never below an earlier one's.
+
+        One try: first with as few servers as can agree and a spare, then with all.
+
+        Raises:
+            Unavailable: Too few servers answer, or they disagree.
+        """
+        askable = self.askable()
+        few = self._few(askable)
+        for some in (few, askable) if len(few) < len(askable) else (askable,):
+            told = await self._heads([server for server in some if not server.rest_seconds])
+            agreed = await self._common(told)
+            if agreed is not None:
+                self._floor = max(self._floor, agreed.block.seqno)
+                return agreed
+        raise Unavailable(
+            f"too few lite servers agree on the chain's newest block (needed={self._operators_min} operators,"
+            f" resting={len(self._servers) - len(self.askable())} of {len(self._servers)} servers)",
+            hint="wait, or name more servers in the network's configuration",
+            retry_after=min((server.rest_seconds for server in self._servers), default=0.0),
+        )
+
+    def _few(self, askable: Sequence[LiteServer]) -> list[LiteServer]:
+        """Choose as many servers as must agree, of different operators, and a spare if there must be some."""
+        wanted = self._operators_min + (self._operators_min > 1)
+        chosen: dict[str, LiteServer] = {}
+        for server in askable:
+            if len(chosen) < wanted:
+                chosen.setdefault(server.operator, server)
+        return list(chosen.values())
+
+    async def _heads(self, servers: Sequence[LiteServer]) -> list[Vote]:
+        """Ask for the newest blocks. Who is much slower than enough others has failed."""
+        told: list[Vote] = []
+        waiting = list(servers)
+
+        async def ask(server: LiteServer) -> None:
+            try:
+                info = await server.ask(queries.get_info(), queries.read_info)
+            except OF_NO_USE:
+                waiting.remove(server)
+                return
+            waiting.remove(server)
+            if info.zero_state != self._zero_state:
+                await server.set_aside("it serves another network")
+                return
+            if info.last.seqno < self._floor:
+                await server.failed(f"it went back in time (seqno={info.last.seqno} known={self._floor})")
+                return
+            told.append(Vote(server, info.last))
+            if len({vote.server.operator for vote in told}) >= self._operators_min:
+                hurry = trio.current_time() + HURRY_SECONDS
+                nursery.cancel_scope.deadline = min(nursery.cancel_scope.deadline, hurry)
+
+        async with trio.open_nursery() as nursery:
+            for server in servers:
+                nursery.start_soon(ask, server)
+        for server in waiting:
+            await server.failed("it is slow to answer")
+        return told
+
+    async def _common(self, told: Sequence[Vote]) -> Agreed | None:
+        """Find the highest number of which enough name the same block."""
+        for seqno in sorted({vote.block.seqno for vote in told}, reverse=True):
+            able = [vote for vote in told if vote.block.seqno >= seqno]
+            if len({vote.server.operator for vote in able}) < self._operators_min:
+                continue
+            votes = await self._votes(seqno, able)
+            block, servers = counting(votes, self._operators_min)
+            if block is not None:
+                for vote in votes:
+                    if vote.block != block:
+                        await vote.server.set_aside(f"it names a block of its own (seqno={seqno})")
+                return Agreed(block, servers)
+            if len({vote.block for vote in votes}) > 1:
+                log.error(
+                    "lite servers disagree",
+                    extra={"seqno": seqno, "servers": [str(vote.server.address) for vote in votes]},
+                )
+        return None
+
+    async def _votes(self, seqno: int, told: Sequence[Vote]) -> list[Vote]:
+        votes = [vote for vote in told if vote.block.seqno == seqno]
+
+        async def ask(server: LiteServer) -> None:
+            try:
+                votes.append(Vote(server, await named(server, seqno)))
+            except OF_NO_USE:
+                return
+
+        async with trio.open_nursery() as nursery:
+            for vote in told:
+                if vote.block.seqno > seqno:
+                    nursery.start_soon(ask, vote.server)
+        return votes
+
+
+async def named(server: LiteServer, seqno: int) -> BlockId:
+    """Ask a server which block of the masterchain has a number. Raises as `LiteServer.ask`."""
+
+    def read(answer: bytes) -> HeaderAnswer:
+        found = queries.read_header(answer)
+        prove_header(found.proof, found.block)
+        if found.block.seqno != seqno or found.block.workchain != queries.MASTERCHAIN:
+            raise MalformedMessage("a block of another number than was asked for")
+        return found
+
+    return (await server.ask(queries.look_up(seqno), read)).block

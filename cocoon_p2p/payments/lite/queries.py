@@ -1,0 +1,265 @@
+"""What is asked of lite servers and what they answer, as bytes.
+
+Only what is used is here, and every length is judged: what answers is a stranger.
+
+Spec: tl/generate/scheme/lite_api.tl, ton_api.tl (`adnl.message.query`).
+"""
+
+from dataclasses import dataclass
+
+from cocoon_p2p.errors import MalformedMessage
+from cocoon_p2p.payments.contract import AccountId
+
+MASTERCHAIN = -1
+WHOLE_SHARD = -(1 << 63)
+"A workchain that is not split, as servers spell it."
+
+TRANSACTIONS_A_QUERY = 16
+"What public servers give at most."
+
+HASH_BYTES = 32
+_LONG_LENGTH = 254
+_MESSAGE_MAX_BYTES = 1024
+"Of an error's text that is kept."
+
+_QUERY = 0x798C06DF
+_ERROR = 0xBBA9E148
+_GET_INFO, _INFO = 0x89B5E62E, 0x85832881
+_LOOK_UP, _GET_HEADER, _HEADER = 0xFAC8F71E, 0x21EC069E, 0x752D8219
+_GET_ACCOUNT, _ACCOUNT = 0x6B890E25, 0x7079C751
+_GET_TRANSACTIONS, _TRANSACTIONS = 0x1C40E7A1, 0x6F26C60B
+_SEND, _SENT = 0x690AD482, 0x3950E597
+_BY_SEQNO = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BlockId:
+    """What names a block."""
+
+    workchain: int
+    shard: int
+    seqno: int
+    root_hash: bytes
+    file_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroState:
+    """What names a network: the hashes of what it began with."""
+
+    root_hash: bytes
+    file_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InfoAnswer:
+    """What a server says of its network."""
+
+    last: BlockId
+    "The masterchain's newest block."
+
+    zero_state: ZeroState
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderAnswer:
+    block: BlockId
+    proof: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AccountAnswer:
+    """What a server shows of an account, after a block."""
+
+    block: BlockId
+    "The masterchain's that was asked about."
+
+    shard_block: BlockId
+    shard_proof: bytes
+    proof: bytes
+    state: bytes
+    "A bag; empty: there is no account."
+
+
+class ServerError(Exception):
+    """A server answers that it will not, or cannot."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"{message} (code={code})")
+        self.code = code
+        self.message = message
+
+
+# ---------------------------------------------------------------- what is asked
+
+
+def get_info() -> bytes:
+    return _query(_GET_INFO)
+
+
+def look_up(seqno: int) -> bytes:
+    """Ask for the masterchain's block of a number."""
+    block = _int(MASTERCHAIN) + _long(WHOLE_SHARD) + _int(seqno)
+    return _query(_LOOK_UP, _int(_BY_SEQNO), block)
+
+
+def get_header(block: BlockId) -> bytes:
+    return _query(_GET_HEADER, _block(block), _int(0))
+
+
+def get_account(block: BlockId, account: AccountId) -> bytes:
+    return _query(_GET_ACCOUNT, _block(block), _int(0), account)
+
+
+def get_transactions(account: AccountId, lt: int, hash_: bytes) -> bytes:
+    """Ask for an account's transactions, from one backwards."""
+    lt_bytes = lt.to_bytes(8, "little")
+    return _query(_GET_TRANSACTIONS, _int(TRANSACTIONS_A_QUERY), _int(0), account, lt_bytes, hash_)
+
+
+def send_message(message: bytes) -> bytes:
+    return _query(_SEND, write_octets(message))
+
+
+def _query(number: int, *fields: bytes) -> bytes:
+    inner = number.to_bytes(4, "little") + b"".join(fields)
+    return _QUERY.to_bytes(4, "little") + write_octets(inner)
+
+
+def _block(block: BlockId) -> bytes:
+    head = _int(block.workchain) + _long(block.shard) + _int(block.seqno)
+    return head + block.root_hash + block.file_hash
+
+
+def _int(number: int) -> bytes:
+    return (number & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def _long(number: int) -> bytes:
+    return number.to_bytes(8, "little", signed=True)
+
+
+def write_octets(data: bytes) -> bytes:
+    """Write `bytes`: the length, the bytes, zeros up to a multiple of four."""
+    head = bytes((len(data),)) if len(data) < _LONG_LENGTH else b"\xfe" + len(data).to_bytes(3, "little")
+    return head + data + bytes(-(len(head) + len(data)) % 4)
+
+
+# ---------------------------------------------------------------- what is answered
+
+
+def read_info(answer: bytes) -> InfoAnswer:
+    reader = _answered(answer, _INFO)
+    last = reader.block()
+    # The hash of its state; the workchain that all began with.
+    reader.take(HASH_BYTES + 4)
+    info = InfoAnswer(last, ZeroState(reader.take(HASH_BYTES), reader.take(HASH_BYTES)))
+    reader.end()
+    if (last.workchain, last.shard) != (MASTERCHAIN, WHOLE_SHARD):
+        raise MalformedMessage("a newest block that is not the masterchain's")
+    return info
+
+
+def read_header(answer: bytes) -> HeaderAnswer:
+    reader = _answered(answer, _HEADER)
+    block = reader.block()
+    reader.take(4)
+    header = HeaderAnswer(block, reader.octets())
+    reader.end()
+    return header
+
+
+def read_account(answer: bytes) -> AccountAnswer:
+    reader = _answered(answer, _ACCOUNT)
+    found = AccountAnswer(reader.block(), reader.block(), reader.octets(), reader.octets(), reader.octets())
+    reader.end()
+    return found
+
+
+def read_transactions(answer: bytes) -> bytes:
+    """Give the transactions, newest first, a bag with a root for each."""
+    reader = _answered(answer, _TRANSACTIONS)
+    count = reader.number(4, signed=False)
+    if count > TRANSACTIONS_A_QUERY:
+        raise MalformedMessage(f"more transactions than were asked for (count={count})")
+    for _ in range(count):
+        reader.block()
+    transactions = reader.octets()
+    reader.end()
+    return transactions
+
+
+def read_sent(answer: bytes) -> bool:
+    """Say whether a message was taken."""
+    reader = _answered(answer, _SENT)
+    status = reader.number(4, signed=True)
+    reader.end()
+    return status == 1
+
+
+def read_octets(data: bytes) -> bytes:
+    """Read `bytes`, and nothing after it."""
+    reader = _Reader(data)
+    found = reader.octets()
+    reader.end()
+    return found
+
+
+def _answered(answer: bytes, wanted: int) -> "_Reader":
+    """Begin to read an answer.
+
+    Raises:
+        ServerError: It is an error.
+        MalformedMessage: It is an answer to something else. All that read answers raise it.
+    """
+    reader = _Reader(answer)
+    number = reader.number(4, signed=False)
+    if number == _ERROR:
+        code = reader.number(4, signed=True)
+        text = reader.octets()[:_MESSAGE_MAX_BYTES].decode("utf-8", "replace")
+        raise ServerError(code, text if text.isprintable() else repr(text))
+    if number != wanted:
+        raise MalformedMessage(f"an answer to something else (number={number:#010x})")
+    return reader
+
+
+class _Reader:
+    __slots__ = ("_at", "_data")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def take(self, size: int) -> bytes:
+        part = self._data[self._at : self._at + size]
+        if len(part) != size:
+            raise MalformedMessage("an answer is cut short")
+        self._at += size
+        return part
+
+    def number(self, size: int, *, signed: bool) -> int:
+        return int.from_bytes(self.take(size), "little", signed=signed)
+
+    def octets(self) -> bytes:
+        """Read `bytes`."""
+        size, head = self.take(1)[0], 1
+        if size == _LONG_LENGTH:
+            size, head = self.number(3, signed=False), 4
+        elif size > _LONG_LENGTH:
+            raise MalformedMessage("a length of more than four bytes")
+        data = self.take(size)
+        self.take(-(head + size) % 4)
+        return data
+
+    def block(self) -> BlockId:
+        return BlockId(
+            self.number(4, signed=True),
+            self.number(8, signed=True),
+            self.number(4, signed=False),
+            self.take(HASH_BYTES),
+            self.take(HASH_BYTES),
+        )
+
+    def end(self) -> None:
+        if self._at != len(self._data):
+            raise MalformedMessage("bytes are left after an answer")
