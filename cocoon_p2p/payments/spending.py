@@ -14,6 +14,7 @@ Spec: payments/settlement.md (The chain).
 """
 
 import logging
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -233,6 +234,7 @@ class Purse:
             seqno=read_seqno(self.wallet, seen.code, seen.data),
             valid_until=await self._chain.time() + VALID_SECONDS,
             deploy=seen.code is None,
+            nonce=secrets.randbits(64),
         )
         name = signed.request.name
         if void is not None:

@@ -196,6 +196,7 @@ def sign_request(
     seqno: int,
     valid_until: int,
     deploy: bool,
+    nonce: int = 0,
 ) -> SignedRequest:
     """Sign a request, and write the message that carries it.
 
@@ -206,6 +207,7 @@ def sign_request(
         seqno: The wallet's.
         valid_until: When the request is void, in seconds since the Unix epoch by the chain's clock.
         deploy: Whether nothing is deployed yet: the message then brings the wallet's code along.
+        nonce: 64 bits that tell this request from another process's that says the same at the same time.
 
     Raises:
         ConfigurationError: `transfers` cannot be; see `check_transfers`.
@@ -214,7 +216,7 @@ def sign_request(
     assert key.public_key == wallet.public_key
     check_transfers(transfers)
     head = Builder().uint(_SIGNED_EXTERNAL, 32).uint(wallet.wallet_id, 32)
-    head.uint(valid_until, 32).uint(seqno, 32).maybe_reference(_actions(transfers)).uint(0, 1)
+    head.uint(valid_until, 32).uint(seqno, 32).maybe_reference(_actions(transfers, nonce)).uint(0, 1)
     name = head.cell().hash
     body = head.octets(key.sign(name)).cell()
     message = Builder().uint(0b1000, 4).uint(_STANDARD_ADDRESS, 3).sint(0, 8).octets(wallet.account).coins(0)
@@ -253,22 +255,22 @@ def check_transfers(transfers: Sequence[Transfer]) -> None:
             )
 
 
-def _actions(transfers: Sequence[Transfer]) -> Cell:
+def _actions(transfers: Sequence[Transfer], nonce: int) -> Cell:
     """Write the list of what to send (`OutList`): each cell refers to the one before."""
     last = Builder().cell()
     for transfer in transfers:
         how = _CARRY_ALL if transfer.amount is None else _PAY_FEES_SEPARATELY
         action = Builder().reference(last).uint(_SEND_MESSAGE, 32).uint(how | _IGNORE_ERRORS, 8)
-        last = action.reference(_internal_message(transfer)).cell()
+        last = action.reference(_internal_message(transfer, nonce)).cell()
     return last
 
 
-def _internal_message(transfer: Transfer) -> Cell:
+def _internal_message(transfer: Transfer, nonce: int) -> Cell:
     """Write the message that carries the money (`MessageRelaxed`): the sender is filled in on chain."""
     message = Builder().uint(0b01, 2).uint(transfer.is_bounceable, 1).uint(0, 1).uint(0b00, 2)
     message.uint(_STANDARD_ADDRESS, 3).sint(0, 8).octets(transfer.to).money(transfer.amount or 0)
-    # No fees yet, and created at no time.
-    message.coins(0).coins(0).uint(0, 64 + 32)
+    # No fees yet. When it was created (logical time, time) is written over on chain, so there is room.
+    message.coins(0).coins(0).uint(nonce, 64).uint(0, 32)
     if transfer.state_init is None:
         message.uint(0, 1)
     else:

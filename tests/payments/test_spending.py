@@ -456,6 +456,19 @@ async def test_where_another_took_the_seqno_the_next_one_is_used(
         assert [getattr(record, "why", "") for record in caplog.records] == ["taken"]
 
 
+async def test_two_processes_that_pay_the_same_at_the_same_time_both_pay(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with scene() as at:
+        journals = MemoryJournal(), MemoryJournal()
+        async with trio.open_nursery() as nursery:
+            for journal in journals:
+                nursery.start_soon(Purse(at.chain, KEY, journal).spend, SEVEN, ONE)
+
+        assert at.received == 2 * NANO_PER_TON
+        assert all(isinstance(journal.ends[SEVEN], Paid) for journal in journals)
+
+
 async def test_where_another_left_too_little_nothing_is_paid_and_that_is_known(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
