@@ -60,9 +60,9 @@ def test_an_audit_names_each_number_that_differs() -> None:
     )
 
 
-def test_a_closed_channel_holds_no_vouchers() -> None:
+def test_a_settled_channel_holds_no_vouchers() -> None:
     closing = [line(2, Account.VOUCHERS, Account.OWED, 300), line(3, Account.OWED, Account.WALLET, 120)]
-    closed = replace(channel(vouchered=300, charged=120), agreed=b"terms")
+    closed = replace(channel(vouchered=300, charged=120), is_settled=True)
 
     assert audit([closed], EARNED + closing) == ()
     assert balances(EARNED + closing)[PAYEE_END, Account.OWED] == 0

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from cocoon_p2p.ledger import ChannelRow, Side, audit
 from cocoon_p2p.node import LEDGER
-from cocoon_p2p.payments.books import channel_of_row
 from cocoon_p2p.store import open_store
 from cocoon_p2p.units import format_ton
 
@@ -74,7 +73,7 @@ class Books:
         name = entry.row.name
         for other in self.entries:
             theirs = other.row.name
-            if (theirs.channel, theirs.epoch) == (name.channel, name.epoch) and theirs.side is not name.side:
+            if theirs.channel == name.channel and theirs.side is not name.side:
                 return other
         return None
 
@@ -90,7 +89,7 @@ async def who_paid_whom(folder: Path, nodes: Sequence[str]) -> Books:
         async with open_store(path) as store:
             rows, lines = await store.channels(), await store.lines()
         faults += [f"{node}: {fault}" for fault in audit(rows, lines)]
-        entries += [Entry(node, row, channel_of_row(row).capacity) for row in rows]
+        entries += [Entry(node, row, row.deposit) for row in rows]
     books = Books(tuple(entries), ())
     for entry in entries:
         other = books.other_end(entry)

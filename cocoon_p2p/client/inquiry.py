@@ -218,7 +218,7 @@ class Inquiry:
             exchange=ExchangeId(desk.draw(EXCHANGE_ID_SIZE_BYTES)),
             max_cost=self._max_cost,
             seconds_left=self._deadline - trio.current_time(),
-            channel=account.reference,
+            channel=account.channel,
             prefer=self._prefer,
             exclude=self._excluded,
         )

@@ -24,7 +24,7 @@ from cocoon_p2p.protocols.ids import (
     Kind,
     Trust,
 )
-from cocoon_p2p.protocols.messages import Ask, ChannelReference, ExchangeId
+from cocoon_p2p.protocols.messages import Ask, ChannelId, ExchangeId
 from cocoon_p2p.protocols.schema import UINT_MAX
 from cocoon_p2p.units import Nano
 
@@ -203,7 +203,7 @@ def build_ask(
     exchange: ExchangeId,
     max_cost: int,
     seconds_left: float,
-    channel: ChannelReference | None,
+    channel: ChannelId | None,
     prefer: Iterable[PeerId],
     exclude: Iterable[PeerId],
 ) -> Ask:

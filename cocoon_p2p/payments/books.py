@@ -7,7 +7,7 @@ longer by the vouchers of a long answer.
 Spec: payments/settlement.md (The ledger).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from cocoon_p2p.ledger import (
@@ -22,8 +22,10 @@ from cocoon_p2p.ledger import (
     Side,
     Status,
 )
-from cocoon_p2p.payments.channel import Channel, Phase, channel_of
+from cocoon_p2p.payments import contract
+from cocoon_p2p.payments.channel import Backing, Channel, Phase, channel_of
 from cocoon_p2p.payments.events import (
+    SaveBacking,
     SaveBegun,
     SaveBroken,
     SaveCharge,
@@ -33,9 +35,18 @@ from cocoon_p2p.payments.events import (
 )
 from cocoon_p2p.payments.payee import Payee, opened
 from cocoon_p2p.payments.payer import Payer
-from cocoon_p2p.protocols.messages import ChannelOffer, ChannelState, CloseTerms, ExchangeId, Signed, Voucher
+from cocoon_p2p.protocols.messages import (
+    ChannelOffer,
+    ChannelState,
+    CloseAgreed,
+    CloseTerms,
+    CloseWanted,
+    ExchangeId,
+    Signed,
+    Voucher,
+)
 from cocoon_p2p.protocols.papers import decode_signed, encode_signed
-from cocoon_p2p.protocols.schema import decode_paper, encode_message
+from cocoon_p2p.protocols.schema import decode_message, decode_paper, encode_message
 from cocoon_p2p.units import Nano
 
 _NOTHING = Nano(0)
@@ -44,9 +55,9 @@ _NOTHING = Nano(0)
 class Page:
     """The rows and lines of one end of one channel. It makes changes; handing them over is the caller's."""
 
-    def __init__(self, row: ChannelRow, capacity: Nano) -> None:
+    def __init__(self, row: ChannelRow, channel: Channel) -> None:
         self.row = row
-        self._capacity = capacity
+        self._is_backed = channel.deployment is not None
         self._vouchers: Line | None = None
 
     @property
@@ -54,8 +65,10 @@ class Page:
         return self.row.name
 
     def open(self, at: int) -> tuple[Change, ...]:
-        """Begin a payer's channel: the deposit leaves the wallet."""
-        return self._line(Account.WALLET, Account.DEPOSIT, self._capacity, at), self.row
+        """Begin a payer's channel. Without a chain the deposit is set aside here and now."""
+        if not self.row.deposit:
+            return (self.row,)
+        return self._line(Account.WALLET, Account.DEPOSIT, self.row.deposit, at), self.row
 
     def voucher(self, voucher: Voucher, at: int) -> tuple[Change, ...]:
         rise = Nano(voucher.total - self.row.vouchered)
@@ -121,17 +134,56 @@ class Page:
     def terms(self, ours: Signed) -> tuple[Change, ...]:
         return (self._update(phase=Phase.CLOSING, terms=encode_signed(ours)),)
 
-    def close(self, terms: CloseTerms, theirs: Signed, at: int) -> tuple[Change, ...]:
-        """Settle at the total that both have signed: what was vouchered beyond it goes back."""
-        total = Nano(terms.total)
-        lines = [self._line(*self._arrow(Account.OWED, Account.VOUCHERS), self.row.vouchered, at)]
+    def close(self, terms: CloseTerms, theirs: CloseWanted | CloseAgreed, at: int) -> tuple[Change, ...]:
+        """Note that both have signed. On a chain, who holds the terms hands them in; else all is done."""
+        row = self._update(phase=Phase.CLOSED, agreed=encode_message(theirs))
+        return (row,) if self._is_backed else self.settle(Nano(terms.total), at)
+
+    def reopen(self) -> tuple[Change, ...]:
+        """Go on after terms that nobody handed in."""
+        return (self._update(phase=Phase.DRAINING, terms=None, agreed=None),)
+
+    def back(self, saved: SaveBacking, at: int) -> tuple[Change, ...]:
+        """Book what the chain shows: what was put in, what storage took, what was collected."""
+        seen, lines = saved.backing, list[Line]()
         if self.name.side is Side.PAYER:
-            rest = Nano(self._capacity - total)
-            lines.append(self._line(Account.DEPOSIT, Account.OWED, total, at))
+            rise = seen.deposit - self.row.deposit
+            arrow = (Account.WALLET, Account.DEPOSIT) if rise > 0 else (Account.DEPOSIT, Account.FEES)
+            lines += [self._line(*arrow, Nano(abs(rise)), at)] if rise else []
+        lines += self._collected(seen.claimed, at)
+        row = self._update(
+            epoch=seen.epoch, deposit=seen.deposit, claimed=seen.claimed, close_at=seen.close_at
+        )
+        return *lines, row
+
+    def settle(self, total: Nano, at: int) -> tuple[Change, ...]:
+        """Book that the contract paid this much and is gone: what was vouchered beyond it goes back."""
+        # What a total pays beyond what was collected before is paid by the close itself, out of what is owed.
+        beyond = Nano(max(total - self.row.claimed, 0))
+        unclaimed = Nano(self.row.vouchered - self.row.claimed)
+        lines = [self._line(*self._arrow(Account.OWED, Account.VOUCHERS), unclaimed, at)]
+        if self.name.side is Side.PAYER:
+            rest = Nano(self.row.deposit - self.row.claimed - beyond)
+            lines.append(self._line(Account.DEPOSIT, Account.OWED, beyond, at))
             lines.append(self._line(Account.DEPOSIT, Account.WALLET, rest, at))
         else:
-            lines.append(self._line(Account.OWED, Account.WALLET, total, at))
-        return *lines, self._update(phase=Phase.CLOSED, agreed=encode_signed(theirs))
+            lines.append(self._line(Account.OWED, Account.WALLET, beyond, at))
+        claimed = Nano(self.row.claimed + beyond)
+        return *lines, self._update(phase=Phase.CLOSED, claimed=claimed, is_settled=True)
+
+    def _collected(self, claimed: Nano, at: int) -> list[Line]:
+        lines, row = list[Line](), self.row
+        if claimed > row.vouchered:
+            # By a voucher that an older ledger of ours does not know.
+            promise = self._arrow(Account.VOUCHERS, Account.OWED)
+            lines.append(self._line(*promise, Nano(claimed - row.vouchered), at))
+            self._update(vouchered=claimed)
+        if claimed > row.claimed:
+            arrow = (Account.VOUCHERS, Account.WALLET)
+            if self.name.side is Side.PAYER:
+                arrow = (Account.DEPOSIT, Account.VOUCHERS)
+            lines.append(self._line(*arrow, Nano(claimed - row.claimed), at))
+        return lines
 
     def _line(
         self, source: Account, target: Account, amount: Nano, at: int, exchange: ExchangeId | None = None
@@ -157,12 +209,40 @@ class Page:
 
 def name_of(channel: Channel, side: Side) -> ChannelName:
     """Name one end of a channel the way the ledger does."""
-    return ChannelName(side, channel.reference.channel, channel.reference.epoch)
+    return ChannelName(side, channel.id)
+
+
+def backing_of(row: ChannelRow) -> Backing:
+    """Read what was last seen behind a channel out of its row."""
+    return Backing(row.epoch, row.deposit, row.claimed, row.close_at, row.is_settled)
 
 
 def channel_of_row(row: ChannelRow) -> Channel:
     """Read the channel out of a row of ours."""
     return channel_of(decode_paper(ChannelOffer, decode_signed(row.offer).body))
+
+
+def close_body(
+    row: ChannelRow, terms: CloseTerms | None, sign: Callable[[CloseTerms], bytes | None]
+) -> bytes | None:
+    """Put together what closes a contract: the terms, our channel key's signature, and the peer's.
+
+    Args:
+        row: The channel's; it holds the peer's signature.
+        terms: Those that we signed.
+        sign: Puts our channel key to them.
+
+    Returns:
+        The message's body, a bag; None unless both have signed and there is a contract.
+    """
+    if terms is None or row.agreed is None or (ours := sign(terms)) is None:
+        return None
+    agreed = decode_message(row.agreed)
+    assert isinstance(agreed, CloseWanted | CloseAgreed), "our own ledger"
+    theirs = agreed.contract_signature
+    assert theirs is not None, "terms for a contract are taken with its signature only"
+    payer, payee = (ours, theirs) if row.name.side is Side.PAYER else (theirs, ours)
+    return contract.close(Nano(terms.total), terms.valid_until, payer_signature=payer, payee_signature=payee)
 
 
 def restore_payer(row: ChannelRow, unsettled: Iterable[ExchangeRow]) -> Payer:
@@ -176,13 +256,14 @@ def restore_payer(row: ChannelRow, unsettled: Iterable[ExchangeRow]) -> Payer:
     return Payer(
         channel=channel_of_row(row),
         phase=Phase(row.phase),
+        backing=backing_of(row),
         vouchered=row.vouchered,
         charged=row.charged,
         running=running,
         held=Nano(sum(running.values())),
         newest=newest,
         sequence=-1 if state is None else state.sequence,
-        claimed=_NOTHING if state is None else Nano(state.charged),
+        stated=_NOTHING if state is None else Nano(state.charged),
         terms=_terms(row),
     )
 
@@ -190,13 +271,17 @@ def restore_payer(row: ChannelRow, unsettled: Iterable[ExchangeRow]) -> Payer:
 def restore_payee(row: ChannelRow, grant: Nano) -> Payee:
     """Stand a payee's machine up again as the ledger has it. What had accrued and was not charged is lost."""
     payee = opened(channel_of_row(row), grant)
+    # Vouchers beyond what a contract paid that is gone are worth nothing.
+    is_gone = row.is_settled and payee.channel.deployment is not None
+    vouchered = row.claimed if is_gone else row.vouchered
     state = payee.state if row.state is None else decode_paper(ChannelState, decode_signed(row.state).body)
     return replace(
         payee,
         phase=Phase(row.phase),
+        backing=backing_of(row),
         state=state,
-        best=row.vouchered,
-        vouchered=row.vouchered,
+        best=vouchered,
+        vouchered=vouchered,
         terms=_terms(row),
     )
 

@@ -1,9 +1,11 @@
-"""A one-way payment channel: what its payer and its payee have both agreed to.
+"""A one-way payment channel: what its payer and its payee have both agreed to, and what stands behind it.
 
 The payer's side is the machine in `payer`, the payee's the one in `payee`. Both start from the
-`Channel` that a signed `ChannelOffer` describes.
+`Channel` that a signed `ChannelOffer` describes. A channel has one life: its salt is new each time,
+so its id names it. What it can pay is its `Backing`: the deposit in its contract, as last seen
+there; between peers that use no chain it is what they agreed on.
 
-Spec: payments/settlement.md (Opening, Closing).
+Spec: payments/settlement.md (Opening, Backing, Closing), protocols/channel.md.
 """
 
 import hashlib
@@ -13,14 +15,23 @@ from enum import IntEnum
 
 from cocoon_p2p.errors import RecordRejected
 from cocoon_p2p.identity import NetworkId, PeerId
-from cocoon_p2p.protocols.messages import ChannelId, ChannelOffer, ChannelReference
+from cocoon_p2p.payments import contract
+from cocoon_p2p.payments.contract import CLOSE_DELAY_SECONDS_MAX, AccountId, Deployment
+from cocoon_p2p.protocols.messages import ChannelContract, ChannelId, ChannelOffer
 from cocoon_p2p.units import Nano
 
 CLOSE_TERMS_SECONDS = 3600
 "How long signed close terms stay good: time for a peer that is away to come back and agree."
 
+TERMS_MAX_SECONDS = 24 * 3600
+"The longest that a peer's terms may stay good: clocks differ, but not by days."
+
 CLOSE_DELAY_SECONDS = 24 * 3600
 "How long a payee may still claim once the payer closes alone: a day, so that a night's outage costs nothing."
+
+_NOTHING = Nano(0)
+_GLOBAL_IDS = 1 << 32
+"How many numbers a TON network can have: the wire has no negative ones, and mainnet is -239."
 
 _ID_PREFIX = b"cocoon/channel-id/1\0"
 _ID_NUMBERS = struct.Struct(">QQ")
@@ -45,14 +56,55 @@ class Phase(IntEnum):
 class Channel:
     """What never changes in a channel's life."""
 
-    reference: ChannelReference
+    id: ChannelId
     payer: PeerId
     payee: PeerId
     channel_key: bytes
-    "Ed25519: signs this channel's vouchers and nothing else."
+    "Ed25519, the payer's: signs this channel's vouchers and close terms, and nothing else."
 
-    capacity: Nano
-    "No voucher goes above it."
+    agreed: Nano
+    "What the two agreed on where no chain stands behind the channel; 0 where one does."
+
+    deployment: Deployment | None = None
+    "Its contract; None without a chain."
+
+
+@dataclass(frozen=True, slots=True)
+class Backing:
+    """What stands behind a channel's vouchers, as last seen."""
+
+    epoch: int = 0
+    "The contract's life: vouchers are signed for it. 0: it was not opened yet, or there is no chain."
+
+    deposit: Nano = _NOTHING
+    "All that was put in, less what its storage cost; what was claimed is still counted."
+
+    claimed: Nano = _NOTHING
+    "How much of it the payee has collected."
+
+    close_at: int = 0
+    "From when the payer may take the rest, in seconds since the Unix epoch; 0: it has not begun to close."
+
+    is_settled: bool = False
+    "The contract is gone, and everybody was paid. Without a chain: both have agreed on the close."
+
+
+NOTHING_SEEN = Backing()
+"What stands behind a channel that was just offered."
+
+
+def capacity(channel: Channel, backing: Backing) -> Nano:
+    """Say how high vouchers may go."""
+    if channel.deployment is None:
+        return channel.agreed
+    return contract.capacity(backing.deposit)
+
+
+def capacity_max(channel: Channel, backing: Backing) -> Nano:
+    """Say how high a payee takes vouchers: as far as the contract would pay them now."""
+    if channel.deployment is None:
+        return channel.agreed
+    return contract.claimable(backing.deposit)
 
 
 def channel_id(
@@ -65,7 +117,7 @@ def channel_id(
     close_delay_seconds: int,
     salt: bytes,
 ) -> ChannelId:
-    """Derive a channel's id from all that it is about.
+    """Derive the id of a channel without a chain from all that it is about.
 
     It stands in for the contract's address, which is a hash of the same things.
     """
@@ -77,7 +129,7 @@ def channel_id(
 def make_offer(
     network: NetworkId, payer: PeerId, payee: PeerId, channel_key: bytes, *, capacity: Nano, salt: bytes
 ) -> ChannelOffer:
-    """Propose a channel. `salt` is 16 random bytes, so that two offers never share an id."""
+    """Propose a channel without a chain. `salt` is 16 random bytes, so that two offers never share an id."""
     channel = channel_id(
         network,
         payer,
@@ -87,44 +139,86 @@ def make_offer(
         close_delay_seconds=CLOSE_DELAY_SECONDS,
         salt=salt,
     )
+    return ChannelOffer(network, payer, payee, channel, channel_key, CLOSE_DELAY_SECONDS, salt, capacity)
+
+
+def make_backed_offer(
+    network: NetworkId, payer: PeerId, payee: PeerId, deployment: Deployment
+) -> ChannelOffer:
+    """Propose a channel whose contract is deployed so. What it can pay is what will be put in."""
     return ChannelOffer(
         network=network,
         payer=payer,
         payee=payee,
-        channel=channel,
-        # Without a chain a channel has one life: its key and salt are new each time.
-        epoch=1,
-        channel_key=channel_key,
-        capacity=capacity,
-        close_delay_seconds=CLOSE_DELAY_SECONDS,
-        salt=salt,
+        channel=contract.channel_id(deployment),
+        channel_key=deployment.payer_key,
+        close_delay_seconds=deployment.close_delay_seconds,
+        salt=deployment.salt,
+        contract=ChannelContract(
+            to_wire(deployment.global_id), deployment.payer, deployment.payee, deployment.payee_key
+        ),
     )
 
 
 def channel_of(offer: ChannelOffer) -> Channel:
     """Read the channel out of an offer.
 
-    Whose signature the offer bears, and whether the two peers are who they should be, is the
-    caller's to check.
+    Whose signature the offer bears, whether the two peers are who they should be, and whether wallets
+    and keys are those that were agreed on, is the caller's to check.
 
     Raises:
-        RecordRejected: The id is not the one that follows from the offer's own terms.
+        RecordRejected: The id is not the one that follows from the offer's own terms, or it has neither
+            a capacity nor a contract, or both.
     """
-    expected = channel_id(
+    if (offer.contract is None) == (offer.capacity is None):
+        raise RecordRejected("channel-offer: either a capacity or a contract stands behind a channel")
+    deployment = None if offer.contract is None else _deployment(offer, offer.contract)
+    agreed = Nano(offer.capacity or 0)
+    if offer.channel != (_unbacked_id(offer) if deployment is None else contract.channel_id(deployment)):
+        raise RecordRejected(f"channel-offer: the id does not follow (channel={offer.channel.hex()[:16]})")
+    return Channel(
+        id=offer.channel,
+        payer=PeerId(offer.payer),
+        payee=PeerId(offer.payee),
+        channel_key=offer.channel_key,
+        agreed=agreed,
+        deployment=deployment,
+    )
+
+
+def to_wire(global_id: int) -> int:
+    """Spell a TON network's number as 32 bits in two's complement."""
+    return global_id % _GLOBAL_IDS
+
+
+def from_wire(number: int) -> int:
+    """Read a TON network's number from 32 bits in two's complement."""
+    return number - _GLOBAL_IDS if number >= _GLOBAL_IDS // 2 else number
+
+
+def _unbacked_id(offer: ChannelOffer) -> ChannelId:
+    return channel_id(
         NetworkId(offer.network),
         PeerId(offer.payer),
         PeerId(offer.payee),
         offer.channel_key,
-        capacity=Nano(offer.capacity),
+        capacity=Nano(offer.capacity or 0),
         close_delay_seconds=offer.close_delay_seconds,
         salt=offer.salt,
     )
-    if offer.channel != expected:
-        raise RecordRejected(f"channel-offer: the id does not follow (channel={offer.channel.hex()[:16]})")
-    return Channel(
-        reference=ChannelReference(offer.channel, offer.epoch),
-        payer=PeerId(offer.payer),
-        payee=PeerId(offer.payee),
-        channel_key=offer.channel_key,
-        capacity=Nano(offer.capacity),
+
+
+def _deployment(offer: ChannelOffer, terms: ChannelContract) -> Deployment:
+    if offer.close_delay_seconds > CLOSE_DELAY_SECONDS_MAX:
+        raise RecordRejected(
+            f"channel-offer: the close delay is longer than a contract's (got={offer.close_delay_seconds})"
+        )
+    return Deployment(
+        global_id=from_wire(terms.global_id),
+        payer=AccountId(terms.payer_wallet),
+        payee=AccountId(terms.payee_wallet),
+        payer_key=offer.channel_key,
+        payee_key=terms.payee_key,
+        close_delay_seconds=offer.close_delay_seconds,
+        salt=offer.salt,
     )

@@ -30,6 +30,19 @@ _BODY = struct.Struct(">Ib32sQQI")
 _DESCRIPTORS = bytes((0, 2 * _BODY.size))
 
 
+def payee_key(identity_seed: bytes) -> tuple[bytes, bytes]:
+    """Derive the key that a node signs close terms with where it is paid: a public and a secret key.
+
+    One does for all its channels, since what is signed names the channel; a node whose ledger is lost
+    still has it.
+
+    Args:
+        identity_seed: The node's private seed, 32 bytes.
+    """
+    seed = hashlib.blake2b(key=identity_seed, person=b"cocoon/close/1", digest_size=32).digest()
+    return bindings.crypto_sign_seed_keypair(seed)
+
+
 def close_terms_hash(terms: CloseTerms) -> bytes:
     """Hash the cell that is signed, the way TON does. `valid_until` must not be above `VALID_UNTIL_MAX`."""
     body = _BODY.pack(TAG, WORKCHAIN, terms.channel, terms.epoch, terms.total, terms.valid_until)

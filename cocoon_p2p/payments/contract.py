@@ -30,6 +30,10 @@ CODE_HASH = bytes.fromhex("620ec7a0352fb9274ead0b94c34c4c4ea69d9b19ba40ee179d2fa
 STORAGE_RESERVE = Nano(50_000_000)
 "What no claim touches: five years of storage. The payer gets what is left of it."
 
+STORAGE_MARGIN = Nano(1_000_000)
+"""What a payer leaves unpromised: a month of storage, so that neither storage that was not charged yet, nor
+what one side has seen of it and the other has not, makes a voucher worth less than it says."""
+
 ATTACHED_MIN = Nano(20_000_000)
 "What a claim and a close must bring along. What is left of it goes to the payee, or to the payer at the end."
 
@@ -162,6 +166,21 @@ def state_init(deployment: Deployment) -> bytes:
 def channel_id(deployment: Deployment) -> ChannelId:
     """Say where a channel is: its account, on TON's basechain."""
     return ChannelId(_state_init(deployment).hash)
+
+
+def claimable(deposit: Nano) -> Nano:
+    """Say how much of a deposit, claimed money included, vouchers collect at most."""
+    return Nano(max(deposit - STORAGE_RESERVE, 0))
+
+
+def capacity(deposit: Nano) -> Nano:
+    """Say how high a payer should let its vouchers go."""
+    return Nano(max(deposit - STORAGE_RESERVE - STORAGE_MARGIN, 0))
+
+
+def deposit_for(capacity: Nano) -> Nano:
+    """Say what must be put in, for vouchers to collect this much."""
+    return Nano(capacity + STORAGE_RESERVE + STORAGE_MARGIN)
 
 
 def _state_init(deployment: Deployment) -> Cell:

@@ -6,10 +6,14 @@ written together; what is sent waits for them. Every effect may be carried out t
 
 from dataclasses import dataclass
 
+from cocoon_p2p.payments.channel import Backing
 from cocoon_p2p.protocols.ids import Reason
 from cocoon_p2p.protocols.messages import (
     ChannelState,
+    CloseAgreed,
     CloseTerms,
+    CloseWanted,
+    Deposit,
     ExchangeId,
     PaperWanted,
     Signed,
@@ -49,7 +53,30 @@ class TermsReceived:
     """The peer signed close terms: ours, which it agrees to, or some that it proposes."""
 
     terms: CloseTerms
-    paper: Signed
+    message: CloseWanted | CloseAgreed
+    "What it signed, for us and for the contract; both signatures were checked."
+
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class BackingSeen:
+    """We looked at the channel's contract on the chain, with proof."""
+
+    backing: Backing
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSettled:
+    """The contract is gone: it has paid this much all told, and the payer got the rest."""
+
+    total: Nano
+
+
+@dataclass(frozen=True, slots=True)
+class TermsLapsed:
+    """Nobody handed the agreed close terms to the chain in time: others may be signed."""
+
     now: float
 
 
@@ -106,6 +133,16 @@ class Accepted:
     returned: Voucher | None
     "Our newest voucher, as the payee has it."
 
+    deposit: Deposit | None = None
+    "What it has seen behind the channel."
+
+
+@dataclass(frozen=True, slots=True)
+class DepositTaken:
+    """The payee says what it has seen behind the channel: it takes vouchers up to that."""
+
+    deposit: Deposit
+
 
 @dataclass(frozen=True, slots=True)
 class StateReceived:
@@ -133,8 +170,12 @@ PayerEvent = (
     | Accepted
     | StateReceived
     | Disputed
+    | DepositTaken
     | CloseRequested
     | TermsReceived
+    | BackingSeen
+    | ChannelSettled
+    | TermsLapsed
 )
 
 # ---------------------------------------------------------------- events of the payee
@@ -199,6 +240,9 @@ PayeeEvent = (
     | OwnStateReturned
     | CloseRequested
     | TermsReceived
+    | BackingSeen
+    | ChannelSettled
+    | TermsLapsed
 )
 
 # ---------------------------------------------------------------- effects: what to save
@@ -295,16 +339,35 @@ class SignTerms:
     """Sign close terms, and save them before anybody sees the signature."""
 
     terms: CloseTerms
-    theirs: Signed | None
-    "The same terms with the peer's signature: with both the channel is closed."
+    theirs: CloseWanted | None
+    "The same terms with the peer's signatures: with both sides' the channel is closed."
 
 
 @dataclass(frozen=True, slots=True)
 class SaveClosed:
-    """Save the peer's signature over terms that bear ours: the channel is closed at their total."""
+    """Save the peer's signatures over terms that bear ours: the channel is closed at their total."""
 
     terms: CloseTerms
-    theirs: Signed
+    theirs: CloseWanted | CloseAgreed
+
+
+@dataclass(frozen=True, slots=True)
+class SaveBacking:
+    """Remember what was seen behind the channel: deposits, claims, the payer's leaving."""
+
+    backing: Backing
+
+
+@dataclass(frozen=True, slots=True)
+class SaveSettled:
+    """Remember that the contract is gone, and what it paid all told."""
+
+    total: Nano
+
+
+@dataclass(frozen=True, slots=True)
+class SaveReopened:
+    """Remember that the terms lapsed, and that the channel goes on to other ones."""
 
 
 # ---------------------------------------------------------------- effects: what to send
@@ -318,6 +381,13 @@ class SendVoucher:
 @dataclass(frozen=True, slots=True)
 class SendState:
     state: ChannelState
+
+
+@dataclass(frozen=True, slots=True)
+class SendDeposit:
+    """Say what we have seen behind the channel."""
+
+    deposit: Deposit
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,10 +418,24 @@ PayerSave = (
     | SaveStopped
     | SignTerms
     | SaveClosed
+    | SaveBacking
+    | SaveSettled
+    | SaveReopened
 )
 PayerSend = SendVoucher | SendCloseWanted | SendCloseAgreed | SendRefused
 PayerEffect = PayerSave | PayerSend
 
-PayeeSave = SaveVoucher | SaveCharge | SaveLowered | SaveRecovered | SignState | SignTerms | SaveClosed
-PayeeSend = SendState | SendCloseWanted | SendCloseAgreed | SendRefused
+PayeeSave = (
+    SaveVoucher
+    | SaveCharge
+    | SaveLowered
+    | SaveRecovered
+    | SignState
+    | SignTerms
+    | SaveClosed
+    | SaveBacking
+    | SaveSettled
+    | SaveReopened
+)
+PayeeSend = SendState | SendDeposit | SendCloseWanted | SendCloseAgreed | SendRefused
 PayeeEffect = PayeeSave | PayeeSend

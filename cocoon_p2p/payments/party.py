@@ -8,7 +8,19 @@ from cocoon_p2p.errors import MalformedMessage
 from cocoon_p2p.identity import Identity, NetworkId, PeerId
 from cocoon_p2p.ledger import Store
 from cocoon_p2p.network.transport import Transport
-from cocoon_p2p.protocols.messages import Paper, PaperWanted, Receipt, Settlement, Signed
+from cocoon_p2p.payments.bank import Bank
+from cocoon_p2p.payments.channel import Channel
+from cocoon_p2p.payments.close_terms import check_close_terms
+from cocoon_p2p.protocols.messages import (
+    CloseAgreed,
+    CloseTerms,
+    CloseWanted,
+    Paper,
+    PaperWanted,
+    Receipt,
+    Settlement,
+    Signed,
+)
 from cocoon_p2p.protocols.papers import check
 from cocoon_p2p.units import Nano
 
@@ -47,11 +59,18 @@ class Party:
     "Seconds since the Unix epoch."
 
     role: Role = field(default_factory=Role)
+    bank: Bank | None = None
+    "Our side of the chain; None: channels stand on what peers agree on."
 
     @property
     def at(self) -> int:
         """The time as the ledger keeps it."""
         return int(self.now())
+
+    @property
+    def close_now(self) -> float:
+        """The time by which close terms expire: the chain's, where there is one."""
+        return self.now() if self.bank is None else self.bank.now()
 
 
 def read_bill(paper: Paper, *, payee: PeerId, party: Party) -> tuple[Nano, Signed]:
@@ -73,3 +92,23 @@ def read_bill(paper: Paper, *, payee: PeerId, party: Party) -> tuple[Nano, Signe
     if exchange != paper.exchange:
         raise MalformedMessage("a paper about another exchange")
     return Nano(amount), signed
+
+
+def read_close(
+    message: CloseWanted | CloseAgreed, *, channel: Channel, signer: PeerId, party: Party
+) -> CloseTerms:
+    """Take close terms out of a message, once what the peer signed for us and for the contract was checked.
+
+    Raises:
+        RecordRejected: The peer did not sign them, or its channel key did not.
+        MalformedMessage: The contract's signature is missing.
+    """
+    terms = check(CloseTerms, message.terms, signer=signer, network=party.network)
+    deployment = channel.deployment
+    if deployment is None:
+        return terms
+    if message.contract_signature is None:
+        raise MalformedMessage("close terms without the signature that the contract takes")
+    key = deployment.payer_key if signer == channel.payer else deployment.payee_key
+    check_close_terms(key, terms, message.contract_signature)
+    return terms

@@ -2,15 +2,19 @@
 
     OPEN ------CloseRequested, TermsReceived (while exchanges run)--> DRAINING
     OPEN, DRAINING --CloseRequested (nothing runs)------------------> CLOSING
+    OPEN ------BackingSeen (the payer closes alone)-----------------> DRAINING
     any -------TermsReceived (ours, or a total that pays us)--------> CLOSED
+    any -------ChannelSettled---------------------------------------> CLOSED
+    CLOSED ----TermsLapsed (the chain never got them)---------------> DRAINING
 
-    In OPEN, DRAINING and CLOSING: VoucherReceived, VoucherSaved, OwnStateReturned.
+    In OPEN, DRAINING and CLOSING: VoucherReceived, VoucherSaved, OwnStateReturned, BackingSeen.
     In OPEN and DRAINING: AccruedRaised, ExchangeCharged, ExchangeReleased. Nothing new begins
     in DRAINING. In any but CLOSED: ExchangeLowered; it takes CLOSING back to DRAINING.
 
 Rule 1: `credit = vouchered + grant - charged - accrued`; nothing is accrued beyond it, and a
 voucher counts only once it is on disk.
-Rule 2: what is vouchered never falls and never exceeds the channel's capacity.
+Rule 2: what is vouchered never falls while the contract is there, and no voucher is taken for more
+than stands behind it.
 Rule 3: every charge, and every lowering of one, makes one new `ChannelState`, saved with it.
 
 Spec: payments/settlement.md. Vectors: payments/vectors/channel.json.
@@ -21,9 +25,20 @@ from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from cocoon_p2p.errors import LocalProtocolError, Refused, RemoteProtocolError, VoucherRejected
-from cocoon_p2p.payments.channel import CLOSE_TERMS_SECONDS, Channel, Phase
+from cocoon_p2p.payments.channel import (
+    CLOSE_TERMS_SECONDS,
+    NOTHING_SEEN,
+    TERMS_MAX_SECONDS,
+    Backing,
+    Channel,
+    Phase,
+    capacity,
+    capacity_max,
+)
 from cocoon_p2p.payments.events import (
     AccruedRaised,
+    BackingSeen,
+    ChannelSettled,
     CloseRequested,
     ExchangeCharged,
     ExchangeLowered,
@@ -32,24 +47,37 @@ from cocoon_p2p.payments.events import (
     OwnStateReturned,
     PayeeEffect,
     PayeeEvent,
+    SaveBacking,
     SaveCharge,
     SaveClosed,
     SaveLowered,
     SaveRecovered,
+    SaveReopened,
+    SaveSettled,
     SaveVoucher,
     SendCloseAgreed,
     SendCloseWanted,
+    SendDeposit,
     SendRefused,
     SendState,
     SignState,
     SignTerms,
+    TermsLapsed,
     TermsReceived,
     VoucherReceived,
     VoucherSaved,
 )
 from cocoon_p2p.payments.voucher import check_voucher
 from cocoon_p2p.protocols.ids import RUNNING_MAX, Reason
-from cocoon_p2p.protocols.messages import ChannelState, CloseTerms, ExchangeId, Running, Voucher
+from cocoon_p2p.protocols.messages import (
+    ChannelState,
+    CloseTerms,
+    CloseWanted,
+    Deposit,
+    ExchangeId,
+    Running,
+    Voucher,
+)
 from cocoon_p2p.units import Nano
 
 _NOTHING = Nano(0)
@@ -67,6 +95,9 @@ class Payee:
     "The newest that we signed: its sequence, and what we have charged."
 
     phase: Phase = Phase.OPEN
+    backing: Backing = NOTHING_SEEN
+    "What we have seen behind the channel."
+
     best: Nano = _NOTHING
     "The highest valid voucher, on disk or on its way there."
 
@@ -93,14 +124,25 @@ class Payee:
 
     @property
     def close_total(self) -> Nano:
-        """What a close must pay us: the deposit covers no more than its capacity."""
-        return min(self.charged, self.channel.capacity)
+        """What a close must pay us: no more than stands behind the channel, no less than we collected."""
+        return max(min(self.charged, capacity(self.channel, self.backing)), self.backing.claimed)
+
+    @property
+    def deposit(self) -> Deposit | None:
+        """What we have seen behind the channel, as the payer is told; None if nothing yet."""
+        if self.channel.deployment is not None and not self.backing.epoch:
+            return None
+        return Deposit(self.backing.epoch, capacity(self.channel, self.backing))
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether there is no contract any more: what is charged now is a debt that nothing backs."""
+        return self.backing.is_settled and self.channel.deployment is not None
 
 
 def opened(channel: Channel, grant: Nano) -> Payee:
     """Begin a channel: nothing vouchered, nothing charged, and a state that says so."""
-    reference = channel.reference
-    nothing = ChannelState(reference.channel, reference.epoch, 0, 0, 0, ())
+    nothing = ChannelState(channel.id, 0, 0, 0, ())
     return Payee(channel=channel, grant=grant, state=nothing)
 
 
@@ -147,30 +189,35 @@ def step(payee: Payee, event: PayeeEvent) -> Step:
             return replace(payee, grant=event.grant), ()
         case OwnStateReturned():
             return _take_own_state(payee, event.state)
+        case BackingSeen():
+            return _see(payee, event.backing)
+        case ChannelSettled():
+            return _settle(payee, event.total)
         case CloseRequested():
             return _request_close(payee, event.now)
         case TermsReceived():
             return _judge_terms(payee, event)
+        case TermsLapsed():
+            return _lapse(payee, event.now)
         case _:
             assert_never(event)
 
 
 def _take_voucher(payee: Payee, voucher: Voucher) -> Step:
-    channel = payee.channel
+    channel, epoch = payee.channel, payee.backing.epoch
     # Most vouchers that come late are ones we have: cheaper to see that than to verify them.
     if payee.phase is Phase.CLOSED or (
-        voucher.channel == channel.reference.channel
-        and voucher.epoch == channel.reference.epoch
-        and voucher.total <= payee.best
+        (voucher.channel, voucher.epoch) == (channel.id, epoch) and voucher.total <= payee.best
     ):
         return payee, ()
-    if voucher.total > channel.capacity:
+    limit = capacity_max(channel, payee.backing)
+    if voucher.total > limit:
         raise VoucherRejected(
-            f"above the channel's capacity of {channel.capacity} nanoTON",
+            f"above the channel's capacity of {limit} nanoTON",
             claimed=voucher.total,
             paid=payee.best,
         )
-    check_voucher(channel.channel_key, channel.reference, voucher, paid=payee.best)
+    check_voucher(channel.channel_key, channel.id, epoch, voucher, paid=payee.best)
     return replace(payee, best=Nano(voucher.total)), (SaveVoucher(voucher),)
 
 
@@ -178,7 +225,7 @@ def _accrue(payee: Payee, exchange: ExchangeId, accrued: Nano) -> Payee:
     known = payee.running.get(exchange)
     if known is None:
         _require_open(payee)
-    elif payee.phase not in (Phase.OPEN, Phase.DRAINING):
+    elif payee.phase not in (Phase.OPEN, Phase.DRAINING) and not payee.is_gone:
         raise LocalProtocolError(f"an exchange runs on a channel that is {payee.phase.name}")
     rise = accrued - (known or 0)
     # A total below the earlier one changes nothing: what was delivered stays delivered.
@@ -202,7 +249,7 @@ def _require_open(payee: Payee) -> None:
 
 
 def _charge(payee: Payee, event: ExchangeCharged) -> Step:
-    if payee.phase not in (Phase.OPEN, Phase.DRAINING):
+    if payee.phase not in (Phase.OPEN, Phase.DRAINING) and not payee.is_gone:
         raise LocalProtocolError(f"a charge on a channel that is {payee.phase.name}")
     beyond = event.amount - payee.running.get(event.exchange, 0)
     # A grant that was cut meanwhile may leave credit below zero: what is accrued is still owed.
@@ -251,7 +298,7 @@ def _state(payee: Payee, *, charged: Nano, after: int | None = None) -> ChannelS
 
 
 def _take_own_state(payee: Payee, state: ChannelState) -> Step:
-    if (state.channel, state.epoch) != (payee.state.channel, payee.state.epoch):
+    if state.channel != payee.channel.id:
         raise RemoteProtocolError("a channel state for another channel")
     is_known = state.sequence < payee.state.sequence or state == payee.state
     if is_known or payee.phase is Phase.CLOSED:
@@ -267,6 +314,34 @@ def _take_own_state(payee: Payee, state: ChannelState) -> Step:
     )
 
 
+# ---------------------------------------------------------------- what the chain says
+
+
+def _see(payee: Payee, backing: Backing) -> Step:
+    known = payee.backing
+    if known.epoch not in (0, backing.epoch):
+        raise LocalProtocolError(f"another life of the contract (known={known.epoch} seen={backing.epoch})")
+    if known.is_settled:
+        return payee, ()
+    # Collected with a voucher that an older ledger of ours does not know, or that somebody else showed.
+    best, vouchered = max(payee.best, backing.claimed), max(payee.vouchered, backing.claimed)
+    after = replace(payee, backing=backing, best=best, vouchered=vouchered)
+    if backing.close_at and after.phase is Phase.OPEN:
+        after = replace(after, phase=Phase.DRAINING)
+    # Said also where nothing changed: the payer may have asked, or missed it.
+    telling = () if after.deposit is None else (SendDeposit(after.deposit),)
+    return after, telling if known == backing else (SaveBacking(backing), *telling)
+
+
+def _settle(payee: Payee, total: Nano) -> Step:
+    if payee.backing.is_settled:
+        return payee, ()
+    backing = replace(payee.backing, claimed=total, is_settled=True)
+    # Vouchers beyond what was paid are worth nothing now.
+    after = replace(payee, phase=Phase.CLOSED, backing=backing, best=total, vouchered=total)
+    return after, (SaveSettled(total),)
+
+
 # ---------------------------------------------------------------- closing
 
 
@@ -278,8 +353,8 @@ def _request_close(payee: Payee, now: float) -> Step:
     terms = payee.terms
     if terms is not None and now <= terms.valid_until:
         return payee, (SendCloseWanted(terms),)
-    reference = payee.channel.reference
-    terms = CloseTerms(reference.channel, reference.epoch, payee.close_total, int(now) + CLOSE_TERMS_SECONDS)
+    valid_until = int(now) + CLOSE_TERMS_SECONDS
+    terms = CloseTerms(payee.channel.id, payee.backing.epoch, payee.close_total, valid_until)
     return replace(payee, phase=Phase.CLOSING, terms=terms), (
         SignTerms(terms, None),
         SendCloseWanted(terms),
@@ -288,22 +363,32 @@ def _request_close(payee: Payee, now: float) -> Step:
 
 def _judge_terms(payee: Payee, event: TermsReceived) -> Step:
     terms = event.terms
-    reference = payee.channel.reference
-    if (terms.channel, terms.epoch) != (reference.channel, reference.epoch):
+    if (terms.channel, terms.epoch) != (payee.channel.id, payee.backing.epoch):
         raise RemoteProtocolError("close terms for another channel")
     if payee.phase is Phase.CLOSED:
         return payee, (SendCloseAgreed(terms),) if terms == payee.terms else ()
     if payee.phase is Phase.CLOSING and terms == payee.terms:
-        return replace(payee, phase=Phase.CLOSED), (SaveClosed(terms, event.paper),)
+        return _closed(payee, terms), (SaveClosed(terms, event.message),)
     if payee.running:
         refusal = SendRefused(Reason.DRAINING, f"exchanges still run (number={len(payee.running)})")
         return replace(payee, phase=Phase.DRAINING), (refusal,)
-    if event.now > terms.valid_until:
-        return payee, (SendRefused(Reason.DEADLINE, "the close terms have expired"),)
-    if not payee.close_total <= terms.total <= payee.channel.capacity:
+    if not event.now <= terms.valid_until <= event.now + TERMS_MAX_SECONDS:
+        return payee, (SendRefused(Reason.DEADLINE, "the close terms have expired, or hold for too long"),)
+    if not payee.close_total <= terms.total <= capacity_max(payee.channel, payee.backing):
         detail = f"wrong total: asked {terms.total}, charged {payee.close_total} nanoTON"
         return payee, (SendRefused(Reason.WRONG_AMOUNT, detail),)
-    return replace(payee, phase=Phase.CLOSED, terms=terms), (
-        SignTerms(terms, event.paper),
-        SendCloseAgreed(terms),
-    )
+    theirs = CloseWanted(event.message.terms, event.message.contract_signature)
+    return _closed(payee, terms), (SignTerms(terms, theirs), SendCloseAgreed(terms))
+
+
+def _closed(payee: Payee, terms: CloseTerms) -> Payee:
+    # Without a chain the word is the deed.
+    backing = replace(payee.backing, is_settled=payee.channel.deployment is None)
+    return replace(payee, phase=Phase.CLOSED, terms=terms, backing=backing)
+
+
+def _lapse(payee: Payee, now: float) -> Step:
+    is_agreed = payee.phase is Phase.CLOSED and not payee.backing.is_settled
+    if not is_agreed or payee.terms is None or now <= payee.terms.valid_until:
+        return payee, ()
+    return replace(payee, phase=Phase.DRAINING, terms=None), (SaveReopened(),)

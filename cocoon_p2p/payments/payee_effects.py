@@ -9,16 +9,22 @@ from typing import assert_never
 
 from cocoon_p2p.ledger import Change
 from cocoon_p2p.payments.books import Page
+from cocoon_p2p.payments.channel import Channel
+from cocoon_p2p.payments.close_terms import payee_key, sign_close_terms
 from cocoon_p2p.payments.events import (
     PayeeSave,
     PayeeSend,
+    SaveBacking,
     SaveCharge,
     SaveClosed,
     SaveLowered,
     SaveRecovered,
+    SaveReopened,
+    SaveSettled,
     SaveVoucher,
     SendCloseAgreed,
     SendCloseWanted,
+    SendDeposit,
     SendRefused,
     SendState,
     SignState,
@@ -31,6 +37,7 @@ from cocoon_p2p.protocols.messages import (
     CloseAgreed,
     CloseTerms,
     CloseWanted,
+    DepositSeen,
     Signed,
     StateSigned,
 )
@@ -42,9 +49,10 @@ log = logging.getLogger(__name__)
 class PayeeEffects:
     """One channel's page in a payee's ledger, and the identity that signs for it."""
 
-    def __init__(self, party: Party, page: Page) -> None:
+    def __init__(self, party: Party, page: Page, channel: Channel) -> None:
         self._party = party
         self._page = page
+        self._is_backed = channel.deployment is not None
         self._last: tuple[ChannelState | CloseTerms, Signed] | None = None
 
     def changes(self, effect: PayeeSave) -> tuple[Change, ...]:
@@ -69,6 +77,13 @@ class PayeeEffects:
                 )
             case SaveClosed():
                 return page.close(effect.terms, effect.theirs, at)
+            case SaveBacking():
+                return page.back(effect, at)
+            case SaveSettled():
+                log.info("channel settled", extra=self._facts(total=effect.total))
+                return page.settle(effect.total, at)
+            case SaveReopened():
+                return page.reopen()
             case _:
                 assert_never(effect)
 
@@ -78,9 +93,11 @@ class PayeeEffects:
             case SendState():
                 return StateSigned(self.sign(effect.state))
             case SendCloseWanted():
-                return CloseWanted(self.sign(effect.terms))
+                return CloseWanted(self.sign(effect.terms), self.sign_for_contract(effect.terms))
             case SendCloseAgreed():
-                return CloseAgreed(self.sign(effect.terms))
+                return CloseAgreed(self.sign(effect.terms), self.sign_for_contract(effect.terms))
+            case SendDeposit():
+                return DepositSeen(self._page.name.channel, effect.deposit)
             case SendRefused():
                 return ChannelRefused(effect.reason, effect.detail)
             case _:
@@ -92,6 +109,12 @@ class PayeeEffects:
         if self._last is None or self._last[0] is not paper:
             self._last = paper, sign(self._party.identity, self._party.network, paper)
         return self._last[1]
+
+    def sign_for_contract(self, terms: CloseTerms) -> bytes | None:
+        """Put our closing key to close terms, as the contract checks it; None without a chain."""
+        if not self._is_backed:
+            return None
+        return sign_close_terms(payee_key(self._party.identity.seed)[1], terms)
 
     def _facts(self, **facts: object) -> dict[str, object]:
         return {"channel": self._page.name.channel.hex()[:8], **facts}

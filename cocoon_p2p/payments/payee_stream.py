@@ -23,8 +23,8 @@ from cocoon_p2p.protocols.messages import (
     ChannelRefused,
     ChannelState,
     CloseAgreed,
-    CloseTerms,
     CloseWanted,
+    Funded,
     OpenChannel,
     Paper,
     PaperWanted,
@@ -87,10 +87,10 @@ async def introduce(
         account.apply(OwnStateReturned(state))
     account.is_connected = True
     voucher = account.voucher()
-    accepted = ChannelAccepted(account.reference.channel, grant, account.state())
+    accepted = ChannelAccepted(account.channel, grant, account.state(), account.deposit)
     account.outbox.put(*(() if voucher is None else (voucher,)), accepted, after=party.store.submit())
     if account.phase is Phase.CLOSING:
-        account.apply(CloseRequested(party.now()))
+        account.apply(CloseRequested(party.close_now))
 
 
 async def _write(outbox: Outbox, stream: MessageStream) -> None:
@@ -122,8 +122,11 @@ async def hear(account: ReceivingAccount, party: Party, message: object) -> None
             # The charge that the paper tells of may still be on its way to disk.
             account.outbox.put(answer, after=party.store.submit())
         case CloseWanted() | CloseAgreed():
-            terms = check(CloseTerms, message.terms, signer=account.payer, network=party.network)
-            account.apply(TermsReceived(terms, message.terms, party.now()))
+            terms = account.read_close(message)
+            account.apply(TermsReceived(terms, message, party.close_now))
+        case Funded():
+            if party.bank is not None and account.deployment is not None:
+                party.bank.look_soon(account.channel)
         case ChannelRefused():
             log.warning("the payer refused", extra={"reason": message.reason.code, "detail": message.detail})
         case _:

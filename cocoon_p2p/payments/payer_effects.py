@@ -11,15 +11,20 @@ from nacl import bindings
 
 from cocoon_p2p.ledger import Change
 from cocoon_p2p.payments.books import Page
+from cocoon_p2p.payments.channel import Channel
+from cocoon_p2p.payments.close_terms import sign_close_terms
 from cocoon_p2p.payments.events import (
     PayerSave,
     PayerSend,
+    SaveBacking,
     SaveBegun,
     SaveBroken,
     SaveCharge,
     SaveClosed,
     SaveRecovered,
     SaveReleased,
+    SaveReopened,
+    SaveSettled,
     SaveState,
     SaveStopped,
     SaveVoucher,
@@ -49,10 +54,11 @@ log = logging.getLogger(__name__)
 class PayerEffects:
     """One channel's page in a payer's ledger, and the keys to sign for it."""
 
-    def __init__(self, party: Party, page: Page) -> None:
+    def __init__(self, party: Party, page: Page, channel: Channel) -> None:
         assert page.row.seed is not None, "a payer's row has the channel key's seed"
         self._party = party
         self._page = page
+        self._is_backed = channel.deployment is not None
         self._secret = bindings.crypto_sign_seed_keypair(page.row.seed)[1]
 
     def changes(self, effect: PayerSave) -> tuple[Change, ...]:
@@ -86,6 +92,13 @@ class PayerEffects:
                 )
             case SaveClosed():
                 return page.close(effect.terms, effect.theirs, at)
+            case SaveBacking():
+                return page.back(effect, at)
+            case SaveSettled():
+                log.info("channel settled", extra=self._facts(total=effect.total))
+                return page.settle(effect.total, at)
+            case SaveReopened():
+                return page.reopen()
             case _:
                 assert_never(effect)
 
@@ -95,18 +108,21 @@ class PayerEffects:
             case SendVoucher():
                 return self._voucher(effect.total)
             case SendCloseWanted():
-                return CloseWanted(self._sign(effect.terms))
+                return CloseWanted(self._sign(effect.terms), self.sign_for_contract(effect.terms))
             case SendCloseAgreed():
-                return CloseAgreed(self._sign(effect.terms))
+                return CloseAgreed(self._sign(effect.terms), self.sign_for_contract(effect.terms))
             case SendRefused():
                 return ChannelRefused(effect.reason, effect.detail)
             case _:
                 assert_never(effect)
 
+    def sign_for_contract(self, terms: CloseTerms) -> bytes | None:
+        """Put the channel key to close terms, as the contract checks it; None without a chain."""
+        return sign_close_terms(self._secret, terms) if self._is_backed else None
+
     def _voucher(self, total: Nano) -> Voucher:
-        name = self._page.name
-        signature = sign_voucher(self._secret, name.channel, name.epoch, total)
-        return Voucher(name.channel, name.epoch, total, signature)
+        channel, epoch = self._page.name.channel, self._page.row.epoch
+        return Voucher(channel, epoch, total, sign_voucher(self._secret, channel, epoch, total))
 
     def _sign(self, terms: CloseTerms) -> Signed:
         return sign(self._party.identity, self._party.network, terms)

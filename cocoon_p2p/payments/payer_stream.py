@@ -18,11 +18,12 @@ import logging
 import trio
 
 from cocoon_p2p.errors import CocoonError, Refused, RemoteProtocolError, Unavailable
-from cocoon_p2p.identity import peer_id_text
+from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.network.messaging import MessageStream
-from cocoon_p2p.payments.channel import Phase
+from cocoon_p2p.payments.channel import Phase, to_wire
 from cocoon_p2p.payments.events import (
     Accepted,
+    DepositTaken,
     ExchangeRecovered,
     ExchangeReleased,
     StateReceived,
@@ -38,12 +39,14 @@ from cocoon_p2p.protocols.messages import (
     ChannelRefused,
     ChannelState,
     CloseAgreed,
-    CloseTerms,
     CloseWanted,
+    DepositSeen,
     ExchangeId,
+    Funded,
     OpenChannel,
     Paper,
-    Signed,
+    Payout,
+    PayoutWanted,
     StateSigned,
     Voucher,
 )
@@ -65,6 +68,33 @@ ASK_AGAIN_SECONDS = 1.0
 METER_HELD_SECONDS = EXCHANGE_KEPT_SECONDS / 2
 """After this time without an answer we no longer hold the payee to our Meter: it takes one for twice as
 long, and must not be blamed if that is over, by its clock, when we are back."""
+
+
+async def ask_payout(payee: PeerId, global_id: int, party: Party) -> Payout:
+    """Ask a payee where it wants to be paid, on a stream of its own.
+
+    Raises:
+        Unavailable: There is no connection to the payee, or it does not answer.
+        Refused: It is not paid on that TON network.
+        RemoteProtocolError: It answers something else.
+    """
+    stream = MessageStream(await party.transport.open_stream(payee, CHANNEL))
+    answer: object = None
+    try:
+        with trio.move_on_after(ACCEPT_SECONDS):
+            await stream.send(PayoutWanted(to_wire(global_id)))
+            answer = await stream.receive()
+    finally:
+        stream.reset()
+    match answer:
+        case Payout():
+            return answer
+        case ChannelRefused():
+            raise Refused(f"the payee takes no channel: {answer.detail}", code=answer.reason.code)
+        case None:
+            raise Unavailable(f"the payee did not answer within {ACCEPT_SECONDS} seconds, or hung up")
+        case _:
+            raise RemoteProtocolError(f"not an answer to PayoutWanted: {type(answer).__name__}")
 
 
 async def keep(account: PayingAccount, party: Party) -> None:
@@ -132,13 +162,15 @@ async def introduce(account: PayingAccount, party: Party, stream: MessageStream)
         case ChannelAccepted():
             state = check(ChannelState, answer.state, signer=account.payee, network=party.network)
             account.outbox, account.is_connected = Outbox(), True
-            account.apply(Accepted(Nano(answer.grant), state, answer.state, returned))
+            account.apply(Accepted(Nano(answer.grant), state, answer.state, returned, answer.deposit))
             account.send(*(question.wanted for question in account.questions.values()))
+            if account.lacks_sight(answer.deposit):
+                account.send(Funded(account.channel))
             account.attempt.finish()
         case ChannelRefused():
             raise Refused(f"the payee refused the channel: {answer.detail}", code=answer.reason.code)
         case CloseAgreed():
-            _take_terms(account, party, answer.terms)
+            _take_terms(account, party, answer)
         case None:
             raise Unavailable(f"the payee did not answer within {ACCEPT_SECONDS} seconds, or hung up")
         case _:
@@ -181,14 +213,16 @@ def hear(account: PayingAccount, party: Party, message: object) -> None:
         case ChannelRefused():
             log.warning("the payee refused", extra={"reason": message.reason.code, "detail": message.detail})
         case CloseWanted() | CloseAgreed():
-            _take_terms(account, party, message.terms)
+            _take_terms(account, party, message)
+        case DepositSeen():
+            account.apply(DepositTaken(message.deposit))
         case _:
             raise RemoteProtocolError(f"not for a payer: {type(message).__name__}")
 
 
-def _take_terms(account: PayingAccount, party: Party, paper: Signed) -> None:
-    terms = check(CloseTerms, paper, signer=account.payee, network=party.network)
-    account.apply(TermsReceived(terms, paper, party.now()))
+def _take_terms(account: PayingAccount, party: Party, message: CloseWanted | CloseAgreed) -> None:
+    terms = account.read_close(message)
+    account.apply(TermsReceived(terms, message, party.close_now))
     # The writer ends the stream of a closed channel.
     account.outbox.wake()
 

@@ -15,8 +15,9 @@ import trio
 from cocoon_p2p.errors import CocoonError, LocalProtocolError, Refused
 from cocoon_p2p.identity import PeerId
 from cocoon_p2p.ledger import Change, ExchangeRow, Status, Written
-from cocoon_p2p.payments.books import Page
-from cocoon_p2p.payments.channel import Phase
+from cocoon_p2p.payments.books import Page, close_body
+from cocoon_p2p.payments.channel import Backing, Phase, capacity
+from cocoon_p2p.payments.contract import Deployment
 from cocoon_p2p.payments.events import (
     CloseRequested,
     Disputed,
@@ -29,13 +30,17 @@ from cocoon_p2p.payments.events import (
     PayerSend,
 )
 from cocoon_p2p.payments.outbox import Outbox
-from cocoon_p2p.payments.party import Party
+from cocoon_p2p.payments.party import Party, read_close
 from cocoon_p2p.payments.payer import Payer, step
 from cocoon_p2p.payments.payer_effects import PayerEffects
 from cocoon_p2p.protocols.ids import Reason
 from cocoon_p2p.protocols.messages import (
-    ChannelReference,
+    ChannelId,
     ChannelRefused,
+    CloseAgreed,
+    CloseTerms,
+    CloseWanted,
+    Deposit,
     ExchangeId,
     Paper,
     PaperWanted,
@@ -95,7 +100,7 @@ class PayingAccount:
         self._party = party
         self._payer = payer
         self._page = page
-        self._effects = PayerEffects(party, page)
+        self._effects = PayerEffects(party, page, payer.channel)
         self._changed = trio.Event()
         self.outbox = Outbox()
         self.is_connected = False
@@ -116,8 +121,13 @@ class PayingAccount:
     # ------------------------------------------------------------ what stands
 
     @property
-    def reference(self) -> ChannelReference:
-        return self._payer.channel.reference
+    def channel(self) -> ChannelId:
+        return self._payer.channel.id
+
+    @property
+    def deployment(self) -> Deployment | None:
+        """The channel's contract; None without a chain."""
+        return self._payer.channel.deployment
 
     @property
     def payee(self) -> PeerId:
@@ -125,7 +135,13 @@ class PayingAccount:
 
     @property
     def capacity(self) -> Nano:
-        return self._payer.channel.capacity
+        """How high vouchers may go: as far as both sides have seen that money stands behind them."""
+        return self._payer.capacity
+
+    @property
+    def backing(self) -> Backing:
+        """What we have seen behind the channel."""
+        return self._payer.backing
 
     @property
     def vouchered(self) -> Nano:
@@ -149,22 +165,34 @@ class PayingAccount:
     def phase(self) -> Phase:
         return self._payer.phase
 
+    def lacks_sight(self, deposit: Deposit | None) -> bool:
+        """Whether what the payee says it has seen behind the channel is less than we have seen."""
+        if self.deployment is None or not self.backing.epoch:
+            return False
+        seen = Deposit(self.backing.epoch, capacity(self._payer.channel, self.backing))
+        return deposit is None or deposit.epoch != seen.epoch or deposit.capacity < seen.capacity
+
+    def read_close(self, message: CloseWanted | CloseAgreed) -> CloseTerms:
+        """Take the payee's close terms, once its signatures were checked. Raises as `party.read_close`."""
+        return read_close(message, channel=self._payer.channel, signer=self.payee, party=self._party)
+
     @property
     def is_over(self) -> bool:
         """Whether the channel is closed for so long that the payee will not ask for the terms again."""
         terms = self._payer.terms
-        return self.phase is Phase.CLOSED and (terms is None or self._party.now() > terms.valid_until)
+        is_settled = self.phase is Phase.CLOSED and self.backing.is_settled
+        return is_settled and (terms is None or self._party.close_now > terms.valid_until)
 
     @property
     def is_spent(self) -> bool:
-        """Whether so little of the capacity is left that a new channel is due."""
-        return self.capacity - self.charged < self.capacity // SPENT_PART
+        """Whether so little is left that a new channel is due. One with a contract is topped up instead."""
+        return self.deployment is None and self.capacity - self.charged < self.capacity // SPENT_PART
 
     @property
     def room(self) -> Nano:
         """How much more can be held."""
         payer = self._payer
-        return Nano(payer.channel.capacity + payer.grant - payer.charged - payer.held)
+        return Nano(payer.capacity + payer.grant - payer.charged - payer.held)
 
     @property
     def state(self) -> Signed | None:
@@ -304,6 +332,10 @@ class PayingAccount:
         if self.stream_scope is not None:
             self.stream_scope.cancel()
 
+    def close_body(self) -> bytes | None:
+        """Give what closes the contract at the terms that both have signed; None if there are none."""
+        return close_body(self._page.row, self._payer.terms, self._effects.sign_for_contract)
+
     def unsettled(self) -> tuple[ExchangeId, ...]:
         """Name the exchanges that something is held for: they run, or their end is not known."""
         return tuple(self._payer.running)
@@ -336,7 +368,7 @@ class PayingAccount:
             if self._payer.phase is Phase.STOPPED:
                 raise Refused("payments on the channel are stopped", code=Reason.WRONG_AMOUNT.code)
             changed = self._changed
-            self.apply(CloseRequested(self._party.now()))
+            self.apply(CloseRequested(self._party.close_now))
             with trio.move_on_after(CLOSE_RETRY_SECONDS):
                 await changed.wait()
         await self._party.store.submit().wait()
@@ -355,7 +387,17 @@ class PayingAccount:
         if self._payer.phase is not before.phase or len(self._payer.running) != len(before.running):
             self._changed.set()
             self._changed = trio.Event()
+        self._tell_bank(before)
         return written
+
+    def _tell_bank(self, before: Payer) -> None:
+        bank = self._party.bank
+        if bank is None or self.deployment is None:
+            return
+        if self.phase is Phase.CLOSED is not before.phase:
+            bank.look_soon(self.channel)
+        elif self._payer.charged > before.charged or self._payer.held > before.held:
+            bank.moved(self.channel, room=self.room)
 
     def send(self, *messages: object) -> None:
         """Queue messages, behind all that is on its way to disk; dropped if there is no stream."""

@@ -13,8 +13,9 @@ import trio
 
 from cocoon_p2p.identity import PeerId
 from cocoon_p2p.ledger import Change, ExchangeRow, Written
-from cocoon_p2p.payments.books import Page
-from cocoon_p2p.payments.channel import Phase
+from cocoon_p2p.payments.books import Page, close_body
+from cocoon_p2p.payments.channel import Backing, Phase, capacity
+from cocoon_p2p.payments.contract import Deployment
 from cocoon_p2p.payments.events import (
     AccruedRaised,
     CloseRequested,
@@ -28,13 +29,16 @@ from cocoon_p2p.payments.events import (
     VoucherSaved,
 )
 from cocoon_p2p.payments.outbox import Outbox
-from cocoon_p2p.payments.party import Party
+from cocoon_p2p.payments.party import Party, read_close
 from cocoon_p2p.payments.payee import Payee, covers, step
 from cocoon_p2p.payments.payee_effects import PayeeEffects
 from cocoon_p2p.payments.paying import CLOSE_RETRY_SECONDS
 from cocoon_p2p.protocols.messages import (
-    ChannelReference,
+    ChannelId,
     CloseAgreed,
+    CloseTerms,
+    CloseWanted,
+    Deposit,
     ExchangeId,
     Signed,
     StateSigned,
@@ -54,7 +58,7 @@ class ReceivingAccount:
         self._party = party
         self._payee = payee
         self._page = page
-        self._effects = PayeeEffects(party, page)
+        self._effects = PayeeEffects(party, page, payee.channel)
         self._vouchered_changed = trio.Event()
         self._credit_changed = trio.Event()
         self._changed = trio.Event()
@@ -66,8 +70,13 @@ class ReceivingAccount:
     # ------------------------------------------------------------ what stands
 
     @property
-    def reference(self) -> ChannelReference:
-        return self._payee.channel.reference
+    def channel(self) -> ChannelId:
+        return self._payee.channel.id
+
+    @property
+    def deployment(self) -> Deployment | None:
+        """The channel's contract; None without a chain."""
+        return self._payee.channel.deployment
 
     @property
     def payer(self) -> PeerId:
@@ -75,7 +84,18 @@ class ReceivingAccount:
 
     @property
     def capacity(self) -> Nano:
-        return self._payee.channel.capacity
+        """How high the payer may let its vouchers go, by what we have seen behind the channel."""
+        return capacity(self._payee.channel, self._payee.backing)
+
+    @property
+    def backing(self) -> Backing:
+        """What we have seen behind the channel."""
+        return self._payee.backing
+
+    @property
+    def deposit(self) -> Deposit | None:
+        """The same as the payer is told; None if we have seen nothing yet."""
+        return self._payee.deposit
 
     @property
     def credit(self) -> Nano:
@@ -213,7 +233,7 @@ class ReceivingAccount:
         """
         while self._payee.phase is not Phase.CLOSED:
             changed = self._changed
-            self.apply(CloseRequested(self._party.now()))
+            self.apply(CloseRequested(self._party.close_now))
             with trio.move_on_after(CLOSE_RETRY_SECONDS):
                 await changed.wait()
         await self._party.store.submit().wait()
@@ -237,10 +257,20 @@ class ReceivingAccount:
         assert isinstance(voucher, Voucher)
         return voucher
 
+    def read_close(self, message: CloseWanted | CloseAgreed) -> CloseTerms:
+        """Take the payer's close terms, once its signatures were checked. Raises as `party.read_close`."""
+        return read_close(message, channel=self._payee.channel, signer=self.payer, party=self._party)
+
     def agreement(self) -> CloseAgreed | None:
         """The close terms that we signed, where the channel is closed."""
-        terms = self._page.row.terms
-        return CloseAgreed(decode_signed(terms)) if self.phase is Phase.CLOSED and terms else None
+        terms = self._payee.terms
+        if self.phase is not Phase.CLOSED or terms is None:
+            return None
+        return CloseAgreed(self._effects.sign(terms), self._effects.sign_for_contract(terms))
+
+    def close_body(self) -> bytes | None:
+        """Give what closes the contract at the terms that both have signed; None if there are none."""
+        return close_body(self._page.row, self._payee.terms, self._effects.sign_for_contract)
 
     async def take_voucher(self, voucher: Voucher) -> None:
         """Judge a voucher; credit counts it once it is on disk.
@@ -267,7 +297,17 @@ class ReceivingAccount:
         self._payee, effects = step(before, event)
         written = self._carry_out(effects) if effects else None
         self._wake(before, self._payee)
+        self._tell_bank(before, self._payee)
         return written
+
+    def _tell_bank(self, before: Payee, after: Payee) -> None:
+        bank = self._party.bank
+        if bank is None or self.deployment is None:
+            return
+        if after.phase is Phase.CLOSED is not before.phase:
+            bank.look_soon(self.channel)
+        elif after.vouchered > before.vouchered:
+            bank.moved(self.channel, room=Nano(after.vouchered - after.backing.claimed))
 
     def _wake(self, before: Payee, after: Payee) -> None:
         if after.vouchered > before.vouchered:

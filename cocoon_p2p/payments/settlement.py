@@ -14,6 +14,7 @@ Spec: payments/settlement.md, protocols/channel.md.
 import logging
 import os
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
@@ -35,8 +36,18 @@ from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Stream, Transport
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.payments import payee_stream, payer_stream
-from cocoon_p2p.payments.books import Page, channel_of_row, name_of, restore_payee, restore_payer
-from cocoon_p2p.payments.channel import Phase, channel_of, make_offer
+from cocoon_p2p.payments.bank import Bank
+from cocoon_p2p.payments.books import (
+    Page,
+    backing_of,
+    channel_of_row,
+    name_of,
+    restore_payee,
+    restore_payer,
+)
+from cocoon_p2p.payments.channel import Phase, channel_of, from_wire, make_backed_offer, make_offer
+from cocoon_p2p.payments.close_terms import payee_key
+from cocoon_p2p.payments.contract import AccountId, Deployment
 from cocoon_p2p.payments.party import Party, SettleBroken
 from cocoon_p2p.payments.payee import opened
 from cocoon_p2p.payments.payer import Payer
@@ -49,11 +60,13 @@ from cocoon_p2p.protocols.ids import (
     Reason,
 )
 from cocoon_p2p.protocols.messages import (
+    ChannelId,
     ChannelOffer,
-    ChannelReference,
     ChannelRefused,
     ExchangeId,
     OpenChannel,
+    Payout,
+    PayoutWanted,
     Signed,
     shorten,
 )
@@ -92,8 +105,9 @@ class Accounts:
         self._grant_policy = grant_policy
         self._draw = draw
         self._paying: dict[PeerId, PayingAccount] = {}
+        self._opening: defaultdict[PeerId, trio.Lock] = defaultdict(trio.Lock)
         self._payees: list[PayingAccount] = []
-        self._receiving: dict[tuple[bytes, int], ReceivingAccount] = {}
+        self._receiving: dict[ChannelId, ReceivingAccount] = {}
 
     # ------------------------------------------------------------ as payer
 
@@ -102,7 +116,9 @@ class Accounts:
 
         Args:
             payee: Who is to be paid.
-            capacity: Of a new channel; one that stands is taken as it is while it has room.
+            capacity: Of a new channel, where no chain stands behind it; one that stands is taken as it
+                is while it has room. On a chain the treasury decides what is put in, and when: until
+                then the payee's grant is all that the account can owe.
 
         A cancel leaves a new channel in the ledger, to be found by the next call.
 
@@ -110,6 +126,16 @@ class Accounts:
             Unavailable: There is no connection to the payee, or it does not answer.
             Refused: The payee does not want the channel, or payments to it were stopped.
         """
+        account = self._standing(payee)
+        if account is None:
+            async with self._opening[payee]:
+                # Whoever waited here finds what the one before it opened.
+                account = self._standing(payee) or await self._open(payee, capacity)
+        await account.ready()
+        return account
+
+    def _standing(self, payee: PeerId) -> PayingAccount | None:
+        """Find an open channel to a payee; one that is used up is closed in its own time."""
         account = self._paying.get(payee)
         if account is not None and account.phase is Phase.STOPPED:
             raise Refused(
@@ -117,21 +143,17 @@ class Accounts:
                 code=Reason.WRONG_AMOUNT.code,
                 hint="look at the evidence in the ledger; pay another peer meanwhile",
             )
-        if account is not None and account.phase is Phase.OPEN and account.is_spent:
-            self._nursery.start_soon(_close, account)
-            account = None
         if account is None or account.phase is not Phase.OPEN:
-            account = self._open(payee, capacity)
-        await account.ready()
+            return None
+        if account.is_spent:
+            self._nursery.start_soon(_close, account)
+            return None
         return account
 
-    def _open(self, payee: PeerId, capacity: Nano) -> PayingAccount:
+    async def _open(self, payee: PeerId, capacity: Nano) -> PayingAccount:
         party = self._party
-        seed, salt = self._draw(32), self._draw(16)
-        channel_key = bindings.crypto_sign_seed_keypair(seed)[0]
-        offer = make_offer(
-            party.network, party.identity.peer_id, payee, channel_key, capacity=capacity, salt=salt
-        )
+        seed = self._draw(32)
+        offer = await self._make_offer(payee, bindings.crypto_sign_seed_keypair(seed)[0], capacity)
         channel = channel_of(offer)
         row = ChannelRow(
             name=name_of(channel, Side.PAYER),
@@ -139,11 +161,36 @@ class Accounts:
             offer=encode_signed(sign(party.identity, party.network, offer)),
             seed=seed,
             phase=Phase.OPEN,
+            deposit=channel.agreed,
         )
-        page = Page(row, capacity)
+        page = Page(row, channel)
         party.store.submit(*page.open(party.at))
-        log.info("channel opened", extra={"payee": peer_id_text(payee), "capacity": capacity})
-        return self.add_paying(PayingAccount(party, Payer(channel), page, ()))
+        log.info("channel offered", extra={"payee": peer_id_text(payee), "channel": channel.id.hex()[:16]})
+        account = PayingAccount(party, Payer(channel, backing=backing_of(row)), page, ())
+        return self.add_paying(account)
+
+    async def _make_offer(self, payee: PeerId, channel_key: bytes, capacity: Nano) -> ChannelOffer:
+        party, salt = self._party, self._draw(16)
+        payer, bank = party.identity.peer_id, party.bank
+        if bank is None:
+            return make_offer(party.network, payer, payee, channel_key, capacity=capacity, salt=salt)
+        if bank.wallet is None:
+            raise Refused(
+                "there is no wallet to pay from",
+                code=Reason.NO_CREDIT.code,
+                hint="make one with `cocoon wallet new` and name its file in [wallet] of the config",
+            )
+        payout = await payer_stream.ask_payout(payee, bank.global_id, party)
+        deployment = Deployment(
+            global_id=bank.global_id,
+            payer=bank.wallet,
+            payee=AccountId(payout.wallet),
+            payer_key=channel_key,
+            payee_key=payout.key,
+            close_delay_seconds=max(bank.close_delay_seconds, payout.close_delay_seconds),
+            salt=salt,
+        )
+        return make_backed_offer(party.network, payer, payee, deployment)
 
     def add_paying(self, account: PayingAccount) -> PayingAccount:
         """Take charge of a payer's account: from now on its stream is kept alive."""
@@ -160,25 +207,23 @@ class Accounts:
 
     # ------------------------------------------------------------ as payee
 
-    def receiving(self, reference: ChannelReference, payer: PeerId) -> ReceivingAccount:
+    def receiving(self, channel: ChannelId, payer: PeerId) -> ReceivingAccount:
         """Find the account that a payer pays us through.
 
         Raises:
             Refused: This payer has not opened such a channel (`channel-unknown`), or it closes
                 (`draining`).
         """
-        account = self._receiving.get((reference.channel, reference.epoch))
+        account = self._receiving.get(channel)
         if account is None or account.payer != payer:
-            raise Refused(
-                f"channel unknown (channel={reference.channel.hex()[:16]})", code=Reason.CHANNEL_UNKNOWN.code
-            )
+            raise Refused(f"channel unknown (channel={channel.hex()[:16]})", code=Reason.CHANNEL_UNKNOWN.code)
         if account.phase is not Phase.OPEN:
             raise Refused("the channel is closing: nothing new begins", code=Reason.DRAINING.code)
         return account
 
     def add_receiving(self, account: ReceivingAccount) -> ReceivingAccount:
         """Take charge of a payee's account."""
-        self._receiving[account.reference.channel, account.reference.epoch] = account
+        self._receiving[account.channel] = account
         return account
 
     def payers(self) -> tuple[ReceivingAccount, ...]:
@@ -210,16 +255,22 @@ class Accounts:
         opening: object = None
         with trio.move_on_after(OPENING_SECONDS):
             opening = await messages.receive()
-        if not isinstance(opening, OpenChannel):
-            messages.reset()
-            return
         try:
-            account = self._admit(stream.peer, opening)
+            if isinstance(opening, PayoutWanted):
+                await _tell(messages, self._payout(opening))
+            elif isinstance(opening, OpenChannel):
+                await self._serve(self._admit(stream.peer, opening), messages, opening)
+            else:
+                messages.reset()
         except (Refused, RemoteProtocolError) as exc:
-            reason = Reason.RATE_LIMITED if isinstance(exc, Refused) else Reason.MALFORMED
-            await _refuse(messages, reason, str(exc))
-            return
-        await self._serve(account, messages, opening)
+            await _refuse(messages, _reason(exc), str(exc))
+
+    def _payout(self, wanted: PayoutWanted) -> Payout:
+        """Say where we are paid, on the network that was asked for."""
+        bank = self._party.bank
+        if bank is None or bank.payout is None or bank.global_id != from_wire(wanted.global_id):
+            raise Refused("we are not paid on that chain", code=Reason.WRONG_NETWORK.code)
+        return Payout(bank.payout, payee_key(self._party.identity.seed)[0], bank.close_delay_seconds)
 
     def _admit(self, payer: PeerId, opening: OpenChannel) -> ReceivingAccount:
         """Find or begin the account that an offer is about."""
@@ -228,9 +279,10 @@ class Accounts:
         if offer.payer != payer or offer.payee != party.identity.peer_id:
             raise RecordRejected("channel-offer: it is between others")
         channel = channel_of(offer)
-        known = self._receiving.get((channel.reference.channel, channel.reference.epoch))
+        known = self._receiving.get(channel.id)
         if known is not None:
             return known
+        self._judge_deployment(channel.deployment)
         standing = [account for account in self._receiving.values() if account.payer == payer]
         if sum(account.phase is not Phase.CLOSED for account in standing) >= CHANNELS_PER_PAYER_MAX:
             raise Refused(
@@ -243,8 +295,28 @@ class Accounts:
             seed=None,
             phase=Phase.OPEN,
         )
-        payee = opened(channel, Nano(0))
-        return self.add_receiving(ReceivingAccount(party, payee, Page(row, channel.capacity)))
+        return self.add_receiving(ReceivingAccount(party, opened(channel, Nano(0)), Page(row, channel)))
+
+    def _judge_deployment(self, deployment: Deployment | None) -> None:
+        """Check that a contract is one that pays us, so that all that is left to see is the money in it."""
+        bank = self._party.bank
+        if (bank is None) != (deployment is None):
+            theirs, ours = ("a", "no") if bank is None else ("no", "a")
+            raise Refused(
+                f"{theirs} contract stands behind the channel, and we go by {ours} chain",
+                code=Reason.WRONG_NETWORK.code,
+            )
+        if bank is None or deployment is None:
+            return
+        if deployment.global_id != bank.global_id:
+            raise Refused("the channel is on another chain", code=Reason.WRONG_NETWORK.code)
+        if (deployment.payee, deployment.payee_key) != (bank.payout, payee_key(self._party.identity.seed)[0]):
+            raise RecordRejected("channel-offer: it does not pay where we asked to be paid")
+        if deployment.close_delay_seconds < bank.close_delay_seconds:
+            raise RecordRejected(
+                f"channel-offer: the close delay is too short (got={deployment.close_delay_seconds}"
+                f" min={bank.close_delay_seconds} seconds)"
+            )
 
     async def _serve(self, account: ReceivingAccount, messages: MessageStream, opening: OpenChannel) -> None:
         try:
@@ -265,17 +337,20 @@ class Accounts:
         Keys are free, so strangers could fill both otherwise. Nothing is lost: a payer that comes
         back offers the channel and its newest voucher again.
         """
-        if account.stream_scope is not None or account.accrued or account.charged():
+        if (
+            account.stream_scope is not None
+            or account.accrued
+            or account.charged()
+            or account.backing.claimed
+        ):
             return
         newcomers = sum(not other.is_kept for other in self._receiving.values())
         # A role may still wait on the account of a stream that has just been lost, and will be back.
         is_wanted = account.phase is not Phase.CLOSED and (account.is_kept or newcomers <= NEWCOMERS_MAX)
         if is_wanted and not is_old:
             return
-        reference = account.reference
-        if self._receiving.pop((reference.channel, reference.epoch), None) and account.is_kept:
-            name = ChannelName(Side.PAYEE, reference.channel, reference.epoch)
-            self._party.store.submit(ChannelForgotten(name))
+        if self._receiving.pop(account.channel, None) and account.is_kept:
+            self._party.store.submit(ChannelForgotten(ChannelName(Side.PAYEE, account.channel)))
 
     async def forget_old(self) -> None:
         """Drop what nobody will ask for any more, now and then."""
@@ -300,9 +375,21 @@ async def _close(account: PayingAccount) -> None:
 
 async def _refuse(messages: MessageStream, reason: Reason, detail: str) -> None:
     """Tell a payer why its stream ends, if it still listens."""
+    await _tell(messages, ChannelRefused(reason, shorten(detail)))
+
+
+async def _tell(messages: MessageStream, last: object) -> None:
+    """Send a last message, if the payer still listens."""
     with trio.move_on_after(OPENING_SECONDS), suppress(Unavailable):
-        await messages.send(ChannelRefused(reason, shorten(detail)))
+        await messages.send(last)
         await messages.close()
+
+
+def _reason(exc: Refused | RemoteProtocolError) -> Reason:
+    """Give the reason that the wire has for a refusal of ours."""
+    if isinstance(exc, RemoteProtocolError):
+        return Reason.MALFORMED
+    return next((reason for reason in Reason if reason.code == exc.code), Reason.RATE_LIMITED)
 
 
 @asynccontextmanager
@@ -313,6 +400,7 @@ async def open_accounts(
     store: Store,
     *,
     grant_policy: GrantPolicy,
+    bank: Bank | None = None,
     draw: Callable[[int], bytes] = os.urandom,
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Accounts]:
@@ -324,10 +412,11 @@ async def open_accounts(
         network: The network that all papers are for.
         store: Our ledger.
         grant_policy: How much a payer may owe us.
+        bank: Our side of the chain; without one, channels stand on what peers agree on.
         draw: Draws random bytes, for channel keys and salts.
         clock: Seconds since the Unix epoch.
     """
-    party = Party(transport, identity, network, store, clock)
+    party = Party(transport, identity, network, store, clock, bank=bank)
     rows, unsettled = await store.channels(), await store.unsettled()
     async with open_service_nursery() as nursery:
         accounts = Accounts(party, nursery, grant_policy, draw)
@@ -345,7 +434,7 @@ def _stand_up(
     unsettled: Sequence[ExchangeRow],
     grant_policy: GrantPolicy,
 ) -> None:
-    page = Page(row, channel_of_row(row).capacity)
+    page = Page(row, channel_of_row(row))
     if row.name.side is Side.PAYER:
         account = PayingAccount(party, restore_payer(row, unsettled), page, unsettled)
         if not account.is_over:

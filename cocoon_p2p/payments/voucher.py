@@ -19,7 +19,7 @@ from nacl.exceptions import BadSignatureError
 
 from cocoon_p2p.errors import VoucherRejected
 from cocoon_p2p.identity import SIGNATURE_SIZE_BYTES
-from cocoon_p2p.protocols.messages import ChannelId, ChannelReference, Voucher
+from cocoon_p2p.protocols.messages import ChannelId, Voucher
 from cocoon_p2p.units import Nano
 
 TAG = int.from_bytes(b"VOUC")
@@ -57,23 +57,26 @@ def sign_voucher(channel_secret: bytes, channel: ChannelId, epoch: int, total: N
     return bindings.crypto_sign(voucher_hash(channel, epoch, total), channel_secret)[:SIGNATURE_SIZE_BYTES]
 
 
-def check_voucher(channel_key: bytes, reference: ChannelReference, voucher: Voucher, *, paid: Nano) -> None:
-    """Check that a voucher is for this channel's life and by this channel's key.
+def check_voucher(
+    channel_key: bytes, channel: ChannelId, epoch: int, voucher: Voucher, *, paid: Nano
+) -> None:
+    """Check that a voucher is for this channel, this life of its contract, and by this channel's key.
 
     Whether its total is more than before, or more than the channel holds, is not looked at.
 
     Args:
         channel_key: The Ed25519 public key that the channel offer named.
-        reference: The channel it must be for.
+        channel: What it must be for.
+        epoch: The contract's life that it must be for; 0 without a chain.
         voucher: As it came.
         paid: The highest total that was accepted before, for the error's sake.
 
     Raises:
         VoucherRejected: It is for another channel or epoch, or signed by another key.
     """
-    if voucher.channel != reference.channel:
+    if voucher.channel != channel:
         raise VoucherRejected("for another channel", claimed=voucher.total, paid=paid)
-    if voucher.epoch != reference.epoch:
+    if voucher.epoch != epoch:
         raise VoucherRejected("for another epoch", claimed=voucher.total, paid=paid)
     signed = voucher.signature + voucher_hash(voucher.channel, voucher.epoch, Nano(voucher.total))
     try:

@@ -108,10 +108,31 @@ class ModelOffer:
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelReference:
-    channel: Annotated[AChannel, Key(1)]
-    epoch: Annotated[int, Key(2)]
-    "The channel's life on chain: vouchers of an earlier one are void."
+class ChannelContract:
+    """What a channel's contract is deployed with, beside what every offer names."""
+
+    global_id: Annotated[int, Key(1), Max((1 << 32) - 1)]
+    "The TON network's number, as 32 bits in two's complement."
+
+    payer_wallet: Annotated[AHash, Key(2)]
+    "The account id, on the basechain, that gets what is left."
+
+    payee_wallet: Annotated[AHash, Key(3)]
+    "The one that is paid."
+
+    payee_key: Annotated[AKey, Key(4)]
+    "Ed25519: signs close terms."
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """What a payee has seen behind a channel."""
+
+    epoch: Annotated[int, Key(1)]
+    "The contract's life: vouchers are signed for it, those of an earlier one are void."
+
+    capacity: Annotated[int, Key(2)]
+    "How high vouchers may go."
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,15 +293,17 @@ class ChannelOffer:
     payer: Annotated[APeer, Key(2)]
     payee: Annotated[APeer, Key(3)]
     channel: Annotated[AChannel, Key(4)]
-    epoch: Annotated[int, Key(5)]
-    channel_key: Annotated[AKey, Key(6)]
-    "Ed25519: signs this channel's vouchers and nothing else."
+    "The contract's account id; without a contract, a hash of these terms."
 
-    capacity: Annotated[int, Key(7)]
-    "The deposit. Until a chain backs it, what the two agree on."
+    channel_key: Annotated[AKey, Key(5)]
+    "Ed25519: signs this channel's vouchers and close terms, and nothing else."
 
-    close_delay_seconds: Annotated[int, Key(8)]
-    salt: Annotated[bytes, Key(9), Size(16)]
+    close_delay_seconds: Annotated[int, Key(6)]
+    salt: Annotated[bytes, Key(7), Size(16)]
+    capacity: Annotated[int | None, Key(8)] = None
+    "Where no chain stands behind it: how high vouchers may go. Exactly one of the two is there."
+
+    contract: Annotated[ChannelContract | None, Key(9)] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,11 +311,10 @@ class ChannelState:
     """What both sides hold to be owed. Signed by the payee's identity as `channel-state`."""
 
     channel: Annotated[AChannel, Key(1)]
-    epoch: Annotated[int, Key(2)]
-    sequence: Annotated[int, Key(3)]
-    vouchered: Annotated[int, Key(4)]
-    charged: Annotated[int, Key(5)]
-    running: Annotated[tuple[Running, ...], Key(6), Max(RUNNING_MAX)]
+    sequence: Annotated[int, Key(2)]
+    vouchered: Annotated[int, Key(3)]
+    charged: Annotated[int, Key(4)]
+    running: Annotated[tuple[Running, ...], Key(5), Max(RUNNING_MAX)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +323,8 @@ class CloseTerms:
 
     channel: Annotated[AChannel, Key(1)]
     epoch: Annotated[int, Key(2)]
+    "The contract's life; 0 without a chain."
+
     total: Annotated[int, Key(3)]
     valid_until: Annotated[int, Key(4)]
 
@@ -330,7 +354,7 @@ class Ask:
     prefer: Annotated[tuple[APeer, ...], Key(9), Max(PEERS_MAX)]
     exclude: Annotated[tuple[APeer, ...], Key(10), Max(PEERS_MAX)]
     features: Annotated[tuple[AToken, ...], Key(11), Max(FEATURES_MAX)]
-    channel: Annotated[ChannelReference | None, Key(12)] = None
+    channel: Annotated[AChannel | None, Key(12)] = None
     "None: only a price is asked for, nothing is reserved."
 
     weights_hash: Annotated[AHash | None, Key(13)] = None
@@ -377,7 +401,7 @@ class Assign:
 
     exchange: Annotated[AExchange, Key(1)]
     quote: Annotated[Signed, Key(2)]
-    channel: Annotated[ChannelReference, Key(3)]
+    channel: Annotated[AChannel, Key(3)]
     "The proxy's channel to the worker."
 
     deadline_ms: Annotated[int, Key(4)]
@@ -536,6 +560,9 @@ class ChannelAccepted:
     state: Annotated[Signed, Key(3)]
     "The payee's newest signed `ChannelState`."
 
+    deposit: Annotated[Deposit | None, Key(4)] = None
+    "What the payee last saw behind the channel; None if it has a chain and saw nothing there yet."
+
 
 @message(34)
 @dataclass(frozen=True, slots=True)
@@ -544,6 +571,8 @@ class Voucher:
 
     channel: Annotated[AChannel, Key(1)]
     epoch: Annotated[int, Key(2)]
+    "The contract's life; 0 without a chain."
+
     total: Annotated[int, Key(3)]
     signature: Annotated[ASignature, Key(4)]
 
@@ -586,6 +615,8 @@ class CloseWanted:
     """Either side: let us close. `terms` is a `CloseTerms` with the sender's signature."""
 
     terms: Annotated[Signed, Key(1)]
+    contract_signature: Annotated[ASignature | None, Key(2)] = None
+    "The sender's channel key over the same terms, as the contract checks it; none without a chain."
 
 
 @message(39)
@@ -594,6 +625,7 @@ class CloseAgreed:
     """The other signature over the same terms."""
 
     terms: Annotated[Signed, Key(1)]
+    contract_signature: Annotated[ASignature | None, Key(2)] = None
 
 
 @message(40)
@@ -604,6 +636,47 @@ class ChannelRefused:
     reason: Annotated[Reason, Key(1)]
     detail: Annotated[AText, Key(2)]
     exchange: Annotated[AExchange | None, Key(3)] = None
+
+
+@message(41)
+@dataclass(frozen=True, slots=True)
+class PayoutWanted:
+    """Payer to payee, before a channel is offered: where do you want to be paid? Answered by `Payout`."""
+
+    global_id: Annotated[int, Key(1), Max((1 << 32) - 1)]
+    "Of the TON network that the payer would pay on, as 32 bits in two's complement."
+
+
+@message(42)
+@dataclass(frozen=True, slots=True)
+class Payout:
+    """Payee to payer: what a contract that pays me must be deployed with."""
+
+    wallet: Annotated[AHash, Key(1)]
+    "The account id, on the basechain, that is to be paid."
+
+    key: Annotated[AKey, Key(2)]
+    "Ed25519: will sign close terms."
+
+    close_delay_seconds: Annotated[int, Key(3)]
+    "The shortest close delay that I take."
+
+
+@message(43)
+@dataclass(frozen=True, slots=True)
+class Funded:
+    """Payer to payee: the deposit has changed, look. Answered by `DepositSeen`."""
+
+    channel: Annotated[AChannel, Key(1)]
+
+
+@message(44)
+@dataclass(frozen=True, slots=True)
+class DepositSeen:
+    """Payee to payer: what I saw behind the channel; vouchers up to it are welcome."""
+
+    channel: Annotated[AChannel, Key(1)]
+    deposit: Annotated[Deposit, Key(2)]
 
 
 # ---------------------------------------------------------------- /cocoon/session/1

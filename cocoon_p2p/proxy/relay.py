@@ -272,7 +272,7 @@ class Relay:
             # The client left in this very moment: nothing was said on the stream, and nobody waits for it.
             self._leave(is_stream_clean=True)
             return
-        self._feed(WorkerOpened(account.reference, now()))
+        self._feed(WorkerOpened(account.channel, now()))
 
     async def _take_link(self) -> Link:
         """Take a stream that the last exchange left clean, or open one."""

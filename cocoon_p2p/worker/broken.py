@@ -44,7 +44,7 @@ async def settle_broken(shop: Workshop, account: ReceivingAccount, wanted: Paper
         RecordRejected, MalformedMessage: What is shown does not hold.
         Unavailable: The ledger cannot be written.
     """
-    if shop.slots.runs((account.reference, wanted.exchange)):
+    if shop.slots.runs((account.channel, wanted.exchange)):
         return True
     if wanted.quote is None and wanted.meter is None:
         return False

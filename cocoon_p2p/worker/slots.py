@@ -2,9 +2,9 @@
 
 import trio
 
-from cocoon_p2p.protocols.messages import ChannelReference, ExchangeId
+from cocoon_p2p.protocols.messages import ChannelId, ExchangeId
 
-RunningExchange = tuple[ChannelReference, ExchangeId]
+RunningExchange = tuple[ChannelId, ExchangeId]
 "An exchange id is the client's, and unique only on the channel that pays for it."
 
 

@@ -24,16 +24,14 @@ OFFER = make_offer(
     NETWORK, PAYER.peer_id, PAYEE.peer_id, CHANNEL_KEY.public_key, capacity=CAPACITY, salt=bytes(16)
 )
 CHANNEL: Channel = channel_of(OFFER)
-REFERENCE = CHANNEL.reference
 NOW = 1_000_000.0
 
 ONE, TWO, THREE = (ExchangeId(bytes([number]) * 16) for number in (1, 2, 3))
 
 
-def voucher(total: int, *, epoch: int | None = None, key: Identity = CHANNEL_KEY) -> Voucher:
-    epoch = REFERENCE.epoch if epoch is None else epoch
-    signature = sign_voucher(key.secret_key, REFERENCE.channel, epoch, Nano(total))
-    return Voucher(REFERENCE.channel, epoch, total, signature)
+def voucher(total: int, *, epoch: int = 0, key: Identity = CHANNEL_KEY) -> Voucher:
+    signature = sign_voucher(key.secret_key, CHANNEL.id, epoch, Nano(total))
+    return Voucher(CHANNEL.id, epoch, total, signature)
 
 
 def receipt(exchange: ExchangeId, amount: int) -> Signed:
@@ -45,7 +43,7 @@ def receipt(exchange: ExchangeId, amount: int) -> Signed:
 
 
 def state(sequence: int, charged: int, *, vouchered: int = 0) -> ChannelState:
-    return ChannelState(REFERENCE.channel, REFERENCE.epoch, sequence, vouchered, charged, ())
+    return ChannelState(CHANNEL.id, sequence, vouchered, charged, ())
 
 
 def signed(paper: ChannelState | CloseTerms, *, by: Identity = PAYEE) -> Signed:
@@ -53,4 +51,4 @@ def signed(paper: ChannelState | CloseTerms, *, by: Identity = PAYEE) -> Signed:
 
 
 def terms(total: int, *, valid_seconds: int = 3600) -> CloseTerms:
-    return CloseTerms(REFERENCE.channel, REFERENCE.epoch, total, int(NOW) + valid_seconds)
+    return CloseTerms(CHANNEL.id, 0, total, int(NOW) + valid_seconds)

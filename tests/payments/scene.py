@@ -109,7 +109,7 @@ async def connect(scene: Scene, payer: Node, payee: Node, *, capacity: Nano = CA
     """Dial, and find or open the channel."""
     await scene.dial()
     paying = await payer.accounts.paying(PAYEE.peer_id, capacity=capacity)
-    receiving = payee.accounts.receiving(paying.reference, PAYER.peer_id)
+    receiving = payee.accounts.receiving(paying.channel, PAYER.peer_id)
     return Pair(scene, payer, payee, paying, receiving)
 
 

@@ -43,7 +43,7 @@ def test_the_id_is_the_hash_that_the_page_describes() -> None:
 
 def test_an_offer_of_ours_describes_the_channel_that_its_id_names() -> None:
     assert channel_of(OFFER) == CHANNEL
-    assert (CHANNEL.payer, CHANNEL.payee, CHANNEL.capacity) == (PAYER.peer_id, PAYEE.peer_id, 1000)
+    assert (CHANNEL.payer, CHANNEL.payee, CHANNEL.agreed) == (PAYER.peer_id, PAYEE.peer_id, 1000)
 
 
 @pytest.mark.parametrize(
@@ -68,4 +68,4 @@ def test_a_channel_may_hold_as_much_as_any_message_can_say() -> None:
     key = Identity.from_seed(bytes(32)).public_key
     offer = make_offer(NETWORK, PAYER.peer_id, PAYEE.peer_id, key, capacity=Nano(NANO_MAX), salt=bytes(16))
 
-    assert channel_of(offer).capacity == NANO_MAX
+    assert channel_of(offer).agreed == NANO_MAX

@@ -28,9 +28,9 @@ from cocoon_p2p.payments.events import (
 )
 from cocoon_p2p.payments.payee import Payee, opened
 from cocoon_p2p.payments.payer import Payer
-from cocoon_p2p.protocols.messages import CloseTerms, ExchangeId, PaperWanted
+from cocoon_p2p.protocols.messages import CloseTerms, CloseWanted, ExchangeId, PaperWanted
 from cocoon_p2p.units import Nano
-from tests.payments.parties import CAPACITY, CHANNEL, REFERENCE, receipt, signed, state, voucher
+from tests.payments.parties import CAPACITY, CHANNEL, receipt, signed, state, voucher
 
 Step = dict[str, Any]
 VECTORS: dict[str, Any] = json.loads(
@@ -47,8 +47,8 @@ def state_of(one: Step) -> Any:
 
 
 def terms_of(one: Step) -> TermsReceived:
-    terms = CloseTerms(REFERENCE.channel, REFERENCE.epoch, one["total"], one["valid_until"])
-    return TermsReceived(terms, signed(terms), VECTORS["now"])
+    terms = CloseTerms(CHANNEL.id, 0, one["total"], one["valid_until"])
+    return TermsReceived(terms, CloseWanted(signed(terms)), VECTORS["now"])
 
 
 def accepted_of(one: Step) -> Accepted:

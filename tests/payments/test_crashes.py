@@ -19,7 +19,7 @@ from cocoon_p2p.identity import Identity
 from cocoon_p2p.ledger import Side, audit
 from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.payments.settlement import Accounts, open_accounts
-from cocoon_p2p.protocols.messages import ChannelReference, ExchangeId, Signed
+from cocoon_p2p.protocols.messages import ChannelId, ExchangeId, Signed
 from cocoon_p2p.testing.memory import Fate, MemoryNetwork, Write
 from cocoon_p2p.testing.store import MemoryDisk, MemoryStore
 from cocoon_p2p.units import Nano
@@ -119,7 +119,7 @@ class World:
             except LocalProtocolError:
                 continue
             await account.saved()
-            await account.charge(exchange, amount, await self.ask(account.reference, exchange))
+            await account.charge(exchange, amount, await self.ask(account.channel, exchange))
         # It waits for a payee that is away, and somebody must dial.
         with trio.move_on_after(10):
             await account.close()
@@ -130,7 +130,7 @@ class World:
             raise Unavailable("the payee is down")
         await self.network.transports[PAYER.peer_id].dial(payee.addresses)
 
-    async def ask(self, reference: ChannelReference, exchange: ExchangeId) -> Signed:
+    async def ask(self, channel: ChannelId, exchange: ExchangeId) -> Signed:
         """The payee's role, as if called over an exchange stream, and called again until it answers."""
         while True:
             accounts = self.payee.accounts
@@ -138,16 +138,16 @@ class World:
                 try:
                     await self.dial()
                     if accounts is not None:
-                        return await self.work(accounts, reference, exchange)
+                        return await self.work(accounts, channel, exchange)
                 except (Refused, Unavailable):
                     # The payee forgot the channel; it will be offered again.
                     await trio.sleep(0.5)
             await trio.sleep(0.5)
 
-    async def work(self, accounts: Accounts, reference: ChannelReference, exchange: ExchangeId) -> Signed:
+    async def work(self, accounts: Accounts, channel: ChannelId, exchange: ExchangeId) -> Signed:
         ended = accounts.ended(exchange)
         paper = ended or receipt(exchange, BILLS[exchange])
-        account = accounts.receiving(reference, PAYER.peer_id)
+        account = accounts.receiving(channel, PAYER.peer_id)
         if ended is None:
             await account.cover(exchange, BILLS[exchange])
         # An exchange that has ended is only waited for: its paper may not overtake its charge.

@@ -29,7 +29,7 @@ async def test_a_channel_that_was_never_charged_is_forgotten_and_one_that_was_is
 
         assert overlay.proxy_accounts.payers() == ()
         assert [row for row in disk.channels.values() if row.peer == client] == []
-        assert [name for name, _ in disk.lines if name.channel == account.reference.channel] == []
+        assert [name for name, _ in disk.lines if name.channel == account.channel] == []
 
         overlay.network.heal(client, proxy)
         async with overlay.client.chat("scripted", HELLO) as answer:

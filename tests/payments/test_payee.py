@@ -26,7 +26,7 @@ from cocoon_p2p.payments.events import (
 )
 from cocoon_p2p.payments.payee import Payee, covers, opened, step
 from cocoon_p2p.protocols.ids import RUNNING_MAX
-from cocoon_p2p.protocols.messages import ExchangeId
+from cocoon_p2p.protocols.messages import CloseWanted, ExchangeId
 from cocoon_p2p.units import Nano
 from tests.payments.parties import (
     CAPACITY,
@@ -62,7 +62,7 @@ def vouchered(total: int) -> tuple[PayeeEvent, ...]:
 
 def proposal(total: int, *, valid_seconds: int = 3600) -> TermsReceived:
     paper = terms(total, valid_seconds=valid_seconds)
-    return TermsReceived(paper, signed(paper, by=PAYER), NOW)
+    return TermsReceived(paper, CloseWanted(signed(paper, by=PAYER)), NOW)
 
 
 OPEN = after(FRESH, *vouchered(300))
@@ -360,7 +360,7 @@ def test_expired_terms_of_ours_are_replaced() -> None:
     "event",
     [
         OwnStateReturned(replace(state(3, 0), channel=bytes(32))),
-        TermsReceived(replace(terms(0), epoch=9), signed(terms(0), by=PAYER), NOW),
+        TermsReceived(replace(terms(0), epoch=9), CloseWanted(signed(terms(0), by=PAYER)), NOW),
     ],
 )
 def test_papers_of_another_channel_break_the_protocol(event: PayeeEvent) -> None:

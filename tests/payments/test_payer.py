@@ -27,7 +27,7 @@ from cocoon_p2p.payments.events import (
 )
 from cocoon_p2p.payments.payer import Payer, step
 from cocoon_p2p.protocols.ids import RUNNING_MAX
-from cocoon_p2p.protocols.messages import ExchangeId, PaperWanted, Voucher
+from cocoon_p2p.protocols.messages import CloseWanted, ExchangeId, PaperWanted, Voucher
 from cocoon_p2p.units import Nano
 from tests.payments.parties import (
     CAPACITY,
@@ -73,7 +73,7 @@ def charge(exchange: ExchangeId, amount: int) -> ExchangeCharged:
 
 def proposal(total: int, *, valid_seconds: int = 3600, now: float = NOW) -> TermsReceived:
     paper = terms(total, valid_seconds=valid_seconds)
-    return TermsReceived(paper, signed(paper), now)
+    return TermsReceived(paper, CloseWanted(signed(paper)), now)
 
 
 FRESH = after(Payer(CHANNEL), accepted(0, 0))

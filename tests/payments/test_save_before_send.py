@@ -40,7 +40,7 @@ def receiving() -> tuple[ReceivingAccount, Party, MemoryStore]:
     store = MemoryStore(lands_by_itself=False)
     party = Party(MemoryNetwork().transport(PAYEE), PAYEE, NETWORK, store, lambda: NOW)
     row = ChannelRow(name_of(CHANNEL, Side.PAYEE), PAYER.peer_id, SIGNED_OFFER, None, Phase.OPEN)
-    account = ReceivingAccount(party, opened(CHANNEL, GRANT), Page(row, CHANNEL.capacity))
+    account = ReceivingAccount(party, opened(CHANNEL, GRANT), Page(row, CHANNEL))
     account.is_connected = True
     return account, party, store
 
@@ -49,7 +49,7 @@ def paying() -> tuple[PayingAccount, MemoryStore]:
     store = MemoryStore(lands_by_itself=False)
     party = Party(MemoryNetwork().transport(PAYER), PAYER, NETWORK, store, lambda: NOW)
     row = ChannelRow(name_of(CHANNEL, Side.PAYER), PAYEE.peer_id, SIGNED_OFFER, CHANNEL_KEY.seed, Phase.OPEN)
-    return PayingAccount(party, Payer(CHANNEL), Page(row, CHANNEL.capacity), ()), store
+    return PayingAccount(party, Payer(CHANNEL), Page(row, CHANNEL), ()), store
 
 
 async def test_a_new_state_waits_for_its_charge() -> None:

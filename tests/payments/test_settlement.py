@@ -33,7 +33,6 @@ from tests.payments.parties import (
     ONE,
     PAYEE,
     PAYER,
-    REFERENCE,
     THREE,
     TWO,
     receipt,
@@ -257,7 +256,7 @@ async def test_a_channel_that_another_payer_opened_is_unknown(autojump_clock: Mo
         stranger = Identity.from_seed(b"\x09" * 32).peer_id
 
         with pytest.raises(Refused) as caught:
-            both.payee.accounts.receiving(both.paying.reference, stranger)
+            both.payee.accounts.receiving(both.paying.channel, stranger)
 
         assert caught.value.code == "channel-unknown"
 
@@ -566,7 +565,7 @@ async def test_a_closed_channel_is_followed_by_another(autojump_clock: MockClock
         again = await connect(both.scene, both.payer, both.payee)
         await again.exchange(TWO, 100)
 
-        assert again.paying.reference != both.paying.reference
+        assert again.paying.channel != both.paying.channel
         assert again.paying.charged == 100
 
 
@@ -606,7 +605,7 @@ async def test_a_newcomer_s_channel_costs_no_disk_and_is_soon_forgotten(autojump
     async with scene() as stage, stage.node(PAYEE) as payee:
         async with bare_stream(stage, PAYER, PAYEE) as stream:
             assert isinstance(await opened_by_hand(stream), ChannelAccepted)
-            account = payee.accounts.receiving(REFERENCE, PAYER.peer_id)
+            account = payee.accounts.receiving(channel_of(OFFER).id, PAYER.peer_id)
             assert account.credit == GRANT
         await wait_all_tasks_blocked()
 
@@ -688,7 +687,7 @@ async def test_a_bad_voucher_ends_the_stream_and_counts_nothing(
         assert isinstance(answer, ChannelRefused)
         assert "voucher rejected" in answer.detail
         assert await stream.receive() is None
-        assert payee.accounts.receiving(REFERENCE, PAYER.peer_id).vouchered() == 40
+        assert payee.accounts.receiving(channel_of(OFFER).id, PAYER.peer_id).vouchered() == 40
 
 
 async def test_a_stream_that_does_not_begin_with_an_offer_is_reset(autojump_clock: MockClock) -> None:
@@ -715,12 +714,12 @@ class Cheat:
         messages = MessageStream(stream)
         opening = await messages.receive()
         assert isinstance(opening, OpenChannel)
-        channel = channel_of(check_own(ChannelOffer, opening.offer, network=NETWORK)).reference
+        channel = channel_of(check_own(ChannelOffer, opening.offer, network=NETWORK)).id
 
         def state_of(template: ChannelState) -> ChannelState:
-            return replace(template, channel=channel.channel, epoch=channel.epoch)
+            return replace(template, channel=channel)
 
-        accepted = ChannelAccepted(channel.channel, 0, signed(state_of(state(0, 0))))
+        accepted = ChannelAccepted(channel, 0, signed(state_of(state(0, 0))))
         await messages.send(accepted, *(StateSigned(signed(state_of(one))) for one in self.states))
         while await messages.receive() is not None:
             pass

@@ -293,6 +293,53 @@ async def test_a_message_that_is_lost_is_signed_anew_when_its_time_is_over(
             at.devchain.send(first)
 
 
+async def test_a_refusal_after_the_message_was_taken_once_does_not_end_the_payment(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    def lose_then_refuse(door: Door, message: bytes) -> None:
+        door.held.append(message)
+        if message != door.held[0]:
+            door.chain.send(message)
+        elif len(door.held) > 1:
+            raise MessageRefused("it has expired", exit_code=136)
+
+    async with scene() as at:
+        await Purse(Door(at, lose_then_refuse), KEY, at.journal).spend(SEVEN, ONE)
+
+        assert at.received == NANO_PER_TON
+        assert at.journal.saves == 2
+
+
+async def test_even_a_request_that_was_taken_for_void_too_early_counts_when_it_lands(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Hasty(Door):
+        """A chain that says that much later blocks were made, until something was signed twice."""
+
+        async def account(self, account: AccountId) -> AccountSeen:
+            seen = await super().account(account)
+            return replace(seen, at=seen.at + 1000 * (len(set(self.held)) < 2))
+
+    def let_the_first_through(door: Door, message: bytes) -> None:
+        door.held.append(message)
+        if message != door.held[0]:
+            door.chain.send(door.held[0])
+
+    async with scene() as at:
+        # One look more, or it is taken for void before it is even sent.
+        door = Hasty(at, let_the_first_through)
+        purse = Purse(door, KEY, at.journal)
+        signed_first = sign_request(
+            KEY, at.wallet, ONE, seqno=0, valid_until=NOW + VALID_SECONDS, deploy=True
+        )
+        name = signed_first.request.name
+        await at.journal.save(Spending(SEVEN, at.wallet.account, ONE, 0, signed_first, (name,)))
+        door.held.append(signed_first.message)
+        await purse.spend(SEVEN, ONE)
+
+        assert at.received == NANO_PER_TON
+
+
 async def test_a_network_that_loses_everything_is_given_up_and_nothing_is_paid(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

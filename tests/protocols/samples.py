@@ -5,12 +5,13 @@ against each other and not only one by one.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nacl import bindings
 
 from cocoon_p2p.identity import Identity, network_id
+from cocoon_p2p.payments.close_terms import sign_close_terms
 from cocoon_p2p.payments.voucher import sign_voucher
 from cocoon_p2p.protocols import messages as m
 from cocoon_p2p.protocols.contents import (
@@ -113,7 +114,7 @@ ASK = m.Ask(
     prefer=(WORKER.peer_id,),
     exclude=(),
     features=("stop",),
-    channel=m.ChannelReference(CHANNEL, EPOCH),
+    channel=CHANNEL,
 )
 QUOTE = m.Quote(
     exchange=EXCHANGE,
@@ -241,15 +242,17 @@ CHANNEL_OFFER = m.ChannelOffer(
     payer=CLIENT.peer_id,
     payee=PROXY.peer_id,
     channel=CHANNEL,
-    epoch=EPOCH,
     channel_key=CHANNEL_KEY,
-    capacity=500_000_000,
     close_delay_seconds=86_400,
     salt=draw("salt", 16),
+    contract=m.ChannelContract(
+        2**32 - 239, draw("payer's wallet"), draw("payee's wallet"), draw("payee's channel key")
+    ),
 )
+UNBACKED_OFFER = replace(CHANNEL_OFFER, contract=None, capacity=500_000_000)
+DEPOSIT = m.Deposit(EPOCH, 500_000_000)
 CHANNEL_STATE = m.ChannelState(
     channel=CHANNEL,
-    epoch=EPOCH,
     sequence=12,
     vouchered=100_000,
     charged=90_299,
@@ -307,7 +310,7 @@ MESSAGES: tuple[Any, ...] = (
     m.Assign(
         exchange=EXCHANGE,
         quote=SIGNED_QUOTE,
-        channel=m.ChannelReference(WORKER_CHANNEL, EPOCH),
+        channel=WORKER_CHANNEL,
         deadline_ms=29_400,
         amount_max=9_756,
         model=OFFER.name,
@@ -335,18 +338,23 @@ MESSAGES: tuple[Any, ...] = (
         OTHER_EXCHANGE, sign(PROXY, NETWORK, BROKEN_SETTLEMENT), Reason.WORKER_LOST, "the worker is gone"
     ),
     m.OpenChannel(sign(CLIENT, NETWORK, CHANNEL_OFFER)),
-    m.OpenChannel(sign(CLIENT, NETWORK, CHANNEL_OFFER), _STATE),
+    m.OpenChannel(sign(CLIENT, NETWORK, UNBACKED_OFFER), _STATE),
     m.ChannelAccepted(CHANNEL, 20_000_000, _STATE),
+    m.ChannelAccepted(CHANNEL, 0, _STATE, DEPOSIT),
     m.Voucher(CHANNEL, EPOCH, 100_000, sign_voucher(CHANNEL_SECRET, CHANNEL, EPOCH, Nano(100_000))),
     m.StateSigned(_STATE),
     m.PaperWanted(EXCHANGE),
     m.PaperWanted(EXCHANGE, SIGNED_QUOTE, SIGNED_METER),
     m.Paper(EXCHANGE, receipt=SIGNED_RECEIPT),
     m.Paper(EXCHANGE, settlement=sign(PROXY, NETWORK, SETTLEMENT)),
-    m.CloseWanted(sign(CLIENT, NETWORK, CLOSE_TERMS)),
+    m.CloseWanted(sign(CLIENT, NETWORK, CLOSE_TERMS), sign_close_terms(CHANNEL_SECRET, CLOSE_TERMS)),
     m.CloseAgreed(sign(PROXY, NETWORK, CLOSE_TERMS)),
     m.ChannelRefused(Reason.UNKNOWN_EXCHANGE, "no such exchange", EXCHANGE),
     m.ChannelRefused(Reason.CHAIN_UNREACHABLE, "two lite servers of different operators must agree"),
+    m.PayoutWanted(2**32 - 239),
+    m.Payout(draw("payee's wallet"), draw("payee's channel key"), 86_400),
+    m.Funded(CHANNEL),
+    m.DepositSeen(CHANNEL, DEPOSIT),
     m.Register(WORKER_RECORD, WORKER_STATEMENT),
     m.Registered(7),
     m.Load(3, 8, 0),

@@ -278,7 +278,7 @@ class HandClient:
             prefer=(),
             exclude=(),
             features=(),
-            channel=None if self._account is None else self._account.reference,
+            channel=None if self._account is None else self._account.channel,
         )
         return replace(ask, **changes)
 

@@ -22,7 +22,6 @@ from cocoon_p2p.protocols.messages import (
     Ask,
     Cancel,
     ChannelId,
-    ChannelReference,
     Chunk,
     Heartbeat,
     Hello,
@@ -101,7 +100,7 @@ async def test_a_price_is_answered_to_who_has_never_opened_a_channel(autojump_cl
 
             await end.say(client.ask(channel=None))
             await end.hear(Quoted)
-            await end.say(client.ask(channel=stage.client.account.reference))
+            await end.say(client.ask(channel=stage.client.account.channel))
 
             assert (await end.hear(Refused)).reason is Reason.CHANNEL_UNKNOWN
 
@@ -134,7 +133,7 @@ async def test_a_refusal_names_the_worker_and_what_it_lacks(
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"channel": ChannelReference(ChannelId(bytes(32)), 1)}, Reason.CHANNEL_UNKNOWN),
+        ({"channel": ChannelId(bytes(32))}, Reason.CHANNEL_UNKNOWN),
         ({"deadline_ms": 0}, Reason.DEADLINE),
     ],
 )
@@ -312,7 +311,7 @@ async def test_an_old_settlement_is_nobody_elses_business(autojump_clock: MockCl
             await thief.open_channel()
             theirs = await thief.open()
 
-            await theirs.say(replace(ask, channel=thief.account.reference))
+            await theirs.say(replace(ask, channel=thief.account.channel))
 
             assert (await theirs.hear(Refused)).reason is Reason.ALREADY_RUNNING
 

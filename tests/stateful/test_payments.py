@@ -129,7 +129,8 @@ class Payments(RuleBasedStateMachine):
         self.channel = channel_of(offer)
         name = name_of(self.channel, Side.PAYER)
         signed = encode_signed(sign(PAYER, NETWORK, offer))
-        page = Page(ChannelRow(name, PAYEE.peer_id, signed, SEED, Phase.OPEN), CAPACITY)
+        row = ChannelRow(name, PAYEE.peer_id, signed, SEED, Phase.OPEN, deposit=CAPACITY)
+        page = Page(row, self.channel)
         self.payer_store.submit(*page.open(int(NOW)))
         self.payer = PayingAccount(self.payer_party, Payer(self.channel), page, ())
         self.payee = None
@@ -191,7 +192,7 @@ class Payments(RuleBasedStateMachine):
     def admit(self, opening: OpenChannel) -> ReceivingAccount:
         name = name_of(self.channel, Side.PAYEE)
         row = ChannelRow(name, PAYER.peer_id, encode_signed(opening.offer), None, Phase.OPEN)
-        return ReceivingAccount(self.payee_party, opened(self.channel, Nano(0)), Page(row, CAPACITY))
+        return ReceivingAccount(self.payee_party, opened(self.channel, Nano(0)), Page(row, self.channel))
 
     @precondition(lambda self: self.is_connected and self.exchanges)
     @rule()
@@ -281,7 +282,7 @@ class Payments(RuleBasedStateMachine):
         row = disk.channels[name_of(self.channel, Side.PAYER)]
         unsettled = run(self.payer_store.unsettled)
         self.payer = PayingAccount(
-            self.payer_party, restore_payer(row, unsettled), Page(row, CAPACITY), unsettled
+            self.payer_party, restore_payer(row, unsettled), Page(row, self.channel), unsettled
         )
         for exchange in self.exchanges:
             self.break_exchange(exchange)
@@ -299,7 +300,10 @@ class Payments(RuleBasedStateMachine):
         row = disk.channels.get(name_of(self.channel, Side.PAYEE))
         self.payee = None
         if row is not None:
-            self.payee = ReceivingAccount(self.payee_party, restore_payee(row, GRANT), Page(row, CAPACITY))
+            page = Page(row, self.channel)
+            self.payee = ReceivingAccount(self.payee_party, restore_payee(row, GRANT), page)
+                self.payee_party, restore_payee(row, GRANT), Page(row, self.channel)
+            )
         for exchange in self.exchanges.values():
             exchange.payee_runs = False
         for key in self.exchanges:

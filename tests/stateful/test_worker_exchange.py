@@ -227,7 +227,7 @@ class WorkerStream(RuleBasedStateMachine):
                 Heartbeat(OTHER, 0),
                 Cancel(OTHER, Reason.DEADLINE),
                 Receipted(EXCHANGE, PAPER),
-                Voucher(CHANNEL.channel, 1, 5, bytes(64)),
+                Voucher(CHANNEL, 0, 5, bytes(64)),
             )
         )
     )

@@ -200,7 +200,7 @@ class Scene:
     @property
     def account(self) -> ReceivingAccount:
         """Where the worker is paid by the proxy."""
-        return self.accounts.receiving(self.paying.reference, PROXY.peer_id)
+        return self.accounts.receiving(self.paying.channel, PROXY.peer_id)
 
     async def stop(self) -> None:
         """Cancel the worker, and wait until it is gone."""
@@ -227,7 +227,7 @@ class Scene:
         assign = Assign(
             exchange,
             signed,
-            self.paying.reference,
+            self.paying.channel,
             deadline_ms=120_000,
             amount_max=MAX_COST,
             model="scripted",

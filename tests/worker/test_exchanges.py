@@ -30,6 +30,7 @@ from cocoon_p2p.protocols.ids import (
 from cocoon_p2p.protocols.messages import (
     Allow,
     Cancel,
+    ChannelId,
     Drain,
     Heartbeat,
     Hello,
@@ -489,7 +490,7 @@ async def test_a_record_of_another_life_is_stale(autojump_clock: MockClock) -> N
 async def test_a_channel_that_was_never_opened_is_refused(autojump_clock: MockClock) -> None:
     async with scene() as here:
         ask, stream = here.ask(), await here.open()
-        other = replace(here.paying.reference, epoch=99)
+        other = ChannelId(bytes(32))
 
         await stream.send(replace(ask.assign, channel=other))
         await here.listen(ask, stream)

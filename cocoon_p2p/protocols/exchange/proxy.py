@@ -80,7 +80,7 @@ from cocoon_p2p.protocols.messages import (
     Allow,
     Assign,
     Cancel,
-    ChannelReference,
+    ChannelId,
     Chunk,
     Heartbeat,
     Hello,
@@ -236,7 +236,7 @@ def _cover(exchange: Exchange, amount: Nano, now: float) -> tuple[Exchange, Effe
             return exchange, ()
 
 
-def _assign(exchange: Exchange, channel: ChannelReference, now: float) -> tuple[Exchange, Effects]:
+def _assign(exchange: Exchange, channel: ChannelId, now: float) -> tuple[Exchange, Effects]:
     _expect(exchange, Phase.OPENING, "an open worker")
     deal, ask = exchange.deal, exchange.deal.ask
     exchange, held = hold(exchange)

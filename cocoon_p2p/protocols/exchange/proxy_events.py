@@ -9,7 +9,7 @@ Spec: protocols/exchange.md. The machine: `proxy`.
 from dataclasses import dataclass
 
 from cocoon_p2p.protocols.ids import Outcome
-from cocoon_p2p.protocols.messages import ChannelReference, Signed
+from cocoon_p2p.protocols.messages import ChannelId, Signed
 from cocoon_p2p.units import Nano
 
 # ---------------------------------------------------------------- events: the two peers
@@ -63,7 +63,7 @@ class Covered:
 class WorkerOpened:
     """There is a stream to the worker, and a channel to pay it through. Follows `OpenWorker`."""
 
-    channel: ChannelReference
+    channel: ChannelId
     now: float
 
 

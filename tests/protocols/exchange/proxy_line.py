@@ -29,7 +29,6 @@ from cocoon_p2p.protocols.messages import (
     Ask,
     Cancel,
     ChannelId,
-    ChannelReference,
     Chunk,
     ExchangeId,
     Hello,
@@ -54,8 +53,8 @@ T = TypeVar("T")
 NETWORK = network_id("test")
 PROXY, WORKER = (Identity.from_seed(bytes([number]) * 32) for number in (1, 2))
 EXCHANGE, OTHER = ExchangeId(b"e" * 16), ExchangeId(b"o" * 16)
-CLIENT_CHANNEL = ChannelReference(ChannelId(b"c" * 32), 1)
-WORKER_CHANNEL = ChannelReference(ChannelId(b"w" * 32), 1)
+CLIENT_CHANNEL = ChannelId(b"c" * 32)
+WORKER_CHANNEL = ChannelId(b"w" * 32)
 PRICE = Price(prompt=1_000, cached=100, completion=10_000, reasoning=10_000)
 OFFER = ModelOffer("m", b"w" * 32, b"t" * 32, Kind.CHAT, 4096, (), PRICE, demo=True)
 STATEMENT = make_statement(WORKER, NETWORK, role=Role.WORKER, sealing_key=bytes(32), now=0, nonce=bytes(16))

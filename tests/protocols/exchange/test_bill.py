@@ -12,7 +12,7 @@ from cocoon_p2p.protocols.exchange.bill import Bill, judge_settlement
 from cocoon_p2p.protocols.exchange.delivery import NOTHING, Delivery
 from cocoon_p2p.protocols.exchange.terms import Rules, judge_quote
 from cocoon_p2p.protocols.ids import Kind, Outcome, Trust
-from cocoon_p2p.protocols.messages import Ask, ChannelId, ChannelReference, ExchangeId, Signed, Usage
+from cocoon_p2p.protocols.messages import Ask, ChannelId, ExchangeId, Signed, Usage
 from cocoon_p2p.testing.papers import make_deal, paper_identity, paper_worker
 from cocoon_p2p.units import Nano
 
@@ -32,7 +32,7 @@ ASK = Ask(
     prefer=(),
     exclude=(),
     features=(),
-    channel=ChannelReference(ChannelId(bytes(32)), 1),
+    channel=ChannelId(bytes(32)),
 )
 DEAL = make_deal(ASK, worker=WORKER, proxy=PROXY, network=NETWORK, now=NOW)
 TERMS = judge_quote(DEAL.quote, ask=ASK, proxy=PROXY.peer_id, network=NETWORK, rules=Rules(), now=NOW)

@@ -51,7 +51,7 @@ from cocoon_p2p.protocols.exchange.client_events import (
 from cocoon_p2p.protocols.exchange.delivery import NOTHING, TOKEN_TEXT_MAX_BYTES
 from cocoon_p2p.protocols.exchange.terms import Rules
 from cocoon_p2p.protocols.ids import Kind, Outcome, Reason, Trust
-from cocoon_p2p.protocols.messages import Ask, ChannelId, ChannelReference, Chunk, ExchangeId, Signed, Usage
+from cocoon_p2p.protocols.messages import Ask, ChannelId, Chunk, ExchangeId, Signed, Usage
 from cocoon_p2p.protocols.papers import paper_hash
 from cocoon_p2p.testing.papers import make_deal, paper_identity, paper_worker
 from cocoon_p2p.units import Nano
@@ -73,7 +73,7 @@ ASK = Ask(
     prefer=(),
     exclude=(),
     features=(),
-    channel=ChannelReference(ChannelId(bytes(32)), 1),
+    channel=ChannelId(bytes(32)),
 )
 DEAL = make_deal(ASK, worker=WORKER, proxy=PROXY, network=NETWORK, now=DATE)
 ORDER = Order(ASK, PROXY.peer_id, NETWORK, Rules(), deadline=30.0)

@@ -37,7 +37,7 @@ from cocoon_p2p.protocols.exchange.client_events import (
 from cocoon_p2p.protocols.exchange.delivery import NOTHING
 from cocoon_p2p.protocols.exchange.terms import Rules
 from cocoon_p2p.protocols.ids import Kind, Outcome, Reason, Trust
-from cocoon_p2p.protocols.messages import Ask, ChannelId, ChannelReference, Chunk, ExchangeId, Price, Usage
+from cocoon_p2p.protocols.messages import Ask, ChannelId, Chunk, ExchangeId, Price, Usage
 from cocoon_p2p.testing.papers import make_deal, paper_identity, paper_worker
 
 NETWORK = network_id("test")
@@ -59,7 +59,7 @@ ASK = Ask(
     prefer=(),
     exclude=(),
     features=(),
-    channel=ChannelReference(ChannelId(bytes(32)), 1),
+    channel=ChannelId(bytes(32)),
 )
 DEAL = make_deal(ASK, worker=WORKER, proxy=PROXY, network=NETWORK, now=DATE, window_tokens=3)
 ORDER = Order(ASK, PROXY.peer_id, NETWORK, Rules(), deadline=30.0)

@@ -8,7 +8,7 @@ from cocoon_p2p.errors import AttestationFailed, CocoonError, RecordRejected, Re
 from cocoon_p2p.identity import network_id
 from cocoon_p2p.protocols.exchange.terms import Rules, Terms, judge_quote
 from cocoon_p2p.protocols.ids import Kind, Trust
-from cocoon_p2p.protocols.messages import Ask, ChannelId, ChannelReference, ExchangeId, Price, Signed, Usage
+from cocoon_p2p.protocols.messages import Ask, ChannelId, ExchangeId, Price, Signed, Usage
 from cocoon_p2p.protocols.papers import message_hash, paper_hash
 from cocoon_p2p.testing.papers import PRICE, PaperDeal, make_deal, paper_identity, paper_worker
 
@@ -28,7 +28,7 @@ ASK = Ask(
     prefer=(),
     exclude=(),
     features=(),
-    channel=ChannelReference(ChannelId(bytes(32)), 1),
+    channel=ChannelId(bytes(32)),
 )
 
 

@@ -128,7 +128,7 @@ EVENTS: dict[str, Event] = {
     "allow": MessageReceived(Allow(EXCHANGE, 50), LATER),
     "cancel": MessageReceived(Cancel(EXCHANGE, Reason.CANCELLED), LATER),
     "of-another": MessageReceived(Heartbeat(OTHER, 0), LATER),
-    "voucher": MessageReceived(Voucher(CHANNEL.channel, 1, 5, bytes(64)), LATER),
+    "voucher": MessageReceived(Voucher(CHANNEL, 0, 5, bytes(64)), LATER),
     "lost": PeerLost(LATER),
     "accepted": SessionAccepted(Accept(EXCHANGE, b"", bytes(64)), LATER),
     "opened": RequestOpened(Kind.CHAT, "m", 5, LATER),

@@ -34,7 +34,6 @@ from cocoon_p2p.protocols.messages import (
     Assign,
     Cancel,
     ChannelId,
-    ChannelReference,
     ExchangeId,
     ModelOffer,
     Part,
@@ -50,7 +49,7 @@ from cocoon_p2p.units import Nano
 NETWORK = network_id("test")
 WORKER, PROXY = (Identity.from_seed(bytes([number]) * 32) for number in (1, 2))
 PRICE = Price(prompt=1_000, cached=100, completion=10_000, reasoning=10_000)
-CHANNEL = ChannelReference(ChannelId(bytes(32)), 1)
+CHANNEL = ChannelId(bytes(32))
 EXCHANGE, OTHER = ExchangeId(b"e" * 16), ExchangeId(b"o" * 16)
 PAPER = Signed(b"a receipt", bytes(64))
 STATEMENT = make_statement(WORKER, NETWORK, role=Role.WORKER, sealing_key=bytes(32), now=0, nonce=bytes(16))
