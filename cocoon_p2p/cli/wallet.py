@@ -94,7 +94,9 @@ def restore(file: Path, network: str, ask: bool, passphrase_file: Path | None, a
         text = click.prompt("The 24 words (they do not show)", hide_input=True, err=True)
     else:
         text = sys.stdin.read(_WORDS_MAX_BYTES)
-    _print_made(create(file, text.split(), network, passphrase=passphrase), as_json)
+    made = create(file, text.lower().split(), network, passphrase=passphrase)
+    click.echo("If another wallet shows another address for these words, choose V5 (W5) there.", err=True)
+    _print_made(made, as_json)
 
 
 @wallet.command()
@@ -167,7 +169,10 @@ def send(
         what = "all there is" if transfer.amount is None else format_ton(transfer.amount)
         if not yes and sys.stdin.isatty() and sys.stderr.isatty():
             click.confirm(f"Send {what} to {to}?", abort=True, err=True)
-        facts = trio.run(_send, found, key, config, transfer)
+        try:
+            facts = trio.run(_send, found, key, config, transfer)
+        finally:
+            _tell_if_pending(file)
     _print(facts, as_json)
 
 
@@ -213,6 +218,13 @@ async def _settle(found: "WalletFile", key: "WalletKey", config: Path) -> dict[s
 
     async with _open(found, config) as chain:
         return await settle_on(chain, found, key)
+
+
+def _tell_if_pending(file: Path) -> None:
+    from cocoon_p2p.payments.spending_file import FileJournal
+
+    if not FileJournal.beside(file).is_empty:
+        click.echo("A payment is under way. What becomes of it is told by: cocoon wallet settle", err=True)
 
 
 def _open(found: "WalletFile", config: Path) -> "AbstractAsyncContextManager[Chain]":

@@ -5,7 +5,6 @@ What is written is on disk, its name included, when a call returns.
 
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 from cocoon_p2p.errors import ConfigurationError
@@ -23,12 +22,7 @@ def create(path: Path, data: bytes) -> None:
         ConfigurationError: There is one already, or none can be made.
     """
     try:
-        written = _written_beside(path, data)
-        try:
-            # Unlike a rename, a link does not replace what is there.
-            os.link(written, path)
-        finally:
-            written.unlink()
+        _write(path, data)
         _flush_folder(path.parent)
     except FileExistsError:
         raise ConfigurationError(
@@ -41,11 +35,17 @@ def create(path: Path, data: bytes) -> None:
 def replace(path: Path, data: bytes) -> None:
     """Write a file, in the place of one that may be there. After a crash it is the old or the new one.
 
+    Not for two at a time.
+
     Raises:
         ConfigurationError: It cannot be written.
     """
+    beside = path.with_name(path.name + ".new")
     try:
-        _written_beside(path, data).replace(path)
+        # What a crash left there is of no use.
+        beside.unlink(missing_ok=True)
+        _write(beside, data)
+        beside.replace(path)
         _flush_folder(path.parent)
     except OSError as exc:
         raise _unusable(path, exc) from exc
@@ -90,17 +90,17 @@ def read(path: Path) -> bytes:
     return data
 
 
-def _written_beside(path: Path, data: bytes) -> Path:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that is not there yet; if that fails it still is not."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(descriptor)
     except BaseException:
-        Path(name).unlink()
+        path.unlink()
         raise
-    return Path(name)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -181,9 +181,11 @@ class Purse:
             if earlier and earlier.number == number and earlier.transfers != tuple(transfers):
                 raise LocalProtocolError(f"one number for two different payments (number={number})")
             ended = await self._settle()
-            if isinstance(ended, Paid) and ended.number == number:
+            if earlier is None or earlier.number != number:
+                return await self._spend(number, tuple(transfers), void=None)
+            if isinstance(ended, Paid):
                 return _whole(ended)
-            return await self._spend(number, tuple(transfers))
+            return await self._spend(number, tuple(transfers), void=earlier)
 
     async def _settle(self) -> End | None:
         spending = await self._journal.pending()
@@ -197,8 +199,7 @@ class Purse:
         outcome = await self._look_until_judged(spending)
         return await self._end(spending, outcome.judgement)
 
-    async def _spend(self, number: int, transfers: tuple[Transfer, ...]) -> Paid:
-        void: Spending | None = None
+    async def _spend(self, number: int, transfers: tuple[Transfer, ...], void: Spending | None) -> Paid:
         failure: CocoonError = Unavailable(
             f"the chain did not carry out a payment, and nothing was paid (signed={SIGNED_MAX} times)",
             hint="try again, or ask other servers",

@@ -28,6 +28,11 @@ class FileJournal:
         """Name the file; it is there only while something is pending."""
         self._path = path
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is pending, as far as a glance tells."""
+        return not self._path.exists()
+
     @classmethod
     def beside(cls, wallet: Path) -> "FileJournal":
         """Give the journal of the wallet whose file this is."""

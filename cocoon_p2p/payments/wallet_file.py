@@ -198,7 +198,7 @@ def held(path: Path) -> Iterator[None]:
         ConfigurationError: Another process holds it, or there is none.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as exc:
         raise ConfigurationError(f"cannot use {path}: {exc.strerror}") from exc
     try:

@@ -19,6 +19,7 @@ from cocoon_p2p.payments import wallet_file
 from cocoon_p2p.payments.address import parse_address, spell_address
 from cocoon_p2p.payments.boc import read_one
 from cocoon_p2p.payments.devchain import LOCAL_GLOBAL_ID
+from cocoon_p2p.payments.devchain.control import Advance, Look, ask, control_path
 from cocoon_p2p.payments.spending import Purse
 from cocoon_p2p.payments.spending_file import FileJournal
 from cocoon_p2p.payments.wallet import Transfer, Wallet, comment
@@ -122,7 +123,7 @@ def test_a_file_that_is_there_is_left_alone(tmp_path: Path, command: str) -> Non
 def test_a_wallet_is_restored_from_its_words_locked_or_not(tmp_path: Path) -> None:
     file = private(tmp_path / "passphrase", PASSPHRASE + "\n")
 
-    plain = run("restore", tmp_path / "a", "--network", "testnet", stdin="\n".join(WORDS) + "\n")
+    plain = run("restore", tmp_path / "a", "--network", "testnet", stdin="\n".join(WORDS).title() + "\n")
     locked = run("restore", tmp_path / "b", "--passphrase-file", file, stdin=" ".join(WORDS))
 
     assert plain.stdout == wallet_file.read(tmp_path / "a").address + "\n"
@@ -391,3 +392,26 @@ def test_on_a_running_chain_a_wallet_is_made_funded_sent_from_and_emptied(tmp_pa
     assert json.loads(down.stdout)["address"] == ours
     assert "the balance is not known" in down.stderr
     assert down.exit_code == 0
+
+
+@pytest.mark.slow
+def test_a_command_that_is_killed_while_it_pays_has_paid_once_or_never(tmp_path: Path) -> None:
+    file, config = tmp_path / "w", tmp_path / "config.json"
+    ours = run("new", file, "--network", "local").stdout.strip()
+    pending = tmp_path / "w.pending"
+
+    with running("--state", str(tmp_path / "chain"), "--fund", f"{ours}=5") as (_, steps):
+        config.write_text(json.dumps(steps["config"]["config"]))
+        with subprocess.Popen([*COMMAND, "send", str(file), TO, "1", "--chain", str(config)]) as process:
+            while not pending.exists() and process.poll() is None:
+                pass
+            process.kill()
+        was_pending = pending.exists()
+        # If it was not sent it is now void.
+        ask(control_path(tmp_path / "chain"), Advance(600))
+        settled = json.loads(run("settle", file, "--chain", config, "--json").stdout)
+        balance = ask(control_path(tmp_path / "chain"), Look(TO)).balance
+
+    assert was_pending
+    assert (balance or 0) // 999_000_000 == settled["paid"]
+    assert not pending.exists()

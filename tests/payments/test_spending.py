@@ -272,6 +272,19 @@ async def test_another_wallets_journal_is_not_touched(autojump_clock: trio.testi
 # ---------------------------------------------------------------- networks that lose, hold back, lie
 
 
+class Door(LocalChain):
+    """A chain whose door does something else with messages."""
+
+    def __init__(self, at: Scene, treat: Callable[["Door", bytes], None]) -> None:
+        super().__init__(at.devchain)
+        self._treat = treat
+        self.held: list[bytes] = []
+
+    async def send(self, message: bytes) -> None:
+        await self._reached()
+        self._treat(self, message)
+
+
 async def test_a_message_that_is_lost_is_signed_anew_when_its_time_is_over(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -310,33 +323,39 @@ async def test_a_refusal_after_the_message_was_taken_once_does_not_end_the_payme
         assert at.journal.saves == 2
 
 
+class Hasty(Door):
+    """A chain that makes its blocks look much later than they are, until something was signed anew."""
+
+    def __init__(self, at: Scene) -> None:
+        super().__init__(at, let_the_first_through)
+        self._journal = at.journal
+
+    async def account(self, account: AccountId) -> AccountSeen:
+        seen = await super().account(account)
+        is_hasty = self.held and self._journal.saves == 1
+        return replace(seen, at=seen.at + 1000) if is_hasty else seen
+
+
+def let_the_first_through(door: Door, message: bytes) -> None:
+    door.held.append(message)
+    if message != door.held[0]:
+        door.chain.send(door.held[0])
+
+
+@pytest.mark.parametrize("is_interrupted", [False, True])
 async def test_even_a_request_that_was_taken_for_void_too_early_counts_when_it_lands(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, is_interrupted: bool
 ) -> None:
-    class Hasty(Door):
-        """A chain that says that much later blocks were made, until something was signed twice."""
-
-        async def account(self, account: AccountId) -> AccountSeen:
-            seen = await super().account(account)
-            return replace(seen, at=seen.at + 1000 * (len(set(self.held)) < 2))
-
-    def let_the_first_through(door: Door, message: bytes) -> None:
-        door.held.append(message)
-        if message != door.held[0]:
-            door.chain.send(door.held[0])
-
     async with scene() as at:
-        # One look more, or it is taken for void before it is even sent.
-        door = Hasty(at, let_the_first_through)
-        purse = Purse(door, KEY, at.journal)
-        signed_first = sign_request(
-            KEY, at.wallet, ONE, seqno=0, valid_until=NOW + VALID_SECONDS, deploy=True
-        )
-        name = signed_first.request.name
-        await at.journal.save(Spending(SEVEN, at.wallet.account, ONE, 0, signed_first, (name,)))
-        door.held.append(signed_first.message)
-        await purse.spend(SEVEN, ONE)
+        door = Hasty(at)
+        if is_interrupted:
+            with pytest.raises(Crash):
+                fuse = Fuse(10, crash)
+                await Purse(FusedChain(door, fuse), KEY, FusedJournal(at.journal, fuse)).spend(SEVEN, ONE)
+            assert len(door.held) == 1
+        await Purse(door, KEY, at.journal).spend(SEVEN, ONE)
 
+        assert at.journal.saves == 2
         assert at.received == NANO_PER_TON
 
 
@@ -355,19 +374,6 @@ async def test_a_network_that_loses_everything_is_given_up_and_nothing_is_paid(
         assert at.journal.ends == {SEVEN: NotPaid(SEVEN)}
         assert at.journal.saves == SIGNED_MAX
         assert len(set(at.chain.sent)) == SIGNED_MAX
-
-
-class Door(LocalChain):
-    """A chain whose door does something else with messages."""
-
-    def __init__(self, at: Scene, treat: Callable[["Door", bytes], None]) -> None:
-        super().__init__(at.devchain)
-        self._treat = treat
-        self.held: list[bytes] = []
-
-    async def send(self, message: bytes) -> None:
-        await self._reached()
-        self._treat(self, message)
 
 
 async def test_a_message_that_is_held_back_and_let_go_late_is_paid_once(
