@@ -5,7 +5,7 @@ Both ask the running node, and read its ledger where none answers; they say whic
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from cocoon_p2p.cli.spell import harmless
 from cocoon_p2p.units import format_ton
 
 if TYPE_CHECKING:
-    from cocoon_p2p.overview import ChannelView, Earnings
+    from cocoon_p2p.overview import ChannelView, Earnings, Sums
 
 _SECONDS = {"m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 _WIDTH = 1_000
@@ -129,15 +129,20 @@ def earnings(folder: Path, since: int, as_json: bool) -> None:
         click.echo(_UNIT, err=True)
 
 
-def _print_earnings(sums: "Earnings") -> None:
-    for what, parts in (("peer", sums.peers), ("day", sums.days)):
-        _print_table(
-            (what, "income", "expense", "difference"),
-            [
-                (name, *map(_ton, (part.income_nano, part.expense_nano, part.difference_nano)))
-                for name, part in (*parts.items(), ("all", sums.total))
-            ],
-        )
+def _print_earnings(earned: "Earnings") -> None:
+    _print_sums("peer", earned.peers, earned.total)
+    click.echo()
+    _print_sums("day", earned.days, earned.total)
+
+
+def _print_sums(what: str, parts: Mapping[str, "Sums"], total: "Sums") -> None:
+    _print_table(
+        (what, "income", "expense", "difference"),
+        [
+            (name, *map(_ton, (sums.income_nano, sums.expense_nano, sums.difference_nano)))
+            for name, sums in (*parts.items(), ("all", total))
+        ],
+    )
 
 
 # ---------------------------------------------------------------- spelling

@@ -9,6 +9,7 @@ from cocoon_p2p.overview.channels import views_of_rows as views_of_rows
 from cocoon_p2p.overview.earnings import EARNINGS as EARNINGS
 from cocoon_p2p.overview.earnings import Earnings as Earnings
 from cocoon_p2p.overview.earnings import SumEarnings as SumEarnings
+from cocoon_p2p.overview.earnings import Sums as Sums
 from cocoon_p2p.overview.earnings import earnings_in as earnings_in
 from cocoon_p2p.overview.earnings import reckon as reckon
 from cocoon_p2p.overview.earnings import sum_earnings as sum_earnings

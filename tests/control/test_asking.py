@@ -11,7 +11,7 @@ import trio
 
 from cocoon_p2p import errors
 from cocoon_p2p.config import ConfigurationMistakes, Mistake
-from cocoon_p2p.control import ask, follow
+from cocoon_p2p.control import ask, asking, follow, wire
 from cocoon_p2p.control.place import PATH_MAX_BYTES
 from cocoon_p2p.errors import ConfigurationError, LocalProtocolError, Unavailable
 from cocoon_p2p.units import Nano
@@ -149,6 +149,30 @@ def test_an_answer_that_breaks_off_or_cannot_be_read_is_no_answer(tmp_path: Path
                 ask(tmp_path / "socket", DOUBLE, Double(1))
         finally:
             thread.join()
+
+
+async def test_another_user_s_process_is_told_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(_credentials: bytes, *, own_uid: int) -> bool:
+        return own_uid < 0
+
+    monkeypatch.setattr(asking, "is_trusted", nobody)
+
+    async with serving(tmp_path / "socket"):
+        with pytest.raises(Unavailable, match="another user's process"):
+            await asked(tmp_path / "socket", DOUBLE, Double(1))
+
+
+async def test_an_answer_longer_than_a_line_may_be_is_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for room in (asking, wire):
+        monkeypatch.setattr(room, "REPLY_MAX_BYTES", 10)
+
+    async with serving(tmp_path / "socket"):
+        with pytest.raises(Unavailable, match="too long"):
+            await asked(tmp_path / "socket", DOUBLE, Double(1))
 
 
 async def test_an_error_of_a_kind_that_is_not_known_here_is_still_an_error(tmp_path: Path) -> None:

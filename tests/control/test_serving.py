@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from cocoon_p2p.control import serving, wire
+from cocoon_p2p.control import serving
 from cocoon_p2p.control.place import PATH_MAX_BYTES, is_trusted
 from cocoon_p2p.control.serving import CONNECTIONS_MAX, SILENT_SECONDS
 from cocoon_p2p.control.verbs import Say
@@ -327,5 +327,5 @@ async def test_an_answer_cut_in_half_by_its_limit_is_not_followed_by_another_lin
         lines = await read_lines(stream, 2)
 
     assert len(lines) == 1
-    with pytest.raises(ValueError, match=r"truncated|broke off"):
-        wire.decode_line(lines[0])
+    assert lines[0].startswith(b'{"reply":{"number":1,"text":"xxx')
+    assert lines[0].endswith(b"x")

@@ -64,6 +64,9 @@ async def test_what_runs_is_shown_by_both_ends_while_it_runs(autojump_clock: Moc
     assert of_client.running_nano is not None
     assert of_proxy.running_nano is not None
     assert of_client.running_nano >= of_proxy.running_nano > 0
+    # This proxy grants nothing.
+    owed = of_client.charged_nano + of_client.running_nano
+    assert of_client.credit_nano == of_client.vouchered_nano - owed
     assert of_client.channel == of_proxy.channel
 
 
