@@ -8,8 +8,9 @@ import os
 from cocoon_p2p.errors import ConfigurationError, Unavailable
 from cocoon_p2p.payments.address import parse_address, spell_address
 from cocoon_p2p.payments.chain import Chain
+from cocoon_p2p.payments.journal import End, Paid
 from cocoon_p2p.payments.landing import Spending
-from cocoon_p2p.payments.spending import End, Paid, Purse
+from cocoon_p2p.payments.spending import Purse
 from cocoon_p2p.payments.spending_file import FileJournal
 from cocoon_p2p.payments.wallet import Transfer, WalletKey, check_transfers, comment
 from cocoon_p2p.payments.wallet_file import WalletFile

@@ -17,12 +17,12 @@ import logging
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import trio
 
 from cocoon_p2p.errors import CocoonError, ConfigurationError, LocalProtocolError, Refused, Unavailable
-from cocoon_p2p.payments.chain import AccountSeen, Chain, MessageRefused, Transaction
+from cocoon_p2p.payments.chain import AccountSeen, Chain, MessageRefused
+from cocoon_p2p.payments.journal import End, Journal, NotPaid, Paid
 from cocoon_p2p.payments.landing import Judgement, Spending, Verdict, judge_free, judge_taken, left_out
 from cocoon_p2p.payments.wallet import (
     Transfer,
@@ -58,46 +58,6 @@ _FEES_A_BYTE = 10_000
 More than mainnet's prices of 2025, which a test compares them with."""
 
 
-@dataclass(frozen=True, slots=True)
-class Paid:
-    """A spending that the wallet carried out: once, and for ever."""
-
-    number: int
-    transaction: Transaction
-
-    left_out: tuple[Transfer, ...] = ()
-    "What it was told to pay and did not, because its balance did not cover it."
-
-
-@dataclass(frozen=True, slots=True)
-class NotPaid:
-    """A spending that was not carried out and never can be."""
-
-    number: int
-
-
-End = Paid | NotPaid
-
-
-class Journal(Protocol):
-    """Where a wallet's spending is kept. What was saved survives this process and the machine's power."""
-
-    async def pending(self) -> Spending | None:
-        """Give the spending that was saved and is not done, if there is one."""
-        ...
-
-    async def save(self, spending: Spending) -> None:
-        """Keep a spending, instead of what was kept under its number. It is on disk on return.
-
-        A cancelled caller's spending is saved, or is not and never will be.
-        """
-        ...
-
-    async def done(self, number: int, end: End) -> None:
-        """Keep how a spending ended. It is pending no more. May be told twice."""
-        ...
-
-
 class OutcomeUnknown(Unavailable):
     """It cannot be told for now whether a payment was made. It is remembered, and not paid twice."""
 
@@ -115,7 +75,7 @@ class PaymentLeftOut(Refused):
         missing = sum(transfer.amount or 0 for transfer in paid.left_out)
         super().__init__(
             f"the wallet's balance did not cover a payment (payments={len(paid.left_out)} amount={missing} "
-            f"fees={paid.transaction.fees} nanoTON)",
+            f"fees={paid.transaction.fees} nanoTON exit_code={paid.transaction.exit_code})",
             code="balance-too-low",
             hint="send the wallet more, then pay what was left out",
         )

@@ -10,8 +10,8 @@ import trio
 
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.payments import private_files
+from cocoon_p2p.payments.journal import End
 from cocoon_p2p.payments.landing import Spending
-from cocoon_p2p.payments.spending import End
 
 _VERSION = 1
 

@@ -20,14 +20,13 @@ from cocoon_p2p.payments.cells import Builder
 from cocoon_p2p.payments.chain import AccountSeen, MessageRefused
 from cocoon_p2p.payments.contract import AccountId
 from cocoon_p2p.payments.devchain import DevChain, MessageRejected
+from cocoon_p2p.payments.journal import NotPaid, Paid
 from cocoon_p2p.payments.landing import EXPIRY_MARGIN_SECONDS
 from cocoon_p2p.payments.spending import (
     RESERVE,
     SIGNED_MAX,
     VALID_SECONDS,
-    NotPaid,
     OutcomeUnknown,
-    Paid,
     PaymentLeftOut,
     Purse,
     fees_allowed,

@@ -7,8 +7,8 @@ import pytest
 
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.payments import private_files
+from cocoon_p2p.payments.journal import NotPaid
 from cocoon_p2p.payments.landing import Spending
-from cocoon_p2p.payments.spending import NotPaid
 from cocoon_p2p.payments.spending_file import FileJournal
 from cocoon_p2p.payments.wallet import Transfer, Wallet, comment, sign_request
 from cocoon_p2p.units import Nano
