@@ -62,7 +62,7 @@ def wallet() -> None:
 def new(
     file: Path, network: str, ask: bool, passphrase_file: Path | None, show_words: bool, as_json: bool
 ) -> None:
-    """Make a wallet, and write it to FILE. Its 24 words are shown once, on the terminal."""
+    """Make a wallet, and write it to FILE. Its 24 words are shown on the terminal, to be written down."""
     from cocoon_p2p.payments.mnemonic import new_words
     from cocoon_p2p.payments.wallet_file import create
 

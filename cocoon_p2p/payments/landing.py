@@ -9,8 +9,6 @@ whatever took the seqno can be read from the wallet's transactions, what became 
     it is free after the time is over      EXPIRED: ours are void, and may be signed anew
     it is free, and there is time          WAITING
     it is taken, and nothing shows by what UNKNOWN: ask a server that remembers more, or ask again
-
-Spec: payments/settlement.md (The chain).
 """
 
 from collections.abc import Iterable, Sequence

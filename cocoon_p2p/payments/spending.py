@@ -9,8 +9,6 @@ judged (`landing`), or nobody has it. While one spending is not judged no other 
 
 A purse must be its wallet's only user in this process, and its journal must belong to this process.
 Another process with the same key does no harm but delay: the wallet itself takes each seqno once.
-
-Spec: payments/settlement.md (The chain).
 """
 
 import logging

@@ -327,6 +327,16 @@ async def test_after_an_interrupted_payment_the_next_command_tells_how_it_ended_
     assert received(devchain, ours.account, STRANGER) == 2 * NANO_PER_TON
 
 
+def test_a_send_that_leaves_a_payment_under_way_says_so(tmp_path: Path) -> None:
+    found = on_disk(tmp_path)
+    private(tmp_path / "w.pending", "{}")
+
+    done = run("send", found.path, TO, "1", "--chain", tmp_path / "nowhere.json")
+
+    assert isinstance(done.exception, ConfigurationError)
+    assert "cocoon wallet settle" in done.stderr
+
+
 async def test_settling_tells_of_a_payment_that_never_will_be_made(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:

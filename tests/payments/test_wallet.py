@@ -1,5 +1,7 @@
 """A V5R1 wallet is where other libraries have it, and the real contract takes what is signed."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -263,6 +265,19 @@ def test_a_payment_that_cannot_be_is_refused_before_it_is_signed(
 
 
 # ---------------------------------------------------------------- what is read
+
+
+@pytest.mark.slow
+def test_whoever_pays_need_not_load_other_peoples_ton_libraries() -> None:
+    code = (
+        "import sys, cocoon_p2p.payments.spending, cocoon_p2p.payments.spending_file\n"
+        "import cocoon_p2p.payments.wallet_file\n"
+        "heavy = {'pytoniq', 'pytoniq_core', 'tonpy', 'libp2p', 'asyncio'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_wallet_that_is_not_deployed_begins_at_0() -> None:
