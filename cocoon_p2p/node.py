@@ -31,7 +31,7 @@ from cocoon_p2p.ledger import Store
 from cocoon_p2p.network.directory import Directory
 from cocoon_p2p.network.transport import Transport
 from cocoon_p2p.nursery import open_service_nursery
-from cocoon_p2p.overview import CHANNELS, EARNINGS, list_channels, sum_earnings
+from cocoon_p2p.overview import CHANNELS, EARNINGS, earnings_of, list_channels
 from cocoon_p2p.payments.settlement import Accounts, open_accounts
 from cocoon_p2p.protocols.ids import Role
 from cocoon_p2p.protocols.messages import Price
@@ -111,7 +111,7 @@ def _answers(data: Path, store: Store, accounts: Accounts) -> tuple[Answer, ...]
     """Give all that other commands can ask of a running node."""
     return (
         CHANNELS.by(partial(list_channels, store, accounts)),
-        EARNINGS.by(partial(sum_earnings, data / LEDGER)),
+        EARNINGS.by(earnings_of(data / LEDGER)),
     )
 
 

@@ -5,7 +5,7 @@ the day (UTC) on which it was booked, whether it was collected from a chain or n
 was lowered later counts against the day on which it was.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -54,9 +54,19 @@ class Earnings(msgspec.Struct, frozen=True):
 EARNINGS = Verb(SumEarnings, Earnings)
 
 
-async def sum_earnings(ledger: Path, request: SumEarnings) -> Earnings:
-    """Reckon what a running node's books say, beside it in a thread: they can be long."""
-    return await trio.to_thread.run_sync(earnings_in, ledger, request.since, abandon_on_cancel=True)
+def earnings_of(ledger: Path) -> Callable[[SumEarnings], Awaitable[Earnings]]:
+    """Say what carries the verb out in the node that owns a ledger file.
+
+    Books can be long: they are read in a thread, for one who asks at a time, whatever becomes of him.
+    """
+    limiter = trio.CapacityLimiter(1)
+
+    async def sum_earnings(request: SumEarnings) -> Earnings:
+        return await trio.to_thread.run_sync(
+            earnings_in, ledger, request.since, abandon_on_cancel=True, limiter=limiter
+        )
+
+    return sum_earnings
 
 
 def earnings_in(ledger: Path, since: int) -> Earnings:

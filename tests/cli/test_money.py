@@ -22,7 +22,7 @@ from cocoon_p2p.errors import ConfigurationError, LocalProtocolError, MalformedM
 from cocoon_p2p.identity import peer_id_text
 from cocoon_p2p.ledger import Account, ChannelName, ChannelRow, Line, Side
 from cocoon_p2p.node import CONTROL_SOCKET, LEDGER
-from cocoon_p2p.overview import EARNINGS, SumEarnings, sum_earnings
+from cocoon_p2p.overview import EARNINGS, SumEarnings, earnings_of
 from cocoon_p2p.overview.earnings import Earnings
 from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.protocols.messages import ExchangeId
@@ -185,7 +185,7 @@ async def answering(folder: Path) -> AsyncIterator[None]:
     async with open_store(folder / LEDGER), trio.open_nursery() as nursery:
 
         async def serve(task_status: trio.TaskStatus[list[trio.SocketListener]]) -> None:
-            answers = (EARNINGS.by(partial(sum_earnings, folder / LEDGER)),)
+            answers = (EARNINGS.by(earnings_of(folder / LEDGER)),)
             await serve_control(folder / CONTROL_SOCKET, answers, task_status=task_status)
 
         await nursery.start(serve)

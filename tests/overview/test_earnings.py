@@ -1,15 +1,19 @@
 """What came in and what went out, against a reckoning that is slow and plain."""
 
 import random
+import threading
 from collections.abc import Sequence
+from pathlib import Path
 
+import pytest
+import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from cocoon_p2p.identity import Identity, peer_id_text
 from cocoon_p2p.ledger import Account, ChannelName, Line, Side, balances
-from cocoon_p2p.overview import reckon
+from cocoon_p2p.overview import Earnings, SumEarnings, earnings, earnings_of, reckon
 from cocoon_p2p.overview.earnings import DAY_SECONDS, Sums
 from cocoon_p2p.protocols.messages import ChannelId
 from cocoon_p2p.testing.overlay import open_overlay
@@ -45,18 +49,18 @@ def naive(chosen: Sequence[Line]) -> Sums:
 
 @given(lines, times)
 def test_the_sums_are_what_a_replay_of_the_span_gives(booked: list[Line], since: int) -> None:
-    earnings = reckon(booked, OF, since)
+    seen = reckon(booked, OF, since)
 
     chosen = [line for line in booked if line.at >= since]
-    assert earnings.total == naive(chosen)
+    assert seen.total == naive(chosen)
     for peer in PEERS:
         of_peer = naive([line for line in chosen if OF.get(line.name) == peer])
-        assert earnings.peers.get(peer_id_text(peer), Sums()) == of_peer
+        assert seen.peers.get(peer_id_text(peer), Sums()) == of_peer
     lost = naive([line for line in chosen if line.name not in OF])
-    assert earnings.peers.get("unknown", Sums()) == lost
+    assert seen.peers.get("unknown", Sums()) == lost
     for day in range(5):
         of_day = naive([line for line in chosen if line.at // DAY_SECONDS == day])
-        assert earnings.days.get(f"1970-01-0{day + 1}", Sums()) == of_day
+        assert seen.days.get(f"1970-01-0{day + 1}", Sums()) == of_day
 
 
 @settings(max_examples=50)
@@ -93,3 +97,31 @@ async def test_a_proxy_s_difference_is_its_commission(autojump_clock: MockClock)
     assert seen.total == Sums(paid, earned, answer.settlement.commission)
     assert seen.peers[peer_id_text(overlay.nodes["client"].identity.peer_id)] == Sums(paid, 0, paid)
     assert list(seen.days) == ["2027-01-15"]
+
+
+async def test_many_who_ask_at_once_take_one_thread_and_those_who_give_up_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    go_on = threading.Event()
+    reading: list[int] = []
+
+    def read(_ledger: Path, since: int) -> Earnings:
+        reading.append(since)
+        go_on.wait(5)
+        return Earnings(since, Sums(), {}, {})
+
+    monkeypatch.setattr(earnings, "earnings_in", read)
+    answer = earnings_of(tmp_path)
+    async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as given_up:
+            given_up.start_soon(answer, SumEarnings(1))
+            await trio.testing.wait_all_tasks_blocked()
+            given_up.cancel_scope.cancel()
+        for since in range(2, 5):
+            nursery.start_soon(answer, SumEarnings(since))
+        await trio.testing.wait_all_tasks_blocked()
+        asked_at_once = list(reading)
+        go_on.set()
+
+    assert asked_at_once in ([], [1])
+    assert sorted(reading) == [1, 2, 3, 4]
