@@ -4,7 +4,6 @@ Everything that costs signatures is done here, once. The findings are kept with 
 so that a new policy can be applied to them without asking the peer, or the machine, again.
 """
 
-import math
 from dataclasses import dataclass, field, replace
 
 from cocoon_p2p.attestation.collateral import Collateral
@@ -17,6 +16,7 @@ from cocoon_p2p.attestation.configuration import (
 from cocoon_p2p.attestation.events import replay
 from cocoon_p2p.attestation.evidence import Evidence, decode_evidence, gpu_nonce, report_data
 from cocoon_p2p.attestation.gpu import GpuFacts, GpuRefused, verify_gpu
+from cocoon_p2p.attestation.policy import NEVER
 from cocoon_p2p.attestation.quote import QuoteRefused, TdFacts, verify_quote
 from cocoon_p2p.attestation.roots import VENDOR_ROOTS, Roots
 from cocoon_p2p.attestation.verdict import Cause, Fault
@@ -87,7 +87,8 @@ def examine(
     Raises:
         LocalProtocolError: `now` is not a time.
     """
-    if not math.isfinite(now) or now < 0:
+    # Written so that a time that is no number is none either.
+    if not 0 <= now <= NEVER:
         raise LocalProtocolError(f"not a time (now={now})")
     try:
         stated = check_own(KeyStatement, statement, network=network)

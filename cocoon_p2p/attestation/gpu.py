@@ -80,13 +80,21 @@ def verify_gpu(evidence: GpuEvidence, *, now: float, roots: Roots) -> GpuFacts:
     """
     try:
         chain = _read_chain(evidence.chain, roots)
-        _check_chain(chain, datetime.fromtimestamp(now, UTC))
+        # The cheaper check first: a false report costs one signature, not four.
         _check_signature(chain[0], evidence.report)
+        _check_chain(chain, datetime.fromtimestamp(now, UTC))
         return _read_report(evidence.report, chain[0])
     except InvalidSignature:
         raise GpuRefused("a signature does not hold") from None
-    # Hostile certificates are reported through several types.
-    except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm, x509.ExtensionNotFound) as exc:
+    # Hostile certificates are reported through several types, and so is a time beyond the calendar.
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+        OSError,
+        UnsupportedAlgorithm,
+        x509.ExtensionNotFound,
+    ) as exc:
         raise GpuRefused(f"{exc!s:.120}") from exc
 
 

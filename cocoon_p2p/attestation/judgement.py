@@ -245,7 +245,7 @@ def _vector_without_quote(found: Findings) -> Vector:
         return Vector(hardware=Tri.REFUTED)
     if cause is Cause.TCB_STATUS:
         return Vector(tcb=Tri.REFUTED)
-    if cause is Cause.DEBUG:
+    if cause in (Cause.DEBUG, Cause.ATTRIBUTES):
         return Vector(image=Tri.REFUTED)
     # A simulation can be wrong about its keys; it cannot be right, since anybody can make it.
     is_simulated = found.evidence is not None and found.evidence.type == SIM

@@ -8,7 +8,6 @@ Spec: Intel TDX DCAP Quoting Library API, appendix A.3 (quote version 4).
 """
 
 import json
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -101,7 +100,8 @@ def verify_quote(quote: bytes, collateral: Collateral, *, now: float, root_der: 
         QuoteRefused: With the reason: another kind of quote, a false signature, a revoked
             certificate, collateral that is stale or of another platform, a debuggable TD.
     """
-    if not math.isfinite(now) or not 0 <= now < 2**62:
+    # Written so that a time that is no number is none either.
+    if not 0 <= now < 2**62:
         raise LocalProtocolError(f"not a time (now={now})")
     _check_kind(quote)
     try:
@@ -153,9 +153,11 @@ def _fault(quote: bytes, collateral: Collateral, words: str, *, now: float) -> F
         return Fault(Cause.COLLATERAL_STALE, detail)
     if "status is invalid: Revoked" in words:
         return Fault(Cause.TCB_STATUS, "status=Revoked")
-    # The bit is not verified here, but who lies about it is refused all the same.
-    if "Debug mode is enabled" in words and quote[_ATTRIBUTES_AT] & 0xFF:
-        return Fault(Cause.DEBUG, f"attributes={quote[_ATTRIBUTES_AT : _ATTRIBUTES_AT + 8].hex()}")
+    # Some attributes are its business too (`DEBUG`, `SEPT_VE_DISABLE is not enabled`). The bits are not
+    # verified here, but who lies about them is refused all the same.
+    if words.endswith((" is enabled", " is not enabled")):
+        attributes = f"attributes={quote[_ATTRIBUTES_AT : _ATTRIBUTES_AT + 8].hex()}: {detail}"
+        return Fault(Cause.DEBUG if quote[_ATTRIBUTES_AT] else Cause.ATTRIBUTES, attributes)
     return Fault(Cause.QUOTE_INVALID, detail)
 
 

@@ -57,7 +57,8 @@ class PaperGpu:
     def report(self, nonce: bytes) -> bytes:
         """Spell the exchange and sign it."""
         signed = bytes([0x11, 0xE0, 0x01, 0xFF]) + nonce + b"\0" + self._response()
-        r, s = utils.decode_dss_signature(self._device.key.sign(signed, ec.ECDSA(hashes.SHA384())))
+        algorithm = ec.ECDSA(hashes.SHA384(), deterministic_signing=True)
+        r, s = utils.decode_dss_signature(self._device.key.sign(signed, algorithm))
         return signed + r.to_bytes(48, "big") + s.to_bytes(48, "big")
 
     def _response(self) -> bytes:

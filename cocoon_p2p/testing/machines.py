@@ -8,7 +8,8 @@ to whoever verifies. Nothing else lets such a quote pass: there is no setting fo
     collateral = read_collateral(machine.collateral())
     found = examine(..., roots=Roots(intel_der=machine.root_der))
 
-Arguments change one thing each, so that a lie bears good signatures.
+Arguments change one thing each, so that a lie bears good signatures. Keys and signatures are the
+same in every run.
 
 Spec: Intel TDX DCAP Quoting Library API, appendix A; Intel SGX PCK Certificate and CRL profile.
 """
@@ -126,7 +127,7 @@ def issue(
     )
     for extension in extensions:
         builder = builder.add_extension(extension, critical=False)
-    return Holder(name, key, builder.sign(issuer_key, digest or hashes.SHA256()))
+    return Holder(name, key, builder.sign(issuer_key, digest or hashes.SHA256(), ecdsa_deterministic=True))
 
 
 _LISTED_AT = x509.CRLDistributionPoints(
@@ -162,7 +163,7 @@ def _der(certificate: x509.Certificate) -> bytes:
 
 
 def _signature(key: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
-    r, s = utils.decode_dss_signature(key.sign(data, ec.ECDSA(hashes.SHA256())))
+    r, s = utils.decode_dss_signature(key.sign(data, ec.ECDSA(hashes.SHA256(), deterministic_signing=True)))
     return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
@@ -390,7 +391,9 @@ class PaperMachine:
             entry = x509.RevokedCertificateBuilder()
             entry = entry.serial_number(holder.certificate.serial_number).revocation_date(begins)
             builder = builder.add_revoked_certificate(entry.build())
-        return builder.sign(issuer.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+        return builder.sign(issuer.key, hashes.SHA256(), ecdsa_deterministic=True).public_bytes(
+            serialization.Encoding.DER
+        )
 
     @property
     def _tcb_info(self) -> dict[str, Any]:
