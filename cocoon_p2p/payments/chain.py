@@ -109,16 +109,19 @@ class Chain(Protocol):
 
         Raises:
             Unavailable: No server answers, or too few agree.
+            RemoteProtocolError: It is too large to be read here. No wallet or channel is.
         """
         ...
 
     async def transactions(self, account: AccountId, *, since_lt: int = 0) -> Sequence[Transaction]:
         """Read an account's transactions after a logical time, oldest first.
 
-        A chain forgets: there may be a gap after `since_lt`.
+        A chain forgets: there may be a gap after `since_lt`. An account that is gone has none, and
+        one that came back has those since then.
 
         Raises:
             Unavailable: No server answers, or too few agree.
+            RemoteProtocolError: One is too large to be read here.
         """
         ...
 

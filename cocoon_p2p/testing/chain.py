@@ -26,8 +26,6 @@ from cocoon_p2p.payments.devchain.tvm import MessageRejected
 from cocoon_p2p.payments.lite.accounts import NOTHING, read_account
 from cocoon_p2p.payments.lite.transactions import read_transaction
 
-_ALL = 1 << 64
-
 
 class LocalChain:
     """A `Chain` over a `DevChain`.
@@ -73,12 +71,17 @@ class LocalChain:
 
     async def transactions(self, account: AccountId, *, since_lt: int = 0) -> Sequence[Transaction]:
         await self._reached()
-        found = self.chain.history.transactions(LocalAccountId(account), up_to_lt=_ALL, count=_ALL)
-        return tuple(
-            read_transaction(read_one(past.transaction.boc), account).transaction
-            for past in reversed(found)
-            if past.transaction.lt > since_lt
-        )
+        found = find(self.chain.last.accounts, key_of(LocalAccountId(account)))
+        lt = 0 if found is None else found.last_lt
+        read: list[Transaction] = []
+        for past in self.chain.history.transactions(LocalAccountId(account), up_to_lt=lt, count=lt):
+            # The first of an account has none before it; what was there before that is another life's.
+            if lt <= since_lt:
+                break
+            link = read_transaction(read_one(past.transaction.boc), account)
+            read.append(link.transaction)
+            lt = link.previous_lt
+        return tuple(reversed(read))
 
     async def send(self, message: bytes) -> None:
         await self._reached()

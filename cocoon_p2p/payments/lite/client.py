@@ -35,9 +35,6 @@ T = TypeVar("T")
 STALE_SECONDS = 300.0
 "How old a public network's newest block may be. It makes one every few seconds."
 
-_PAUSES_SECONDS = (0.25, 0.5, 1.0)
-"Between tries."
-
 _CALLS_MAX = 32
 "Look-ups at one time. More wait."
 
@@ -57,6 +54,9 @@ class Limits:
 
     call_seconds: float = 20.0
     "A whole call, tries and pauses and all."
+
+    pauses_seconds: tuple[float, ...] = (0.25, 0.5, 1.0)
+    "Between tries, at least."
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class LiteChain:
         """Look something up, in a block that counts and is not older than where it was seen before."""
         with self._bounded():
             async with self._calls:
-                for pause in (*_PAUSES_SECONDS, None):
+                for pause in (*self._limits.pauses_seconds, None):
                     try:
                         agreed = await self._heads.agreed()
                         found = await self._shown(agreed, ask)

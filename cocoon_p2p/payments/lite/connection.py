@@ -52,11 +52,12 @@ class Connection:
         self._address = address
         self._seconds = seconds
         self._client = _Client(address)
+        self._is_lost = False
 
     @property
     def is_open(self) -> bool:
-        """Whether it was neither closed nor lost, as far as is known."""
-        return self._client.is_listening
+        """Whether it is neither closed nor lost, as far as is known. One that only hangs is open."""
+        return self._client.is_listening and not self._is_lost
 
     async def connect(self) -> None:
         """Connect and shake hands.
@@ -68,7 +69,7 @@ class Connection:
             async with asyncio.timeout(self._seconds):
                 await self._client.connect()
         except _CONNECTION_FAULTS as exc:
-            raise self._unavailable(exc) from exc
+            raise self._failed(exc) from exc
 
     async def ask(self, query: bytes) -> bytes:
         """Ask, and give the answer's bytes.
@@ -84,7 +85,7 @@ class Connection:
             async with asyncio.timeout(self._seconds):
                 return await self._client.ask(query)
         except _CONNECTION_FAULTS as exc:
-            raise self._unavailable(exc) from exc
+            raise self._failed(exc) from exc
 
     async def close(self) -> None:
         """Close it, in bounded time. It raises nothing."""
@@ -94,10 +95,11 @@ class Connection:
         except _CONNECTION_FAULTS:
             _SILENT.debug("closing failed")
 
-    def _unavailable(self, exc: Exception) -> Unavailable:
-        why = (
-            "it does not answer" if isinstance(exc, asyncio.TimeoutError) else str(exc) or type(exc).__name__
-        )
+    def _failed(self, exc: Exception) -> Unavailable:
+        # pytoniq takes its time to close a connection that is lost, and looks open meanwhile.
+        is_late = isinstance(exc, asyncio.TimeoutError)
+        self._is_lost = self._is_lost or not is_late
+        why = "it does not answer" if is_late else str(exc) or type(exc).__name__
         return Unavailable(f"the lite server cannot be reached: {why} (server={self._address})")
 
 

@@ -13,6 +13,7 @@ older block counts afterwards.
 """
 
 import logging
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -106,8 +107,15 @@ class Heads:
             f"too few lite servers agree on the chain's newest block (needed={self._operators_min} operators,"
             f" resting={len(self._servers) - len(self.askable())} of {len(self._servers)} servers)",
             hint="wait, or name more servers in the network's configuration",
-            retry_after=min((server.rest_seconds for server in self._servers), default=0.0),
+            retry_after=self._rest_seconds(),
         )
+
+    def _rest_seconds(self) -> float:
+        """Say after how long servers of enough operators may be asked."""
+        rests: dict[str, float] = {}
+        for server in self._servers:
+            rests[server.operator] = min(server.rest_seconds, rests.get(server.operator, math.inf))
+        return sorted(rests.values())[self._operators_min - 1]
 
     def _few(self, askable: Sequence[LiteServer]) -> list[LiteServer]:
         """Choose as many servers as must agree, of different operators, and a spare if there must be some."""

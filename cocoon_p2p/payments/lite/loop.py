@@ -33,6 +33,7 @@ class AsyncioLoop:
 
         A cancel cancels it there too, and waits until it has ended: nothing of it is left behind.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()
         task = trio.lowlevel.current_task()
         token = trio.lowlevel.current_trio_token()
         running: list[asyncio.Task[T]] = []

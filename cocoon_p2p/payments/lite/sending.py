@@ -25,7 +25,7 @@ MESSAGE_MAX_BYTES = (1 << 16) - 1
 
 _EXTERNAL_IN = 0b10
 _REFUSED = re.compile(r"cannot apply external message|external message was not accepted", re.IGNORECASE)
-_EXIT_CODE = re.compile(r"exit ?code[= :]+(-?\d{1,10})", re.IGNORECASE)
+_EXIT_CODE = re.compile(r"exit ?code[= :]+(-?\d{1,9})(?!\d)", re.IGNORECASE)
 
 
 def check_message(message: bytes) -> None:

@@ -8,7 +8,6 @@ import trio
 from cocoon_p2p.payments.boc import read_one
 from cocoon_p2p.payments.chain import Chain, MessageRefused
 from cocoon_p2p.payments.contract import AccountId
-from cocoon_p2p.payments.devchain import AccountId as LocalAccountId
 from cocoon_p2p.payments.devchain import external_message
 from cocoon_p2p.testing.chain import LocalChain
 from cocoon_p2p.units import NANO_PER_TON
