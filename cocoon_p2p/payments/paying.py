@@ -332,6 +332,12 @@ class PayingAccount:
         if self.stream_scope is not None:
             self.stream_scope.cancel()
 
+    @property
+    def terms_until(self) -> int | None:
+        """Until when our close terms hold, in seconds since the Unix epoch; None: there are none."""
+        terms = self._payer.terms
+        return None if terms is None else terms.valid_until
+
     def close_body(self) -> bytes | None:
         """Give what closes the contract at the terms that both have signed; None if there are none."""
         return close_body(self._page.row, self._payer.terms, self._effects.sign_for_contract)

@@ -268,6 +268,12 @@ class ReceivingAccount:
             return None
         return CloseAgreed(self._effects.sign(terms), self._effects.sign_for_contract(terms))
 
+    @property
+    def terms_until(self) -> int | None:
+        """Until when our close terms hold, in seconds since the Unix epoch; None: there are none."""
+        terms = self._payee.terms
+        return None if terms is None else terms.valid_until
+
     def close_body(self) -> bytes | None:
         """Give what closes the contract at the terms that both have signed; None if there are none."""
         return close_body(self._page.row, self._payee.terms, self._effects.sign_for_contract)

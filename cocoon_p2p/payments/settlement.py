@@ -205,6 +205,11 @@ class Accounts:
         """Give every account that we pay through, those that drain or close included."""
         return tuple(self._payees)
 
+    def account(self, channel: ChannelId) -> PayingAccount | ReceivingAccount | None:
+        """Find an account by its channel, whichever side we are on."""
+        paying = (account for account in self._payees if account.channel == channel)
+        return next(paying, None) or self._receiving.get(channel)
+
     # ------------------------------------------------------------ as payee
 
     def receiving(self, channel: ChannelId, payer: PeerId) -> ReceivingAccount:

@@ -1,0 +1,140 @@
+"""What a node does on the chain by itself: real contracts, wallets and blocks, on trio's clock."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from cocoon_p2p.errors import Refused
+from cocoon_p2p.payments.channel import Phase
+from cocoon_p2p.payments.contract import AccountId, capacity
+from cocoon_p2p.payments.funding import FundingPolicy
+from cocoon_p2p.payments.treasury import ClaimPolicy
+from cocoon_p2p.units import NANO_PER_TON, Nano
+from tests.payments.vault import CAPACITY, DELAY_SECONDS, GIVEN, PAYOUT, pair, until
+
+FEES_MAX = NANO_PER_TON // 10
+"More than any of these stories costs."
+
+
+async def test_a_channel_is_funded_and_both_sides_see_it(autojump_clock: MockClock) -> None:
+    async with pair() as both:
+        await both.fund()
+
+        assert CAPACITY <= both.paying.capacity == both.receiving.capacity
+        assert both.paying.capacity == capacity(both.paying.backing.deposit)
+        assert both.town.audited() == ()
+
+
+async def test_a_closed_channel_pays_the_payee_and_gives_the_payer_the_rest(
+    autojump_clock: MockClock,
+) -> None:
+    async with pair() as both:
+        await both.fund()
+        await both.exchange(1, 300_000_000)
+        payee_wallet = both.payee.treasury.wallet
+        payer_wallet = both.payer.treasury.wallet
+        assert payee_wallet is not None
+        assert payer_wallet is not None
+
+        await both.paying.close()
+        await both.settled()
+
+        # Its storage costs the wallet a few nanoTON.
+        assert GIVEN + 300_000_000 - 100 < both.town.balance(payee_wallet) <= GIVEN + 300_000_000
+        assert GIVEN - 300_000_000 - FEES_MAX < both.town.balance(payer_wallet) < GIVEN - 300_000_000
+        assert both.town.balance(AccountId(both.paying.channel)) == 0
+        assert both.town.audited() == ()
+
+
+async def test_without_a_deposit_only_the_grant_can_be_owed(autojump_clock: MockClock) -> None:
+    async with pair(grant=Nano(1000)) as both:
+        await both.exchange(1, 1000)
+
+        with pytest.raises(Refused) as caught:
+            await both.exchange(2, 1)
+
+        assert caught.value.code == "no-credit"
+
+
+async def test_a_channel_is_opened_by_itself_once_enough_was_earned_on_grant(
+    autojump_clock: MockClock,
+) -> None:
+    policy = FundingPolicy(CAPACITY, open_after=Nano(500))
+    async with pair(grant=Nano(1000), funding=policy) as both:
+        await both.exchange(1, 499)
+        await trio.sleep(100)
+        assert not both.paying.backing.epoch
+
+        await both.exchange(2, 1)
+        await until(lambda: both.receiving.backing.epoch > 0)
+
+        await both.exchange(3, 10_000)
+        assert both.receiving.vouchered() >= 9_500
+
+
+async def test_a_channel_that_runs_dry_is_topped_up_before_it_does(autojump_clock: MockClock) -> None:
+    policy = FundingPolicy(CAPACITY, open_after=Nano(0))
+    async with pair(grant=Nano(1000), funding=policy) as both:
+        await until(lambda: both.paying.capacity >= CAPACITY)
+        await both.exchange(1, CAPACITY * 4 // 5)
+        await until(lambda: both.paying.capacity >= 2 * CAPACITY)
+
+        assert both.paying.capacity < 3 * CAPACITY
+        assert both.town.audited() == ()
+
+
+async def test_a_payee_without_a_wallet_claims_what_is_worth_it(autojump_clock: MockClock) -> None:
+    async with pair(payee_key=None, claims=ClaimPolicy(above=Nano(200_000_000))) as both:
+        await both.fund()
+        await both.exchange(1, 150_000_000)
+        await trio.sleep(100)
+        assert both.town.balance(PAYOUT) == 0
+
+        await both.exchange(2, 50_000_000)
+        await until(lambda: both.receiving.backing.claimed > 0)
+
+        assert both.receiving.backing.claimed == 200_000_000
+        assert 200_000_000 - FEES_MAX < both.town.balance(PAYOUT) < 200_000_000
+        assert both.town.audited() == ()
+
+
+async def test_what_is_due_is_collected_after_a_while_however_little(autojump_clock: MockClock) -> None:
+    async with pair(claims=ClaimPolicy(after_seconds=3 * 24 * 3600)) as both:
+        await both.fund()
+        await both.exchange(1, 1_000_000)
+        await trio.sleep(3 * 24 * 3600 + 2 * DELAY_SECONDS)
+
+        assert both.receiving.backing.claimed == 1_000_000
+        assert both.town.audited() == ()
+
+
+async def test_a_payee_claims_when_the_payer_leaves(autojump_clock: MockClock) -> None:
+    async with pair(payee_key=None) as both:
+        await both.fund()
+        await both.exchange(1, 100_000_000)
+        await both.payer.treasury.start_close(both.paying)
+        assert both.paying.phase is Phase.DRAINING
+
+        await both.settled()
+
+        assert both.receiving.backing.claimed == 100_000_000
+        assert 100_000_000 - FEES_MAX < both.town.balance(PAYOUT) < 100_000_000
+        assert both.town.audited() == ()
+
+
+async def test_a_payer_whose_payee_is_gone_gets_its_deposit_back_after_the_delay(
+    autojump_clock: MockClock,
+) -> None:
+    async with pair() as both:
+        await both.fund()
+        await both.exchange(1, 100_000_000)
+        both.town.network.crash(both.payee.identity.peer_id)
+        wallet = both.payer.treasury.wallet
+        assert wallet is not None
+        before = both.town.balance(wallet)
+
+        await both.payer.treasury.start_close(both.paying)
+        await until(lambda: both.paying.backing.is_settled)
+
+        assert trio.current_time() > DELAY_SECONDS
+        assert both.town.balance(wallet) > before + CAPACITY - 100_000_000 - FEES_MAX
