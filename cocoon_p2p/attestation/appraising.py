@@ -103,26 +103,24 @@ class Verifier:
         quote, platform = _quote_of(evidence, self.policy)
         kept = None if platform is None else await self._shelf.get(platform)
         found = await self._examine_under(kept, shown, evidence)
-        if platform is None or self._is_settled(found, kept):
+        # What does not verify under lists that have verified others, and are current, is false.
+        is_current = kept is not None and self._clock() < kept.expires
+        if platform is None or self._is_settled(found, is_proof=is_current):
             return found
         for source in self._shelf.sources:
             fetched = await self._shelf.fetch(source, platform, quote)
             if fetched is not None:
                 found = await self._examine_under(fetched, shown, evidence)
-                if self._is_settled(found, fetched):
+                # What does not verify under new lists may be the lists' fault.
+                if self._is_settled(found, is_proof=False):
                     break
         return found
 
-    def _is_settled(self, found: Findings, collateral: Collateral | None) -> bool:
+    def _is_settled(self, found: Findings, *, is_proof: bool) -> bool:
         """Say whether other lists could not change the findings for the better."""
-        if found.fault is not None and found.fault.cause not in _UNDER_OTHER_LISTS:
-            return True
-        # Under lists that are current, what does not verify is false.
-        return (
-            collateral is not None
-            and self._clock() < collateral.expires
-            and collateral.evaluation_number >= self.policy.evaluation_minimum
-        )
+        if found.td is not None:
+            return found.td.evaluation_number >= self.policy.evaluation_minimum
+        return is_proof or (found.fault is not None and found.fault.cause not in _UNDER_OTHER_LISTS)
 
     async def _examine_under(
         self, collateral: Collateral | None, shown: Shown, evidence: bytes | None
