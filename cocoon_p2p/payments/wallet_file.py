@@ -4,9 +4,9 @@
     {"version": 1, "network": "testnet", "address": "0Q...",
      "locked": {"operations": 3, "memory_bytes": 268435456, "salt": "...", "box": "..."}}
 
-Locked: Argon2id makes a key of the passphrase, and XSalsa20-Poly1305 (NaCl's secretbox) seals network,
-address and words with it. `salt` and `box` are hexadecimal. The address outside the lock is there to be
-shown without a passphrase; it is compared with the words' own as soon as they are read.
+Locked: Argon2id makes a key of the passphrase, and XSalsa20-Poly1305 (NaCl's secretbox) seals the words
+with it. `salt` and `box` are hexadecimal. The address is there to be shown without a passphrase; it is
+compared with what words and network give as soon as the words are read.
 
 No error, `repr` or log has the words, the passphrase or the key in it.
 """
@@ -124,16 +124,12 @@ class WalletFile:
         except (ValueError, CryptoError):
             raise _damaged(self.path, "its lock makes no sense") from None
         try:
-            opened = box.decrypt(sealed).decode()
+            return box.decrypt(sealed).decode()
         except (CryptoError, ValueError):
             raise ConfigurationError(
                 f"{self.path}: the passphrase is wrong, or the file was altered",
                 hint="try again; without the passphrase only the 24 words can restore this wallet",
             ) from None
-        network, address, words = opened.split("\n")
-        if (network, address) != (self.network, self.address):
-            raise _damaged(self.path, "the network or the address was altered")
-        return words
 
 
 def create(
@@ -163,7 +159,7 @@ def create(
     if passphrase is None:
         content.words = " ".join(words)
     else:
-        content.locked = _lock("\n".join((network, address, " ".join(words))), passphrase, effort)
+        content.locked = _lock(" ".join(words), passphrase, effort)
     private_files.create(path, msgspec.json.format(msgspec.json.encode(content)) + b"\n")
     return WalletFile(path, network, address, content)
 

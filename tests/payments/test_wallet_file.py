@@ -197,6 +197,17 @@ def test_a_locked_file_that_was_altered_is_noticed(tmp_path: Path, change: dict[
         read(made.path).open(PASSPHRASE)
 
 
+@pytest.mark.parametrize("change", [{"locked__operations": 5}, {"locked__memory_bytes": (1 << 30) + 1024}])
+def test_a_file_that_asks_for_more_work_than_any_lock_of_ours_is_not_worked_for(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    made = create(tmp_path / "wallet", WORDS, "testnet", passphrase=PASSPHRASE, effort=LIGHT)
+    altered(made.path, **change)
+
+    with pytest.raises(ConfigurationError, match="its lock makes no sense"):
+        read(made.path).open(PASSPHRASE)
+
+
 def test_nothing_that_is_shown_has_the_secret_in_it(tmp_path: Path) -> None:
     path = tmp_path / "wallet"
     made = create(path, WORDS, "local")
