@@ -287,3 +287,56 @@ def altered(cell: Cell, head: bytes) -> Cell:
 def test_branches_that_cannot_be_are_turned_down(tree: Cell) -> None:
     with pytest.raises(MalformedMessage):
         read_trees(raw_bag(Builder().reference(tree).cell()))
+
+
+# ---------------------------------------------------------------- a basechain that is split
+
+
+def split(chain: DevChain, told: AccountAnswer) -> tuple[AccountAnswer, BlockId]:
+    """Make a masterchain block above two shards: the chain's own as the lower half, and another."""
+    pair = chain.last
+    block, state = pair.master.root, pair.master.state
+    extra = state.references[-1]
+    shards = extra.references[0]
+    leaf = Builder().uint(0, 1).uint(0xB, 4).uint(9, 32).uint(0, 160)
+    other = leaf.octets(b"r" * 32).octets(b"f" * 32).cell()
+    fork = Builder().uint(1, 1).reference(shards.references[0]).reference(other).cell()
+    new_extra = rewired(extra, 0, Cell(shards.bits, shards.data, (fork,)))
+    new_state = rewired(state, len(state.references) - 1, new_extra)
+    leading = merkle(MERKLE_UPDATE, (stub(bytes(32), 0), stub(new_state.hash, new_state.depth)))
+    new_block = rewired(block, 2, leading)
+    last = pair.master.id
+    name = BlockId(last.workchain, last.shard, last.seqno, new_block.hash, last.file_hash)
+    proof = write_boc(merkle_proof(new_block), merkle_proof(new_state))
+    lower_half = replace(told.shard_block, shard=0x4000000000000000)
+    return replace(told, shard_proof=proof, shard_block=lower_half), name
+
+
+def rewired(cell: Cell, place: int, child: Cell) -> Cell:
+    references = list(cell.references)
+    references[place] = child
+    return Cell(cell.bits, cell.data, references, cell.kind)
+
+
+LOW, HIGH = AccountId(b"\x7f" + bytes(31)), AccountId(b"\x80" + bytes(31))
+
+
+def test_an_account_is_looked_for_in_the_shard_that_has_it() -> None:
+    chain = DevChain(now=NOW)
+    chain.give(LocalAccountId(LOW), 5)
+    chain.make_block()
+    told, _ = shown(chain, LOW)
+
+    proven = prove_account(*split(chain, told), LOW)
+
+    assert proven.held.balance == 5
+
+
+def test_that_another_shard_has_no_such_account_proves_nothing() -> None:
+    chain = DevChain(now=NOW)
+    chain.make_block()
+    told, _ = shown(chain, HIGH)
+    assert prove_account(*split(chain, shown(chain, LOW)[0]), LOW).last_lt == 0
+
+    with pytest.raises(MalformedMessage, match="another shard"):
+        prove_account(*split(chain, told), HIGH)
