@@ -56,9 +56,7 @@ async def open_worker(file: Path, engine: Engine) -> AsyncIterator[Worker]:
     loaded = load(WorkerFile, file, os.environ)
     settings = loaded.settings
     async with (
-        open_parts(
-            settings.network, loaded.data_directory, mode="client", grant=Nano(settings.worker.grant)
-        ) as parts,
+        open_parts(loaded, mode="client", grant=Nano(settings.worker.grant)) as parts,
         trio.open_nursery() as nursery,
     ):
         serve = partial(

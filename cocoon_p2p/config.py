@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar, cast
+from typing import Annotated, Any, Generic, TypeVar, cast, get_args
 
 import msgspec
 
@@ -24,6 +24,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 BasisPoints = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
 NetworkName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 Level = Annotated[str, msgspec.Meta(pattern=r"^(debug|info|warning|error)$")]
+ChainName = Annotated[str, msgspec.Meta(pattern=r"^(mainnet|testnet|local)$")]
 TrustName = Annotated[str, msgspec.Meta(pattern=r"^(open|sim|tdx|tdx\+gpu)$")]
 
 
@@ -43,6 +44,47 @@ class NetworkSection(Section, frozen=True, kw_only=True):
 
     announce: list[str] = []
     "Multiaddrs that others can dial, where they differ from `listen` (behind a router)."
+
+
+class ChainSection(Section, frozen=True, kw_only=True):
+    """The TON network that stands behind this node's channels; without it, peers' words alone do."""
+
+    network: ChainName
+    "mainnet, testnet or local. All nodes that pay each other must name the same."
+
+    servers: str
+    "TON's global configuration with its lite servers, a JSON file relative to this one."
+
+    close_delay_seconds: Annotated[int, msgspec.Meta(ge=600, le=(1 << 24) - 1)] = 24 * 3600
+    "How long whoever is paid may still claim once a payer closes alone. Shorter ones are not taken."
+
+    claim_above: Positive = 1_000_000_000
+    "Vouchers are turned into money when this much is due, in nanoTON."
+
+    claim_days: Annotated[int, msgspec.Meta(ge=1, le=365)] = 7
+    "And however little is due, this often."
+
+
+class WalletSection(Section, frozen=True, kw_only=True):
+    """Where money comes from, and where it goes."""
+
+    file: str = ""
+    "A wallet of `cocoon wallet new`, relative to this file. A worker that is only paid needs none."
+
+    passphrase_file: str = ""
+    "The wallet's passphrase, if it has one: a file of mode 0600."
+
+    payout: str = ""
+    "An address: where this node is paid. Left out: its own wallet."
+
+    deposits_max: NonNegative = 100_000_000_000
+    "The most that may lie in channels at once, in nanoTON."
+
+    sweep_to: str = ""
+    "An address: what the wallet has beyond `sweep_above` is sent there."
+
+    sweep_above: NonNegative = 50_000_000_000
+    "What stays in the wallet, in nanoTON."
 
 
 class DataSection(Section, frozen=True, kw_only=True):
@@ -97,7 +139,13 @@ class ProxySection(Section, frozen=True, kw_only=True):
     "How much a client that is a stranger may owe, in nanoTON."
 
     channel_capacity: Positive = 1_000_000_000
-    "Of each channel that this proxy opens to a worker, in nanoTON."
+    "Of each channel that this proxy opens to a worker, in nanoTON; topped up by as much."
+
+    open_after: NonNegative = 10_000_000
+    "A worker gets a channel on the chain once it has earned this much on its own grant, in nanoTON."
+
+    channels_max: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 64
+    "Channels to workers that are open on the chain at once."
 
 
 class BootstrapSection(Section, frozen=True, kw_only=True):
@@ -119,6 +167,8 @@ class WorkerFile(msgspec.Struct, frozen=True, kw_only=True):
     worker: WorkerSection
     network: NetworkSection
     price: PriceSection = PriceSection()
+    chain: ChainSection | None = None
+    wallet: WalletSection = WalletSection()
     data: DataSection = DataSection()
     log: LogSection = LogSection()
 
@@ -126,6 +176,8 @@ class WorkerFile(msgspec.Struct, frozen=True, kw_only=True):
 class ProxyFile(msgspec.Struct, frozen=True, kw_only=True):
     network: NetworkSection
     proxy: ProxySection = ProxySection()
+    chain: ChainSection | None = None
+    wallet: WalletSection = WalletSection()
     data: DataSection = DataSection()
     log: LogSection = LogSection()
 
@@ -140,6 +192,8 @@ class BootstrapFile(msgspec.Struct, frozen=True, kw_only=True):
 class ClientFile(msgspec.Struct, frozen=True, kw_only=True):
     network: NetworkSection
     client: ClientSection = ClientSection()
+    chain: ChainSection | None = None
+    wallet: WalletSection = WalletSection()
     data: DataSection = DataSection()
     log: LogSection = LogSection()
 
@@ -229,7 +283,7 @@ def _override(tables: dict[str, Any], kind: type, environment: Mapping[str, str]
     """
     overridden: dict[Where, str] = {}
     for section in msgspec.structs.fields(kind):
-        for field in msgspec.structs.fields(section.type):
+        for field in msgspec.structs.fields(_kind_of(section)):
             variable = f"COCOON_{section.name}__{field.name}".upper()
             text = environment.get(variable)
             if text is None:
@@ -259,8 +313,14 @@ def _mistakes(kind: type, tables: Mapping[str, Any]) -> list[tuple[Where, str]]:
         elif not isinstance(table, dict):
             found.append(((name, ""), f"[{name}] is a section, not a value"))
         else:
-            found += _section_mistakes(name, section.type, cast("dict[str, Any]", table))
+            found += _section_mistakes(name, _kind_of(section), cast("dict[str, Any]", table))
     return found
+
+
+def _kind_of(section: msgspec.structs.FieldInfo) -> type[Section]:
+    """Give a section's class, also of one that may be left out."""
+    kinds = (section.type, *get_args(section.type))
+    return next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section))
 
 
 def _section_mistakes(name: str, kind: type, table: Mapping[str, Any]) -> list[tuple[Where, str]]:

@@ -27,12 +27,14 @@ from cocoon_p2p.client.proxies import ProxyView
 from cocoon_p2p.client.question import PriceQuote, ask_prices
 from cocoon_p2p.client.reception import Reception
 from cocoon_p2p.client.request import Message, Request, Wishes, build_request, read_messages
-from cocoon_p2p.identity import NetworkId
+from cocoon_p2p.errors import Refused, Unavailable
+from cocoon_p2p.identity import NetworkId, PeerId
 from cocoon_p2p.network.directory import Directory
 from cocoon_p2p.network.transport import Transport
 from cocoon_p2p.nursery import open_service_nursery
-from cocoon_p2p.payments.settlement import Accounts
+from cocoon_p2p.payments.settlement import Accounts, PayingAccount
 from cocoon_p2p.protocols.exchange.client import SETTLE_SECONDS
+from cocoon_p2p.units import Nano
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,30 @@ class Client:
         if records and not any(record.models for record in records):
             records = await desk.view.refreshed(desk.policy.first_view_seconds)
         return list_offers(records, desk.links)
+
+    async def account(self, proxy: PeerId | None = None) -> PayingAccount:
+        """Give the account that a proxy is paid through, once the proxy has accepted it.
+
+        On a chain a new account has no deposit yet: `Treasury.fund` makes one.
+
+        Args:
+            proxy: Which one; None: the first that offers something.
+
+        Raises:
+            Refused: The directory does not know the proxy, or it does not want us.
+            Unavailable: Nobody offers anything, or the proxy does not answer.
+        """
+        desk = self._desk
+        records = await desk.view.known(desk.policy.first_view_seconds)
+        wanted = [one for one in records if one.models] if proxy is None else []
+        wanted += [one for one in records if one.peer == proxy]
+        if not wanted and proxy is None:
+            raise Unavailable("no proxy offers anything", hint="is the bootstrap address right, and up?")
+        if not wanted:
+            raise Refused("the directory does not know this proxy", code="proxy-unknown")
+        link = desk.link(wanted[0])
+        await link.connect()
+        return await link.pay_through(Nano(0))
 
     def chat(
         self, model: str, messages: Sequence[Message], **wishes: Unpack[Wishes]

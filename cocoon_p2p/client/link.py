@@ -156,8 +156,9 @@ class Link:
         need = min(need, Nano(self._policy.channel_capacity // 4))
         with trio.move_on_after(self._policy.connect_seconds):
             account = await self._accounts.paying(self.peer, capacity=self._policy.channel_capacity)
-            # What is only held comes back when the exchanges that hold it have ended.
-            if account.room + account.held < need:
+            # What is only held comes back when the exchanges that hold it have ended. A channel with a
+            # contract is topped up instead; what it lacks now is said where it is held.
+            if account.deployment is None and account.room + account.held < need:
                 log.info("channel used up", extra={"proxy": peer_id_text(self.peer), "room": account.room})
                 self._nursery.start_soon(_close, account)
                 while account.phase is Phase.OPEN:

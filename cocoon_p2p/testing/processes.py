@@ -5,6 +5,9 @@ name, hence a network id of its own: its papers are worthless anywhere else.
 
     async with open_local_network(Path("somewhere"), workers=2) as network:
         ...  # buy from it with network.client_file
+
+With `on_chain` a local TON chain runs beside it, everybody has a wallet there (`testing.fortune`), and
+channels are contracts.
 """
 
 import json
@@ -13,7 +16,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +26,7 @@ import trio
 
 from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.nursery import open_service_nursery
+from cocoon_p2p.testing.fortune import Fortune
 
 START_SECONDS = 60.0
 "A node that has not made its next step after this long will not."
@@ -43,10 +47,10 @@ def _unwatched(_name: str, _step: dict[str, Any]) -> None:
 class NodeProcess:
     """One node in a process of its own, and the steps that it has made so far."""
 
-    def __init__(self, name: str, role: str, file: Path, watch: Watch) -> None:
+    def __init__(self, name: str, arguments: Sequence[str], file: Path, watch: Watch) -> None:
         self.name = name
-        self.role = role
         self.file = file
+        self._arguments = arguments
         self.log_file = file.with_suffix(".log")
         self.steps: dict[str, dict[str, Any]] = {}
         self._watch = watch
@@ -62,7 +66,7 @@ class NodeProcess:
         """Start it. Its standard error goes to a file beside its config, appended to."""
         self.steps.clear()
         self._ended = False
-        command = [sys.executable, "-m", "cocoon_p2p.cli", self.role, str(self.file), "--json"]
+        command = [sys.executable, "-m", "cocoon_p2p.cli", *self._arguments, "--json"]
         with self.log_file.open("ab") as log:
             self._process = await trio.lowlevel.open_process(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
@@ -131,6 +135,8 @@ class LocalNetwork:
     name: str
     place: Path
     nodes: dict[str, NodeProcess] = field(default_factory=dict[str, NodeProcess])
+    fortune: Fortune | None = None
+    "The chain beside the network, and everybody's wallets; None without one."
 
     @property
     def client_file(self) -> Path:
@@ -145,6 +151,7 @@ async def open_local_network(
     workers: int = 2,
     worker_keys: Mapping[str, object] | None = None,
     proxy_keys: Mapping[str, object] | None = None,
+    on_chain: bool = False,
     watch: Watch = _unwatched,
 ) -> AsyncIterator[LocalNetwork]:
     """Bring a network up in `place`, and take it down when the block ends (also by a cancel).
@@ -154,19 +161,23 @@ async def open_local_network(
         workers: How many, each with the demo model unless `worker_keys` says otherwise.
         worker_keys: What to set in every worker's `[worker]`.
         proxy_keys: What to set in the proxy's `[proxy]`.
+        on_chain: Whether contracts on a local chain stand behind the channels.
         watch: Told of every step.
 
     Raises:
         Unavailable: A node did not come up; the text ends with its log.
     """
     network = LocalNetwork(f"demo-{secrets.token_hex(8)}", place)
+    if on_chain:
+        names = ("client", "proxy", *(f"worker-{number}" for number in range(1, workers + 1)))
+        network.fortune = Fortune.made(place, names)
     async with open_service_nursery() as nursery:
         try:
             await _bring_up(network, nursery, workers, worker_keys or {}, proxy_keys or {}, watch)
             yield network
         finally:
             with trio.CancelScope(shield=True):
-                # Those who are paid finish before those who pay them.
+                # Those who are paid finish before those who pay them, the chain after all.
                 for node in reversed(network.nodes.values()):
                     await node.stop()
 
@@ -179,15 +190,21 @@ async def _bring_up(
     proxy_keys: Mapping[str, object],
     watch: Watch,
 ) -> None:
+    if network.fortune is not None:
+        chain = NodeProcess("chain", network.fortune.chain_arguments, place_of(network, "chain"), watch)
+        network.nodes["chain"] = chain
+        await chain.start(nursery)
+        network.fortune.write_config((await chain.wait_for("config"))["config"])
     bootstrap = await _start(network, nursery, watch, "bootstrap", "bootstrap", {}, listens=True)
     addresses = (await bootstrap.wait_for("listening"))["addresses"]
-    _write(network.client_file, _tables(network.name, "client", {"trust": "open"}, addresses))
+    _write(network.client_file, _tables(network, "client", "client", {"trust": "open"}, addresses))
     await _start(network, nursery, watch, "proxy", "proxy", proxy_keys, addresses, listens=True)
     for number in range(1, workers + 1):
         keys = {"model": "demo", **worker_keys}
         await _start(network, nursery, watch, f"worker-{number}", "worker", keys, addresses)
     for node in network.nodes.values():
-        await node.wait_for("ready")
+        if node.name != "chain":
+            await node.wait_for("ready")
 
 
 async def _start(
@@ -201,27 +218,35 @@ async def _start(
     *,
     listens: bool = False,
 ) -> NodeProcess:
-    file = network.place / f"{name}.toml"
-    _write(file, _tables(network.name, role, keys, bootstrap or [], listens=listens, data=f"{name}-data"))
-    node = network.nodes[name] = NodeProcess(name, role, file, watch)
+    file = place_of(network, name)
+    _write(file, _tables(network, name, role, keys, bootstrap or [], listens=listens))
+    node = network.nodes[name] = NodeProcess(name, (role, str(file)), file, watch)
     await node.start(nursery)
     return node
 
 
+def place_of(network: LocalNetwork, name: str) -> Path:
+    """Say where a node's config is."""
+    return network.place / f"{name}.toml"
+
+
 def _tables(
-    network: str,
+    network: LocalNetwork,
+    name: str,
     role: str,
     keys: Mapping[str, object],
     bootstrap: list[str],
     *,
     listens: bool = False,
-    data: str = "client-data",
 ) -> dict[str, Mapping[str, object]]:
     listen = ["/ip4/127.0.0.1/tcp/0"] if listens else []
+    fortune = network.fortune
+    money = fortune.tables(name) if fortune is not None and name in fortune.addresses else {}
     return {
         role: keys,
-        "network": {"name": network, "bootstrap": bootstrap, "listen": listen},
-        "data": {"directory": data},
+        "network": {"name": network.name, "bootstrap": bootstrap, "listen": listen},
+        **money,
+        "data": {"directory": f"{name}-data"},
         "log": {"level": "warning", "json": True},
     }
 

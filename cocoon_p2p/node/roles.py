@@ -1,50 +1,29 @@
-"""Puts one role together out of real parts, as its config file says.
-
-Every role takes its parts as arguments; here they are made: the identity from its key file,
-libp2p's transport and DHT, the SQLite ledger, the engine. Each `run_...` serves until `stop`
-is set, lets what runs finish, and returns; a cancel ends it at once, with nothing lost that
-was promised.
-
-libp2p and the engines are imported inside the functions: whoever reads a config or prints
-help does not pay for them.
-"""
+"""What a bootstrap node, a proxy and a worker do from start to stop."""
 
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import trio
 
 from cocoon_p2p.bootstrap import serve_bootstrap
-from cocoon_p2p.client import Client, Policy, parse_trust
-from cocoon_p2p.config import BootstrapFile, ClientFile, Loaded, NetworkSection, ProxyFile, WorkerFile
-from cocoon_p2p.control import Answer, serve_control
+from cocoon_p2p.config import BootstrapFile, Loaded, NetworkSection, ProxyFile, WorkerFile
 from cocoon_p2p.errors import ConfigurationError, RemoteProtocolError
-from cocoon_p2p.identity import Identity, NetworkId, PeerId, network_id, peer_id_text
+from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.inference.engine import Engine
 from cocoon_p2p.keyfile import load_or_create
-from cocoon_p2p.ledger import Store
-from cocoon_p2p.network.directory import Directory
-from cocoon_p2p.network.transport import Transport
+from cocoon_p2p.node.parts import IDENTITY_KEY, Parts, open_parts
 from cocoon_p2p.nursery import open_service_nursery
-from cocoon_p2p.overview import CHANNELS, EARNINGS, earnings_of, list_channels
-from cocoon_p2p.payments.settlement import Accounts, open_accounts
+from cocoon_p2p.payments.funding import FundingPolicy
 from cocoon_p2p.protocols.ids import Role
 from cocoon_p2p.protocols.messages import Price
 from cocoon_p2p.protocols.papers import decode_signed
 from cocoon_p2p.proxy import ProxyPolicy, serve_proxy
 from cocoon_p2p.records import check_record
-from cocoon_p2p.store import open_store
 from cocoon_p2p.units import Nano
 from cocoon_p2p.worker import Worker, serve_worker
-
-LEDGER = "ledger.db"
-CONTROL_SOCKET = "control.sock"
-IDENTITY_KEY = "identity.key"
 
 DRAIN_SECONDS = 30.0
 "How long a node that was told to stop lets what runs go on."
@@ -58,61 +37,6 @@ class Announce(Protocol):
     """Told of each step that a node makes while it joins, with its facts."""
 
     def __call__(self, step: str, **facts: object) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a client, a proxy and a worker have in common."""
-
-    identity: Identity
-    network: NetworkId
-    transport: Transport
-    directory: Directory
-    accounts: Accounts
-
-
-@asynccontextmanager
-async def open_parts(
-    network: NetworkSection, data: Path, *, mode: Literal["server", "client"], grant: Nano
-) -> AsyncIterator[Parts]:
-    """Open what every role with a ledger stands on; its parts close in the other order.
-
-    Args:
-        network: Which network, and how this node is reached.
-        data: The folder of its key and its ledger.
-        mode: Whether it serves the DHT (`server`: it must be dialable) or only asks.
-        grant: What everybody who pays this node may owe it, in nanoTON.
-
-    Raises:
-        ConfigurationError: An address, the network's name or the folder cannot be used, or another
-            process owns the ledger.
-    """
-    from cocoon_p2p.network.libp2p.host import open_transport
-    from cocoon_p2p.network.libp2p.kad import open_directory
-
-    identity = load_or_create(data / IDENTITY_KEY)
-    this_network = network_id(network.name)
-    async with (
-        open_store(data / LEDGER) as store,
-        open_transport(identity, listen=network.listen, announce=network.announce) as transport,
-        open_directory(
-            transport, network_name=network.name, mode=mode, bootstrap=network.bootstrap
-        ) as directory,
-        open_accounts(
-            transport, identity, this_network, store, grant_policy=lambda _payer: grant
-        ) as accounts,
-        open_service_nursery() as nursery,
-    ):
-        await nursery.start(serve_control, data / CONTROL_SOCKET, _answers(data, store, accounts))
-        yield Parts(identity, this_network, transport, directory, accounts)
-
-
-def _answers(data: Path, store: Store, accounts: Accounts) -> tuple[Answer, ...]:
-    """Give all that other commands can ask of a running node."""
-    return (
-        CHANNELS.by(partial(list_channels, store, accounts)),
-        EARNINGS.by(earnings_of(data / LEDGER)),
-    )
 
 
 # ---------------------------------------------------------------- bootstrap
@@ -161,8 +85,14 @@ async def run_proxy(loaded: Loaded[ProxyFile], announce: Announce, stop: trio.Ev
         channel_capacity=Nano(settings.proxy.channel_capacity),
         grant=lambda _client: grant,
     )
+    funding = FundingPolicy(
+        Nano(settings.proxy.channel_capacity),
+        open_after=Nano(settings.proxy.open_after),
+        deposits_max=Nano(settings.wallet.deposits_max),
+        channels_max=settings.proxy.channels_max,
+    )
     async with (
-        open_parts(settings.network, loaded.data_directory, mode="server", grant=grant) as parts,
+        open_parts(loaded, mode="server", grant=grant, funding=funding) as parts,
         open_service_nursery() as nursery,
     ):
         announce("identity", peer=peer_id_text(parts.identity.peer_id))
@@ -193,9 +123,7 @@ async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.
     # The engine comes first: while it loads a model, this process answers nobody.
     async with (
         _open_engine(loaded) as engine,
-        open_parts(
-            settings.network, loaded.data_directory, mode="client", grant=Nano(settings.worker.grant)
-        ) as parts,
+        open_parts(loaded, mode="client", grant=Nano(settings.worker.grant)) as parts,
         open_service_nursery() as nursery,
     ):
         cards = engine.capabilities.models
@@ -279,27 +207,3 @@ async def _find_proxies(joining: _Joining, parts: Parts) -> None:
                 joining.joined(PeerId(record.peer))
         pause = LOOK_FIRST_SECONDS if not worker.registered else min(2 * pause, LOOK_LAST_SECONDS)
         await trio.sleep(pause)
-
-
-# ---------------------------------------------------------------- client
-
-
-@asynccontextmanager
-async def open_client(loaded: Loaded[ClientFile]) -> AsyncIterator[Client]:
-    """Open a client over real parts for as long as the block lasts.
-
-    Raises:
-        ConfigurationError: Something in the file or its folder cannot be used, or another process
-            owns the ledger.
-    """
-    settings = loaded.settings.client
-    policy = Policy(
-        trust=parse_trust(settings.trust),
-        max_cost=Nano(settings.max_cost),
-        channel_capacity=Nano(settings.channel_capacity),
-    )
-    async with (
-        open_parts(loaded.settings.network, loaded.data_directory, mode="client", grant=Nano(0)) as parts,
-        Client.open(parts.transport, parts.directory, parts.accounts, parts.network, policy=policy) as client,
-    ):
-        yield client

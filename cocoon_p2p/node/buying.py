@@ -1,0 +1,51 @@
+"""A client over real parts."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from cocoon_p2p.client import Client, Policy, parse_trust
+from cocoon_p2p.config import ClientFile, Loaded
+from cocoon_p2p.node.parts import Parts, open_parts
+from cocoon_p2p.payments.funding import FundingPolicy
+from cocoon_p2p.units import Nano
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedClient:
+    """A client, and what it stands on."""
+
+    client: Client
+    parts: Parts
+
+
+@asynccontextmanager
+async def open_client(loaded: Loaded[ClientFile]) -> AsyncIterator[Client]:
+    """Open a client over real parts for as long as the block lasts.
+
+    Raises:
+        ConfigurationError: Something in the file or its folder cannot be used, or another process
+            owns the ledger.
+    """
+    async with open_paying_client(loaded) as opened:
+        yield opened.client
+
+
+@asynccontextmanager
+async def open_paying_client(loaded: Loaded[ClientFile]) -> AsyncIterator[OpenedClient]:
+    """Open a client whose channels are to be opened and closed too. Raises as `open_client`."""
+    settings = loaded.settings.client
+    policy = Policy(
+        trust=parse_trust(settings.trust),
+        max_cost=Nano(settings.max_cost),
+        channel_capacity=Nano(settings.channel_capacity),
+    )
+    # A client opens its channels by hand; what is open is topped up.
+    funding = FundingPolicy(
+        Nano(settings.channel_capacity), deposits_max=Nano(loaded.settings.wallet.deposits_max)
+    )
+    async with (
+        open_parts(loaded, mode="client", grant=Nano(0), funding=funding) as parts,
+        Client.open(parts.transport, parts.directory, parts.accounts, parts.network, policy=policy) as client,
+    ):
+        yield OpenedClient(client, parts)

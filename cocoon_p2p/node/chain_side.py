@@ -1,0 +1,105 @@
+"""A node's side of the chain, as its file says: lite servers, wallet, treasury."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import trio
+
+from cocoon_p2p.config import ChainSection, ClientFile, Loaded, ProxyFile, WalletSection, WorkerFile
+from cocoon_p2p.errors import ConfigurationError
+from cocoon_p2p.ledger import Store
+from cocoon_p2p.payments import private_files, wallet_file
+from cocoon_p2p.payments.address import parse_address
+from cocoon_p2p.payments.chain import Chain
+from cocoon_p2p.payments.contract import AccountId
+from cocoon_p2p.payments.funding import FundingPolicy
+from cocoon_p2p.payments.settlement import Accounts
+from cocoon_p2p.payments.spending import Purse
+from cocoon_p2p.payments.spending_file import FileJournal
+from cocoon_p2p.payments.sweeping import SweepPolicy, keep_swept
+from cocoon_p2p.payments.treasury import ClaimPolicy, Treasury
+from cocoon_p2p.units import Nano
+
+AFile = Loaded[ClientFile] | Loaded[ProxyFile] | Loaded[WorkerFile]
+
+DAY_SECONDS = 24 * 3600.0
+
+
+@asynccontextmanager
+async def open_treasury(
+    loaded: AFile, store: Store, funding: FundingPolicy | None
+) -> AsyncIterator[Treasury | None]:
+    """Open the chain and the wallet that a node's file names; None if it names no chain.
+
+    Raises:
+        ConfigurationError: The chain's configuration or the wallet cannot be used, or is in use.
+        Unavailable: A local chain does not answer.
+    """
+    chain, wallet = loaded.settings.chain, loaded.settings.wallet
+    if chain is None:
+        yield None
+        return
+    from cocoon_p2p.payments.lite import NETWORKS, open_chain
+
+    async with open_chain(loaded.resolve(chain.servers), NETWORKS[chain.network]) as lite:
+        with _purse(loaded, lite) as purse:
+            yield Treasury(
+                lite,
+                store,
+                payout=_payout(wallet, purse, lite),
+                purse=purse,
+                funding=funding,
+                claims=_claims(chain),
+                close_delay_seconds=chain.close_delay_seconds,
+            )
+
+
+async def serve_treasury(treasury: Treasury, accounts: Accounts, loaded: AFile) -> None:
+    """Watch over the accounts' contracts and the wallet until cancelled."""
+    wallet = loaded.settings.wallet
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(treasury.run, accounts)
+        if treasury.purse is not None:
+            nursery.start_soon(keep_swept, treasury.chain, treasury.purse, _sweeping(wallet, treasury.chain))
+
+
+@contextmanager
+def _purse(loaded: AFile, chain: Chain) -> Iterator[Purse | None]:
+    """Take the wallet in hand, alone."""
+    section = loaded.settings.wallet
+    if not section.file:
+        yield None
+        return
+    path = loaded.resolve(section.file)
+    with wallet_file.held(path):
+        found = wallet_file.read(path)
+        if found.global_id != chain.global_id:
+            raise ConfigurationError(
+                f"{path} is a wallet of another network (wallet={found.global_id} chain={chain.global_id})",
+                hint="make one for this network with `cocoon wallet new --network`",
+            )
+        key = found.open(_passphrase(loaded.resolve(section.passphrase_file), section))
+        yield Purse(chain, key, FileJournal.beside(path))
+
+
+def _passphrase(path: Path, section: WalletSection) -> str | None:
+    if not section.passphrase_file:
+        return None
+    return private_files.read(path).decode().rstrip("\n")
+
+
+def _payout(section: WalletSection, purse: Purse | None, chain: Chain) -> AccountId | None:
+    if section.payout:
+        return parse_address(section.payout, global_id=chain.global_id).account
+    return None if purse is None else purse.wallet.account
+
+
+def _claims(section: ChainSection) -> ClaimPolicy:
+    return ClaimPolicy(Nano(section.claim_above), section.claim_days * DAY_SECONDS)
+
+
+def _sweeping(section: WalletSection, chain: Chain) -> SweepPolicy:
+    to = parse_address(section.sweep_to, global_id=chain.global_id).account if section.sweep_to else None
+    keep = Nano(section.sweep_above)
+    return SweepPolicy(keep=keep, least=Nano(keep // 10), to=to)

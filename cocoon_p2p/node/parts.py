@@ -1,0 +1,93 @@
+"""What a client, a proxy and a worker have in common: who they are, how they speak, what they pay with."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from cocoon_p2p.config import ClientFile, Loaded, ProxyFile, WorkerFile
+from cocoon_p2p.control import Answer, serve_control
+from cocoon_p2p.identity import Identity, NetworkId, network_id
+from cocoon_p2p.keyfile import load_or_create
+from cocoon_p2p.ledger import Store
+from cocoon_p2p.network.directory import Directory
+from cocoon_p2p.network.transport import Transport
+from cocoon_p2p.node.chain_side import open_treasury, serve_treasury
+from cocoon_p2p.nursery import open_service_nursery
+from cocoon_p2p.overview import CHANNELS, EARNINGS, earnings_of, list_channels
+from cocoon_p2p.payments.funding import FundingPolicy
+from cocoon_p2p.payments.settlement import Accounts, open_accounts
+from cocoon_p2p.payments.treasury import Treasury
+from cocoon_p2p.store import open_store
+from cocoon_p2p.units import Nano
+
+LEDGER = "ledger.db"
+CONTROL_SOCKET = "control.sock"
+IDENTITY_KEY = "identity.key"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a client, a proxy and a worker have in common."""
+
+    identity: Identity
+    network: NetworkId
+    transport: Transport
+    directory: Directory
+    accounts: Accounts
+    treasury: Treasury | None
+    "Our side of the chain; None: no chain stands behind this node's channels."
+
+
+@asynccontextmanager
+async def open_parts(
+    loaded: Loaded[ClientFile] | Loaded[ProxyFile] | Loaded[WorkerFile],
+    *,
+    mode: Literal["server", "client"],
+    grant: Nano,
+    funding: FundingPolicy | None = None,
+) -> AsyncIterator[Parts]:
+    """Open what every role with a ledger stands on; its parts close in the other order.
+
+    Args:
+        loaded: The node's file.
+        mode: Whether it serves the DHT (`server`: it must be dialable) or only asks.
+        grant: What everybody who pays this node may owe it, in nanoTON.
+        funding: What it puts into channels by itself; None: nothing.
+
+    Raises:
+        ConfigurationError: An address, the network's name, the folder, the chain's configuration or the
+            wallet cannot be used, or another process owns the ledger.
+    """
+    from cocoon_p2p.network.libp2p.host import open_transport
+    from cocoon_p2p.network.libp2p.kad import open_directory
+
+    network, data = loaded.settings.network, loaded.data_directory
+    identity = load_or_create(data / IDENTITY_KEY)
+    this_network = network_id(network.name)
+    async with (
+        open_store(data / LEDGER) as store,
+        open_treasury(loaded, store, funding) as treasury,
+        open_transport(identity, listen=network.listen, announce=network.announce) as transport,
+        open_directory(
+            transport, network_name=network.name, mode=mode, bootstrap=network.bootstrap
+        ) as directory,
+        open_accounts(
+            transport, identity, this_network, store, grant_policy=lambda _payer: grant, bank=treasury
+        ) as accounts,
+        open_service_nursery() as nursery,
+    ):
+        if treasury is not None:
+            nursery.start_soon(serve_treasury, treasury, accounts, loaded)
+        await nursery.start(serve_control, data / CONTROL_SOCKET, _answers(data, store, accounts))
+        yield Parts(identity, this_network, transport, directory, accounts, treasury)
+
+
+def _answers(data: Path, store: Store, accounts: Accounts) -> tuple[Answer, ...]:
+    """Give all that other commands can ask of a running node."""
+    return (
+        CHANNELS.by(partial(list_channels, store, accounts)),
+        EARNINGS.by(earnings_of(data / LEDGER)),
+    )
