@@ -20,19 +20,13 @@ Rule 3: every charge, and every lowering of one, makes one new `ChannelState`, s
 Spec: payments/settlement.md. Vectors: payments/vectors/channel.json.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import assert_never
 
 from cocoon_p2p.errors import LocalProtocolError, Refused, RemoteProtocolError, VoucherRejected
 from cocoon_p2p.payments.channel import (
-    CLOSE_TERMS_SECONDS,
-    NOTHING_SEEN,
-    TERMS_MAX_SECONDS,
-    Backing,
     Channel,
     Phase,
-    capacity,
     capacity_max,
 )
 from cocoon_p2p.payments.events import (
@@ -45,35 +39,25 @@ from cocoon_p2p.payments.events import (
     ExchangeReleased,
     GrantChanged,
     OwnStateReturned,
-    PayeeEffect,
     PayeeEvent,
-    SaveBacking,
     SaveCharge,
-    SaveClosed,
     SaveLowered,
     SaveRecovered,
-    SaveReopened,
-    SaveSettled,
     SaveVoucher,
-    SendCloseAgreed,
-    SendCloseWanted,
-    SendDeposit,
-    SendRefused,
     SendState,
     SignState,
-    SignTerms,
     TermsLapsed,
     TermsReceived,
     VoucherReceived,
     VoucherSaved,
 )
+from cocoon_p2p.payments.payee_closing import judge_terms, lapse, request_close, see, settle
+from cocoon_p2p.payments.payee_state import Payee as Payee
+from cocoon_p2p.payments.payee_state import Step as Step
 from cocoon_p2p.payments.voucher import check_voucher
 from cocoon_p2p.protocols.ids import RUNNING_MAX, Reason
 from cocoon_p2p.protocols.messages import (
     ChannelState,
-    CloseTerms,
-    CloseWanted,
-    Deposit,
     ExchangeId,
     Running,
     Voucher,
@@ -81,63 +65,6 @@ from cocoon_p2p.protocols.messages import (
 from cocoon_p2p.units import Nano
 
 _NOTHING = Nano(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Payee:
-    """What the payee knows of one channel."""
-
-    channel: Channel
-    grant: Nano
-    "How much we let this payer owe."
-
-    state: ChannelState
-    "The newest that we signed: its sequence, and what we have charged."
-
-    phase: Phase = Phase.OPEN
-    backing: Backing = NOTHING_SEEN
-    "What we have seen behind the channel."
-
-    best: Nano = _NOTHING
-    "The highest valid voucher, on disk or on its way there."
-
-    vouchered: Nano = _NOTHING
-    "The highest voucher on disk."
-
-    running: Mapping[ExchangeId, Nano] = field(default_factory=dict[ExchangeId, Nano])
-    "What each running exchange has accrued. A crash forgets it: what was not charged is not paid."
-
-    accrued: Nano = _NOTHING
-    "Their sum."
-
-    terms: CloseTerms | None = None
-    "Close terms that we signed."
-
-    @property
-    def charged(self) -> Nano:
-        return Nano(self.state.charged)
-
-    @property
-    def credit(self) -> Nano:
-        """What the payer may still have done; below zero after a grant was cut."""
-        return Nano(self.vouchered + self.grant - self.state.charged - self.accrued)
-
-    @property
-    def close_total(self) -> Nano:
-        """What a close must pay us: no more than stands behind the channel, no less than we collected."""
-        return max(min(self.charged, capacity(self.channel, self.backing)), self.backing.claimed)
-
-    @property
-    def deposit(self) -> Deposit | None:
-        """What we have seen behind the channel, as the payer is told; None if nothing yet."""
-        if self.channel.deployment is not None and not self.backing.epoch:
-            return None
-        return Deposit(self.backing.epoch, capacity(self.channel, self.backing))
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether there is no contract any more: what is charged now is a debt that nothing backs."""
-        return self.backing.is_settled and self.channel.deployment is not None
 
 
 def opened(channel: Channel, grant: Nano) -> Payee:
@@ -149,9 +76,6 @@ def opened(channel: Channel, grant: Nano) -> Payee:
 def covers(payee: Payee, exchange: ExchangeId, accrued: Nano) -> bool:
     """Say whether credit lets this exchange accrue to this total."""
     return accrued - payee.running.get(exchange, 0) <= payee.credit
-
-
-Step = tuple[Payee, tuple[PayeeEffect, ...]]
 
 
 def step(payee: Payee, event: PayeeEvent) -> Step:
@@ -190,15 +114,15 @@ def step(payee: Payee, event: PayeeEvent) -> Step:
         case OwnStateReturned():
             return _take_own_state(payee, event.state)
         case BackingSeen():
-            return _see(payee, event.backing)
+            return see(payee, event.backing)
         case ChannelSettled():
-            return _settle(payee, event.total)
+            return settle(payee, event.total)
         case CloseRequested():
-            return _request_close(payee, event.now)
+            return request_close(payee, event.now)
         case TermsReceived():
-            return _judge_terms(payee, event)
+            return judge_terms(payee, event)
         case TermsLapsed():
-            return _lapse(payee, event.now)
+            return lapse(payee, event.now)
         case _:
             assert_never(event)
 
@@ -312,83 +236,3 @@ def _take_own_state(payee: Payee, state: ChannelState) -> Step:
         SignState(newest),
         SendState(newest),
     )
-
-
-# ---------------------------------------------------------------- what the chain says
-
-
-def _see(payee: Payee, backing: Backing) -> Step:
-    known = payee.backing
-    if known.epoch not in (0, backing.epoch):
-        raise LocalProtocolError(f"another life of the contract (known={known.epoch} seen={backing.epoch})")
-    if known.is_settled:
-        return payee, ()
-    # Collected with a voucher that an older ledger of ours does not know, or that somebody else showed.
-    best, vouchered = max(payee.best, backing.claimed), max(payee.vouchered, backing.claimed)
-    after = replace(payee, backing=backing, best=best, vouchered=vouchered)
-    if backing.close_at and after.phase is Phase.OPEN:
-        after = replace(after, phase=Phase.DRAINING)
-    # Said also where nothing changed: the payer may have asked, or missed it.
-    telling = () if after.deposit is None else (SendDeposit(after.deposit),)
-    return after, telling if known == backing else (SaveBacking(backing), *telling)
-
-
-def _settle(payee: Payee, total: Nano) -> Step:
-    if payee.backing.is_settled:
-        return payee, ()
-    backing = replace(payee.backing, claimed=total, is_settled=True)
-    # Vouchers beyond what was paid are worth nothing now.
-    after = replace(payee, phase=Phase.CLOSED, backing=backing, best=total, vouchered=total)
-    return after, (SaveSettled(total),)
-
-
-# ---------------------------------------------------------------- closing
-
-
-def _request_close(payee: Payee, now: float) -> Step:
-    if payee.phase is Phase.CLOSED:
-        return payee, ()
-    if payee.running:
-        return replace(payee, phase=Phase.DRAINING), ()
-    terms = payee.terms
-    if terms is not None and now <= terms.valid_until:
-        return payee, (SendCloseWanted(terms),)
-    valid_until = int(now) + CLOSE_TERMS_SECONDS
-    terms = CloseTerms(payee.channel.id, payee.backing.epoch, payee.close_total, valid_until)
-    return replace(payee, phase=Phase.CLOSING, terms=terms), (
-        SignTerms(terms, None),
-        SendCloseWanted(terms),
-    )
-
-
-def _judge_terms(payee: Payee, event: TermsReceived) -> Step:
-    terms = event.terms
-    if (terms.channel, terms.epoch) != (payee.channel.id, payee.backing.epoch):
-        raise RemoteProtocolError("close terms for another channel")
-    if payee.phase is Phase.CLOSED:
-        return payee, (SendCloseAgreed(terms),) if terms == payee.terms else ()
-    if payee.phase is Phase.CLOSING and terms == payee.terms:
-        return _closed(payee, terms), (SaveClosed(terms, event.message),)
-    if payee.running:
-        refusal = SendRefused(Reason.DRAINING, f"exchanges still run (number={len(payee.running)})")
-        return replace(payee, phase=Phase.DRAINING), (refusal,)
-    if not event.now <= terms.valid_until <= event.now + TERMS_MAX_SECONDS:
-        return payee, (SendRefused(Reason.DEADLINE, "the close terms have expired, or hold for too long"),)
-    if not payee.close_total <= terms.total <= capacity_max(payee.channel, payee.backing):
-        detail = f"wrong total: asked {terms.total}, charged {payee.close_total} nanoTON"
-        return payee, (SendRefused(Reason.WRONG_AMOUNT, detail),)
-    theirs = CloseWanted(event.message.terms, event.message.contract_signature)
-    return _closed(payee, terms), (SignTerms(terms, theirs), SendCloseAgreed(terms))
-
-
-def _closed(payee: Payee, terms: CloseTerms) -> Payee:
-    # Without a chain the word is the deed.
-    backing = replace(payee.backing, is_settled=payee.channel.deployment is None)
-    return replace(payee, phase=Phase.CLOSED, terms=terms, backing=backing)
-
-
-def _lapse(payee: Payee, now: float) -> Step:
-    is_agreed = payee.phase is Phase.CLOSED and not payee.backing.is_settled
-    if not is_agreed or payee.terms is None or now <= payee.terms.valid_until:
-        return payee, ()
-    return replace(payee, phase=Phase.DRAINING, terms=None), (SaveReopened(),)

@@ -24,17 +24,11 @@ paper says the same, or less.
 Spec: payments/settlement.md. Vectors: payments/vectors/channel.json.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import assert_never
 
 from cocoon_p2p.errors import LocalProtocolError, Refused, RemoteProtocolError
 from cocoon_p2p.payments.channel import (
-    CLOSE_TERMS_SECONDS,
-    NOTHING_SEEN,
-    TERMS_MAX_SECONDS,
-    Backing,
-    Channel,
     Phase,
     capacity,
 )
@@ -52,36 +46,30 @@ from cocoon_p2p.payments.events import (
     HoldRaised,
     PayerEffect,
     PayerEvent,
-    SaveBacking,
     SaveBegun,
     SaveBroken,
     SaveCharge,
-    SaveClosed,
     SaveRecovered,
     SaveReleased,
-    SaveReopened,
-    SaveSettled,
     SaveState,
     SaveStopped,
     SaveVoucher,
     SendCloseAgreed,
     SendCloseWanted,
-    SendRefused,
     SendVoucher,
-    SignTerms,
     SignVoucher,
     StateReceived,
     TermsLapsed,
     TermsReceived,
     VoucherDue,
 )
+from cocoon_p2p.payments.payer_closing import judge_terms, lapse, request_close, see, settle, take_deposit
+from cocoon_p2p.payments.payer_state import Payer as Payer
+from cocoon_p2p.payments.payer_state import Step as Step
 from cocoon_p2p.payments.voucher import check_voucher
 from cocoon_p2p.protocols.ids import RUNNING_MAX, Reason
 from cocoon_p2p.protocols.messages import (
     ChannelState,
-    CloseTerms,
-    CloseWanted,
-    Deposit,
     ExchangeId,
     Signed,
     Voucher,
@@ -89,74 +77,6 @@ from cocoon_p2p.protocols.messages import (
 from cocoon_p2p.units import Nano
 
 _NOTHING = Nano(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Payer:
-    """What the payer knows of one channel."""
-
-    channel: Channel
-    phase: Phase = Phase.OPEN
-    backing: Backing = NOTHING_SEEN
-    "What we have seen behind the channel."
-
-    taken: Nano = _NOTHING
-    "How high the payee says it takes vouchers, by what it has seen there."
-
-    grant: Nano = _NOTHING
-    "How much the payee lets us owe; it says so whenever it accepts the channel's stream."
-
-    vouchered: Nano = _NOTHING
-    "The highest total that we signed."
-
-    charged: Nano = _NOTHING
-    "What all ended exchanges have cost, by papers that we checked."
-
-    running: Mapping[ExchangeId, Nano] = field(default_factory=dict[ExchangeId, Nano])
-    """What is held for each exchange that may still cost something. It outlives a crash: what a
-    payee did for us meanwhile is owed."""
-
-    held: Nano = _NOTHING
-    "Their sum."
-
-    newest: Signed | None = None
-    "The payee's newest signed state."
-
-    sequence: int = -1
-    "That state's sequence."
-
-    stated: Nano = _NOTHING
-    "What that state says we were charged."
-
-    terms: CloseTerms | None = None
-    "Close terms that we signed."
-
-    @property
-    def capacity(self) -> Nano:
-        """How high vouchers may go: as far as both have seen that money stands behind them."""
-        seen = capacity(self.channel, self.backing)
-        return seen if self.channel.deployment is None else min(seen, self.taken)
-
-    @property
-    def due(self) -> Nano:
-        """The total that should be vouchered now."""
-        return Nano(min(max(self.charged + self.held - self.grant, 0), self.capacity))
-
-    @property
-    def close_total(self) -> Nano:
-        """What we owe at most when the channel closes: no more than stands behind it.
-
-        What the payee has collected is spent, even where it is more than was charged.
-        """
-        return max(min(self.charged, capacity(self.channel, self.backing)), self.backing.claimed)
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether there is no contract any more: what is charged now is a debt that nothing backs."""
-        return self.backing.is_settled and self.channel.deployment is not None
-
-
-Step = tuple[Payer, tuple[PayerEffect, ...]]
 
 
 def step(payer: Payer, event: PayerEvent) -> Step:
@@ -196,17 +116,17 @@ def step(payer: Payer, event: PayerEvent) -> Step:
         case Disputed():
             return _stop(payer, event.reason, *event.papers)
         case DepositTaken():
-            return _take_deposit(payer, event.deposit), ()
+            return take_deposit(payer, event.deposit), ()
         case BackingSeen():
-            return _see(payer, event.backing)
+            return see(payer, event.backing)
         case ChannelSettled():
-            return _settle(payer, event.total)
+            return settle(payer, event.total)
         case CloseRequested():
-            return _request_close(payer, event.now)
+            return request_close(payer, event.now)
         case TermsReceived():
-            return _judge_terms(payer, event)
+            return judge_terms(payer, event)
         case TermsLapsed():
-            return _lapse(payer, event.now)
+            return lapse(payer, event.now)
         case _:
             assert_never(event)
 
@@ -304,7 +224,7 @@ def _accept(payer: Payer, event: Accepted) -> Step:
     channel, effects = payer.channel, tuple[PayerEffect, ...]()
     payer, returned = replace(payer, grant=event.grant), event.returned
     if event.deposit is not None:
-        payer = _take_deposit(payer, event.deposit)
+        payer = take_deposit(payer, event.deposit)
     if returned is not None:
         epoch = payer.backing.epoch
         check_voucher(channel.channel_key, channel.id, epoch, returned, paid=payer.vouchered)
@@ -373,84 +293,3 @@ def _after(step: Step, *first: PayerEffect) -> Step:
     """Put effects in front of a step's own."""
     payer, effects = step
     return payer, (*first, *effects)
-
-
-# ---------------------------------------------------------------- what the chain says
-
-
-def _take_deposit(payer: Payer, deposit: Deposit) -> Payer:
-    # A payee that saw another life of the contract than we did saw too early or too late: it says so again.
-    return replace(payer, taken=Nano(deposit.capacity)) if deposit.epoch == payer.backing.epoch else payer
-
-
-def _see(payer: Payer, backing: Backing) -> Step:
-    known = payer.backing
-    if known.epoch not in (0, backing.epoch):
-        raise LocalProtocolError(f"another life of the contract (known={known.epoch} seen={backing.epoch})")
-    if known.is_settled or known == backing:
-        return payer, ()
-    # Collected with a voucher that an older ledger of ours does not know.
-    after = replace(payer, backing=backing, vouchered=max(payer.vouchered, backing.claimed))
-    if backing.close_at and after.phase is Phase.OPEN:
-        after = replace(after, phase=Phase.DRAINING)
-    return after, (SaveBacking(backing),)
-
-
-def _settle(payer: Payer, total: Nano) -> Step:
-    if payer.backing.is_settled:
-        return payer, ()
-    backing = replace(payer.backing, claimed=total, is_settled=True)
-    return replace(payer, phase=Phase.CLOSED, backing=backing), (SaveSettled(total),)
-
-
-# ---------------------------------------------------------------- closing
-
-
-def _request_close(payer: Payer, now: float) -> Step:
-    if payer.phase in (Phase.CLOSED, Phase.STOPPED):
-        return payer, ()
-    if payer.running:
-        return replace(payer, phase=Phase.DRAINING), ()
-    if payer.terms is not None and now <= payer.terms.valid_until:
-        return payer, (SendCloseWanted(payer.terms),)
-    valid_until = int(now) + CLOSE_TERMS_SECONDS
-    terms = CloseTerms(payer.channel.id, payer.backing.epoch, payer.close_total, valid_until)
-    after = replace(payer, phase=Phase.CLOSING, terms=terms)
-    return after, (SignTerms(terms, None), SendCloseWanted(terms))
-
-
-def _judge_terms(payer: Payer, event: TermsReceived) -> Step:
-    terms = event.terms
-    if (terms.channel, terms.epoch) != (payer.channel.id, payer.backing.epoch):
-        raise RemoteProtocolError("close terms for another channel")
-    if payer.phase is Phase.CLOSED:
-        return payer, (SendCloseAgreed(terms),) if terms == payer.terms else ()
-    if payer.phase is Phase.CLOSING and terms == payer.terms:
-        return _closed(payer, terms), (SaveClosed(terms, event.message),)
-    # Both want to close, at totals that may differ: ours hold, so that both books end alike.
-    if payer.phase is Phase.CLOSING and payer.terms is not None and event.now <= payer.terms.valid_until:
-        return payer, (SendCloseWanted(payer.terms),)
-    if payer.running:
-        refusal = SendRefused(Reason.DRAINING, f"exchanges still run (number={len(payer.running)})")
-        phase = Phase.DRAINING if payer.phase is Phase.OPEN else payer.phase
-        return replace(payer, phase=phase), (refusal,)
-    if not event.now <= terms.valid_until <= event.now + TERMS_MAX_SECONDS:
-        return payer, (SendRefused(Reason.DEADLINE, "the close terms have expired, or hold for too long"),)
-    if terms.total > payer.close_total:
-        detail = f"wrong total: asked {terms.total}, owed {payer.close_total} nanoTON"
-        return payer, (SendRefused(Reason.WRONG_AMOUNT, detail),)
-    theirs = CloseWanted(event.message.terms, event.message.contract_signature)
-    return _closed(payer, terms), (SignTerms(terms, theirs), SendCloseAgreed(terms))
-
-
-def _closed(payer: Payer, terms: CloseTerms) -> Payer:
-    # Without a chain the word is the deed.
-    backing = replace(payer.backing, is_settled=payer.channel.deployment is None)
-    return replace(payer, phase=Phase.CLOSED, terms=terms, backing=backing)
-
-
-def _lapse(payer: Payer, now: float) -> Step:
-    is_agreed = payer.phase is Phase.CLOSED and not payer.backing.is_settled
-    if not is_agreed or payer.terms is None or now <= payer.terms.valid_until:
-        return payer, ()
-    return replace(payer, phase=Phase.DRAINING, terms=None), (SaveReopened(),)

@@ -45,9 +45,8 @@ from cocoon_p2p.payments.books import (
     restore_payee,
     restore_payer,
 )
-from cocoon_p2p.payments.channel import Phase, channel_of, from_wire, make_backed_offer, make_offer
-from cocoon_p2p.payments.close_terms import payee_key
-from cocoon_p2p.payments.contract import AccountId, Deployment
+from cocoon_p2p.payments.channel import Phase, channel_of
+from cocoon_p2p.payments.opening import judge_deployment, offer_to, payout_for
 from cocoon_p2p.payments.party import Party, SettleBroken
 from cocoon_p2p.payments.payee import opened
 from cocoon_p2p.payments.payer import Payer
@@ -65,7 +64,6 @@ from cocoon_p2p.protocols.messages import (
     ChannelRefused,
     ExchangeId,
     OpenChannel,
-    Payout,
     PayoutWanted,
     Signed,
     shorten,
@@ -153,7 +151,8 @@ class Accounts:
     async def _open(self, payee: PeerId, capacity: Nano) -> PayingAccount:
         party = self._party
         seed = self._draw(32)
-        offer = await self._make_offer(payee, bindings.crypto_sign_seed_keypair(seed)[0], capacity)
+        key = bindings.crypto_sign_seed_keypair(seed)[0]
+        offer = await offer_to(payee, party, channel_key=key, capacity=capacity, draw=self._draw)
         channel = channel_of(offer)
         row = ChannelRow(
             name=name_of(channel, Side.PAYER),
@@ -168,29 +167,6 @@ class Accounts:
         log.info("channel offered", extra={"payee": peer_id_text(payee), "channel": channel.id.hex()[:16]})
         account = PayingAccount(party, Payer(channel, backing=backing_of(row)), page, ())
         return self.add_paying(account)
-
-    async def _make_offer(self, payee: PeerId, channel_key: bytes, capacity: Nano) -> ChannelOffer:
-        party, salt = self._party, self._draw(16)
-        payer, bank = party.identity.peer_id, party.bank
-        if bank is None:
-            return make_offer(party.network, payer, payee, channel_key, capacity=capacity, salt=salt)
-        if bank.wallet is None:
-            raise Refused(
-                "there is no wallet to pay from",
-                code=Reason.NO_CREDIT.code,
-                hint="make one with `cocoon wallet new` and name its file in [wallet] of the config",
-            )
-        payout = await payer_stream.ask_payout(payee, bank.global_id, party)
-        deployment = Deployment(
-            global_id=bank.global_id,
-            payer=bank.wallet,
-            payee=AccountId(payout.wallet),
-            payer_key=channel_key,
-            payee_key=payout.key,
-            close_delay_seconds=max(bank.close_delay_seconds, payout.close_delay_seconds),
-            salt=salt,
-        )
-        return make_backed_offer(party.network, payer, payee, deployment)
 
     def add_paying(self, account: PayingAccount) -> PayingAccount:
         """Take charge of a payer's account: from now on its stream is kept alive."""
@@ -262,20 +238,13 @@ class Accounts:
             opening = await messages.receive()
         try:
             if isinstance(opening, PayoutWanted):
-                await _tell(messages, self._payout(opening))
+                await _tell(messages, payout_for(opening, self._party))
             elif isinstance(opening, OpenChannel):
                 await self._serve(self._admit(stream.peer, opening), messages, opening)
             else:
                 messages.reset()
         except (Refused, RemoteProtocolError) as exc:
             await _refuse(messages, _reason(exc), str(exc))
-
-    def _payout(self, wanted: PayoutWanted) -> Payout:
-        """Say where we are paid, on the network that was asked for."""
-        bank = self._party.bank
-        if bank is None or bank.payout is None or bank.global_id != from_wire(wanted.global_id):
-            raise Refused("we are not paid on that chain", code=Reason.WRONG_NETWORK.code)
-        return Payout(bank.payout, payee_key(self._party.identity.seed)[0], bank.close_delay_seconds)
 
     def _admit(self, payer: PeerId, opening: OpenChannel) -> ReceivingAccount:
         """Find or begin the account that an offer is about."""
@@ -287,7 +256,7 @@ class Accounts:
         known = self._receiving.get(channel.id)
         if known is not None:
             return known
-        self._judge_deployment(channel.deployment)
+        judge_deployment(channel.deployment, party)
         standing = [account for account in self._receiving.values() if account.payer == payer]
         if sum(account.phase is not Phase.CLOSED for account in standing) >= CHANNELS_PER_PAYER_MAX:
             raise Refused(
@@ -301,27 +270,6 @@ class Accounts:
             phase=Phase.OPEN,
         )
         return self.add_receiving(ReceivingAccount(party, opened(channel, Nano(0)), Page(row, channel)))
-
-    def _judge_deployment(self, deployment: Deployment | None) -> None:
-        """Check that a contract is one that pays us, so that all that is left to see is the money in it."""
-        bank = self._party.bank
-        if (bank is None) != (deployment is None):
-            theirs, ours = ("a", "no") if bank is None else ("no", "a")
-            raise Refused(
-                f"{theirs} contract stands behind the channel, and we go by {ours} chain",
-                code=Reason.WRONG_NETWORK.code,
-            )
-        if bank is None or deployment is None:
-            return
-        if deployment.global_id != bank.global_id:
-            raise Refused("the channel is on another chain", code=Reason.WRONG_NETWORK.code)
-        if (deployment.payee, deployment.payee_key) != (bank.payout, payee_key(self._party.identity.seed)[0]):
-            raise RecordRejected("channel-offer: it does not pay where we asked to be paid")
-        if deployment.close_delay_seconds < bank.close_delay_seconds:
-            raise RecordRejected(
-                f"channel-offer: the close delay is too short (got={deployment.close_delay_seconds}"
-                f" min={bank.close_delay_seconds} seconds)"
-            )
 
     async def _serve(self, account: ReceivingAccount, messages: MessageStream, opening: OpenChannel) -> None:
         try:

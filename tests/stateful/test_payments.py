@@ -302,8 +302,6 @@ class Payments(RuleBasedStateMachine):
         if row is not None:
             page = Page(row, self.channel)
             self.payee = ReceivingAccount(self.payee_party, restore_payee(row, GRANT), page)
-                self.payee_party, restore_payee(row, GRANT), Page(row, self.channel)
-            )
         for exchange in self.exchanges.values():
             exchange.payee_runs = False
         for key in self.exchanges:
