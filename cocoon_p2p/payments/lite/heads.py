@@ -27,6 +27,9 @@ from cocoon_p2p.payments.lite.server import LiteServer
 
 log = logging.getLogger(__name__)
 
+BEHIND_MAX = 32
+"How many blocks a server may be behind before it rests: a minute or two of a public network's."
+
 HURRY_SECONDS = 0.3
 "How long the others are waited for once enough have answered."
 
@@ -78,11 +81,6 @@ class Heads:
         self._operators_min = operators_min
         self._floor = 0
 
-    @property
-    def floor(self) -> int:
-        """The number of the newest block that counted."""
-        return self._floor
-
     def askable(self) -> list[LiteServer]:
         """Give the servers that do not rest."""
         return [server for server in self._servers if not server.rest_seconds]
@@ -132,19 +130,10 @@ class Heads:
         waiting = list(servers)
 
         async def ask(server: LiteServer) -> None:
-            try:
-                info = await server.ask(queries.get_info(), queries.read_info)
-            except OF_NO_USE:
-                waiting.remove(server)
-                return
+            vote = await self._head(server)
             waiting.remove(server)
-            if info.zero_state != self._zero_state:
-                await server.set_aside("it serves another network")
-                return
-            if info.last.seqno < self._floor:
-                await server.failed(f"it went back in time (seqno={info.last.seqno} known={self._floor})")
-                return
-            told.append(Vote(server, info.last))
+            if vote is not None:
+                told.append(vote)
             if len({vote.server.operator for vote in told}) >= self._operators_min:
                 hurry = trio.current_time() + HURRY_SECONDS
                 nursery.cancel_scope.deadline = min(nursery.cancel_scope.deadline, hurry)
@@ -156,9 +145,29 @@ class Heads:
             await server.failed("it is slow to answer")
         return told
 
+    async def _head(self, server: LiteServer) -> Vote | None:
+        """Ask a server for its newest block. None: it is of no use now."""
+        try:
+            info = await server.ask(queries.get_info(), queries.read_info)
+        except ServerError as exc:
+            await server.failed(str(exc))
+            return None
+        except (Unavailable, MalformedMessage):
+            return None
+        if info.zero_state != self._zero_state:
+            await server.set_aside("it serves another network")
+            return None
+        if info.last.seqno < self._floor - BEHIND_MAX:
+            await server.failed(f"it went back in time (seqno={info.last.seqno} known={self._floor})")
+            return None
+        return Vote(server, info.last)
+
     async def _common(self, told: Sequence[Vote]) -> Agreed | None:
         """Find the highest number of which enough name the same block."""
+        floor = self._floor
         for seqno in sorted({vote.block.seqno for vote in told}, reverse=True):
+            if seqno < floor:
+                break
             able = [vote for vote in told if vote.block.seqno >= seqno]
             if len({vote.server.operator for vote in able}) < self._operators_min:
                 continue

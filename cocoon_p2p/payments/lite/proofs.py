@@ -24,6 +24,9 @@ BASECHAIN = 0
 
 _BLOCK, _INFO, _STATE = 0x11EF55AA, 0x9BC7A987, 0x9023AFE2
 _MASTER_EXTRA = 0xCC26
+_UPDATE = 2
+"The place of the state's update among a block's references."
+
 _SHARD_DESCRIPTIONS = (0xA, 0xB)
 _ACCOUNT_BITS, _WORKCHAIN_BITS = 256, 32
 _PROOF_MAX_BYTES = 1 << 17
@@ -43,8 +46,7 @@ class Header:
 
     global_id: int
     utime: int
-    state_hash: bytes
-    "Of the state that the block leads to."
+    "When it was made, in seconds since the Unix epoch."
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +86,13 @@ def prove_account(answer: AccountAnswer, block: BlockId, account: AccountId) -> 
     """
     master, master_state = _read(answer.shard_proof, 2)
     header = _read_header(master, block)
-    _check_state(master_state, header)
+    _check_state(master, master_state)
     shard_block = _shard_of(master_state, account)
     if shard_block != answer.shard_block:
         raise MalformedMessage("an account in a block of another shard, or of none")
     shard, shard_state = _read(answer.proof, 2)
-    _check_state(shard_state, _read_header(shard, shard_block))
+    _read_header(shard, shard_block)
+    _check_state(shard, shard_state)
     found = _account_in(shard_state, account)
     if found is None:
         if answer.state:
@@ -133,10 +136,6 @@ def _read_header(root: Cell, block: BlockId) -> Header:
     _expect(slice_, 32, _BLOCK)
     global_id = slice_.sint(32)
     info = _opened(slice_.reference())
-    slice_.reference()
-    update = slice_.reference()
-    if update.kind != MERKLE_UPDATE:
-        raise MalformedMessage("a block without its state")
     _expect(info, 32, _INFO)
     # The version; ten flags and their room.
     info.uint(32 + 16)
@@ -147,11 +146,14 @@ def _read_header(root: Cell, block: BlockId) -> Header:
     if info.sint(32) != block.workchain:
         raise MalformedMessage("a block of another workchain")
     info.uint(64)
-    return Header(global_id, info.uint(32), update.references[1].hash)
+    return Header(global_id, info.uint(32))
 
 
-def _check_state(root: Cell, header: Header) -> None:
-    if root.hash != header.state_hash:
+def _check_state(block: Cell, state: Cell) -> None:
+    """Check that a block, whose header was read, leads to a state."""
+    # Servers leave the update out where only the header is asked for.
+    update = block.references[_UPDATE] if len(block.references) > _UPDATE else block
+    if update.kind != MERKLE_UPDATE or update.references[1].hash != state.hash:
         raise MalformedMessage("a state that the block does not lead to")
 
 

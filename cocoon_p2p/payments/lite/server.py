@@ -72,16 +72,11 @@ class LiteServer:
             ServerError: It answers with an error.
             MalformedMessage: It answers what cannot be; it is set aside.
         """
-        connection = self._connection
-        was_open = connection is not None and connection.is_open
         try:
-            answer = await self._asked(query)
+            answer = await self._answer(query)
         except Unavailable as exc:
-            # A server may close a connection that it had for long; that is not yet a failure.
-            if not was_open or (self._connection is not None and self._connection.is_open):
-                await self.failed(str(exc))
-                raise
-            answer = await self._asked_anew(query)
+            await self.failed(str(exc))
+            raise
         try:
             # Large answers are judged in a thread, so that a liar cannot hold up all that runs here.
             found = (
@@ -93,16 +88,17 @@ class LiteServer:
         self._failures = 0
         return found
 
-    async def _asked_anew(self, query: bytes) -> bytes:
-        try:
-            return await self._asked(query)
-        except Unavailable as exc:
-            await self.failed(str(exc))
-            raise
-
-    async def _asked(self, query: bytes) -> bytes:
+    async def _answer(self, query: bytes) -> bytes:
+        was_there = self._connection
         connection = await self._connected()
-        return await self._loop.run(lambda: connection.ask(query))
+        try:
+            return await self._loop.run(lambda: connection.ask(query))
+        except Unavailable:
+            # A server may close a connection that it had for long; that is not yet a failure.
+            if connection is not was_there or connection.is_open:
+                raise
+        anew = await self._connected()
+        return await self._loop.run(lambda: anew.ask(query))
 
     async def failed(self, why: str) -> None:
         """Note a failure: it rests, the longer the more there were in a row."""

@@ -92,6 +92,28 @@ def test_there_being_no_account_must_be_proven() -> None:
             prove_account(lie, block, PLACE)
 
 
+def test_each_link_from_the_block_to_the_account_is_checked() -> None:
+    chain, other = peopled(), DevChain(now=NOW)
+    other.give(STRANGER, 10**15)
+    other.make_block()
+    told, block = shown(chain, PLACE)
+    forged, _ = shown(other, PLACE)
+
+    def grafted(true: bytes, false: bytes) -> bytes:
+        return write_boc(read_boc(true)[0], read_boc(false)[1])
+
+    lies = (
+        replace(forged, shard_proof=grafted(told.shard_proof, forged.shard_proof)),
+        replace(forged, shard_proof=told.shard_proof),
+        replace(forged, shard_proof=told.shard_proof, shard_block=told.shard_block),
+        replace(told, proof=grafted(told.proof, forged.proof), state=forged.state),
+        replace(told, state=forged.state),
+    )
+    for lie in lies:
+        with pytest.raises(MalformedMessage):
+            prove_account(lie, block, PLACE)
+
+
 def test_a_state_with_a_part_left_out_is_none_although_its_hash_is_right() -> None:
     chain = DevChain(now=NOW)
     account = AccountId(deployed(chain))
