@@ -15,6 +15,7 @@ from typing import Any, NoReturn, cast
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from cocoon_p2p.attestation.der import MALFORMED_DER
 from cocoon_p2p.errors import MalformedMessage
 from cocoon_p2p.protocols.ids import COLLATERAL_SIZE_MAX_BYTES
 
@@ -96,7 +97,7 @@ def read_collateral(data: bytes) -> Collateral:
             expires=min(ends),
         )
     # Hostile JSON and DER are reported through several built-in types.
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as exc:
+    except (*MALFORMED_DER, KeyError, RecursionError) as exc:
         raise MalformedMessage(f"collateral: {type(exc).__name__}: {exc!s:.120}") from exc
 
 

@@ -17,10 +17,11 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
+from cocoon_p2p.attestation.der import MALFORMED_DER
 from cocoon_p2p.attestation.evidence import GpuEvidence
 from cocoon_p2p.attestation.roots import Roots
 
@@ -87,14 +88,7 @@ def verify_gpu(evidence: GpuEvidence, *, now: float, roots: Roots) -> GpuFacts:
     except InvalidSignature:
         raise GpuRefused("a signature does not hold") from None
     # Hostile certificates are reported through several types, and so is a time beyond the calendar.
-    except (
-        ValueError,
-        TypeError,
-        OverflowError,
-        OSError,
-        UnsupportedAlgorithm,
-        x509.ExtensionNotFound,
-    ) as exc:
+    except (*MALFORMED_DER, OSError) as exc:
         raise GpuRefused(f"{exc!s:.120}") from exc
 
 

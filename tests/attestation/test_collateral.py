@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cocoon_p2p.attestation import read_collateral
 from cocoon_p2p.attestation.collateral import Platform, is_newer
@@ -94,3 +97,15 @@ def test_new_tcb_info_with_an_old_revocation_list_is_not_newer() -> None:
     mixed["pck_crl"] = json.loads(replace(kept, now=NOW - 9).collateral())["pck_crl"]
 
     assert not is_newer(read_collateral(json.dumps(mixed).encode()), read_collateral(kept.collateral()))
+
+
+@pytest.mark.slow
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(["pck_crl", "root_ca_crl"]), st.integers(0, 10_000), st.integers(0, 255))
+def test_whatever_is_done_to_a_revocation_list_it_is_malformed_or_read(name: str, at: int, byte: int) -> None:
+    fields = json.loads(GOOD)
+    der = bytearray.fromhex(fields[name])
+    der[at % len(der)] = byte
+
+    with suppress(MalformedMessage):
+        read_collateral(json.dumps(fields | {name: der.hex()}).encode())

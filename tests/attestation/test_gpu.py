@@ -1,9 +1,13 @@
 """GPU reports: a signed exchange under a chain, read to the last byte."""
 
+from base64 import b64encode
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -158,6 +162,35 @@ def test_a_device_can_sign_anything_and_we_still_stand(response: bytes) -> None:
 
     with pytest.raises(GpuRefused):
         verify(gpu)
+
+
+CERTIFICATES = [
+    certificate.public_bytes(Encoding.DER)
+    for certificate in x509.load_pem_x509_certificates(PaperGpu().evidence(NONCE).chain)
+]
+
+
+# A serial number that is none is a warning of the library's, and an error here; a peer gets the warning.
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 1), st.data())
+def test_whatever_is_done_to_a_certificate_the_chain_is_refused_or_read(
+    which: int, data: st.DataObject
+) -> None:
+    gpu, changed = PaperGpu(), bytearray(CERTIFICATES[which])
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(changed) - 1))
+        changed[at] = data.draw(st.sampled_from([0, 1, 2, 3, 0x30, 0x80, 0x84, 0xFF]))
+    chain = [bytes(changed) if number == which else der for number, der in enumerate(CERTIFICATES)]
+
+    with suppress(GpuRefused):
+        facts = verify(gpu, GpuEvidence(gpu.report(NONCE), b"".join(map(pem, chain))))
+        assert facts.nonce == NONCE
+
+
+def pem(der: bytes) -> bytes:
+    return b"-----BEGIN CERTIFICATE-----\n" + b64encode(der) + b"\n-----END CERTIFICATE-----\n"
 
 
 @pytest.mark.slow
