@@ -130,14 +130,15 @@ class DatabaseStore:
         self._limiter = trio.CapacityLimiter(1)
         # Exchanges on their way to disk: what was handed over counts for a look-up.
         self._passing: dict[tuple[ChannelName, ExchangeId], ExchangeRow | None] = {}
+        self._is_closing = False
         self.failure: Unavailable | None = None
         self.commits = 0
 
     def submit(self, *changes: Change) -> Handed:
         """Hand over changes that are written together or not at all (`ledger.Store.submit`)."""
         handed = Handed(changes)
-        if self.failure is not None:
-            handed.finish(self.failure)
+        if self.failure is not None or self._is_closing:
+            handed.finish(self.failure or LocalProtocolError("the ledger is closed"))
             return handed
         for change in changes:
             if isinstance(change, ExchangeRow):
@@ -191,24 +192,27 @@ class DatabaseStore:
         await self.submit().wait()
         return await trio.to_thread.run_sync(self._database.read, query, values)
 
-    async def run(self, idle_seconds: float = math.inf) -> None:
-        """Write what is handed over until the database fails or we are cancelled; then the queue goes first.
+    async def run(self, idle_seconds: float) -> None:
+        """Write what is handed over until the database fails, or until `close` and the queue is empty.
+
+        A cancel does not end it: what the block does while it is being cancelled is written too.
 
         Args:
             idle_seconds: After so long without a write make an empty one, to see that the database is there.
         """
-        try:
-            while self.failure is None:
+        with trio.CancelScope(shield=True):
+            while self.failure is None and (self._queue or not self._is_closing):
                 with trio.move_on_after(idle_seconds):
-                    while not self._queue and self.failure is None:
+                    while not (self._queue or self._is_closing or self.failure):
                         await self._arrived.wait()
                         self._arrived = trio.Event()
                 if self.failure is None:
                     await self._commit()
-        finally:
-            with trio.CancelScope(shield=True):
-                while self._queue:
-                    await self._commit()
+
+    def close(self) -> None:
+        """Take no more; what was handed over is still written."""
+        self._is_closing = True
+        self._arrived.set()
 
     async def _commit(self) -> None:
         batch = self._queue[:BATCH_MAX]
@@ -256,10 +260,14 @@ async def writing(database: Database, idle_seconds: float = math.inf) -> AsyncIt
 
     async def write_until_failure(block: trio.CancelScope) -> None:
         await store.run(idle_seconds)
-        block.cancel()
+        if store.failure is not None:
+            block.cancel()
 
     async with open_service_nursery() as nursery:
         nursery.start_soon(write_until_failure, nursery.cancel_scope)
-        yield store
+        try:
+            yield store
+        finally:
+            store.close()
     if store.failure is not None:
         raise store.failure

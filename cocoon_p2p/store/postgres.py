@@ -30,7 +30,7 @@ from cocoon_p2p.store.statements import Columns, Dialect, Query, Statements, wri
 T = TypeVar("T")
 
 LOOK_UP_SECONDS = 5.0
-"A look-up holds up everything else, so it has less time than other calls."
+"A look-up holds up the whole node, so it has less time than other calls."
 
 IDLE_SECONDS = 5.0
 "An idle ledger looks after its server so often."

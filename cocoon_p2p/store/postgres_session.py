@@ -136,7 +136,7 @@ class Session:
         """Say one thing, inside `limited`. Nothing of a peer's is ever part of the text."""
         return self.connection.execute(text.encode(), values or None, prepare=prepare, binary=True)
 
-    def ask(self, query: Query[T], values: Sequence[object], seconds: float = CALL_SECONDS) -> Sequence[T]:
+    def ask(self, query: Query[T], values: Sequence[object], seconds: float | None = None) -> Sequence[T]:
         """Ask one question.
 
         Raises:
@@ -146,13 +146,13 @@ class Session:
             return [query.noun(row) for row in self.execute(query.text, values, prepare=True)]
 
     @contextmanager
-    def limited(self, done: str, seconds: float = CALL_SECONDS) -> Iterator[None]:
-        """Cut the connection off if the block takes too long.
+    def limited(self, done: str, seconds: float | None = None) -> Iterator[None]:
+        """Cut the connection off if the block takes too long: `CALL_SECONDS` where nothing else is said.
 
         Raises:
             Unavailable: It did, or the server failed.
         """
-        self._until = time.monotonic() + seconds
+        self._until = time.monotonic() + (seconds or CALL_SECONDS)
         try:
             yield
         except psycopg.Error as exc:

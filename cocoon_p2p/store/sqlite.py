@@ -53,7 +53,7 @@ class SqliteDatabase:
             errors = write_each(self._writer, self.statements, batch, _BAD_VALUES)
             self._writer.execute("commit")
         except sqlite3.Error as exc:
-            raise self._failure("written", exc) from exc
+            raise _failure("written", exc, self._path) from exc
         return errors
 
     def read(self, query: Query[T], values: Sequence[object]) -> Sequence[T]:
@@ -62,23 +62,28 @@ class SqliteDatabase:
             with closing(_connect(self._path)) as connection:
                 return _ask(connection, query, values)
         except sqlite3.Error as exc:
-            raise self._failure("read", exc) from exc
+            raise _failure("read", exc, self._path) from exc
 
     def exchanges(self, exchange: ExchangeId) -> Sequence[ExchangeRow]:
         try:
             return _ask(self._reader, self.statements.exchanges, (exchange,))
         except sqlite3.Error as exc:
-            raise self._failure("read", exc) from exc
+            raise _failure("read", exc, self._path) from exc
 
     def landed(self, changes: Iterable[Change]) -> None:
         """Need no note of it: a look-up asks the file."""
 
-    def _failure(self, done: str, exc: sqlite3.Error) -> Unavailable:
-        if getattr(exc, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            hint = "the file is damaged: keep a copy, recover what you can with `sqlite3 FILE .recover`"
-        else:
-            hint = "free space on the disk or mend it, then start again"
-        return Unavailable(f"the ledger cannot be {done}: {exc} (file={self._path})", hint=hint)
+
+def _failure(done: str, exc: sqlite3.Error, path: Path) -> Unavailable:
+    # The lower byte is the kind, the rest a detail; errors of sqlite3's own have neither.
+    kind = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+    if kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        hint = "the file is damaged: put it aside, and save what can be read of it (sqlite3 FILE .recover)"
+    elif kind in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        hint = "let this user write to the file and to its folder, then start again"
+    else:
+        hint = "free space on the disk or mend it, then start again"
+    return Unavailable(f"the ledger cannot be {done}: {exc} (file={path})", hint=hint)
 
 
 def _ask(connection: sqlite3.Connection, query: Query[T], values: Sequence[object]) -> Sequence[T]:
@@ -99,7 +104,12 @@ async def open_file(path: Path) -> AsyncIterator[DatabaseStore]:
         Unavailable: Out of the block, when the disk fails: everything in it is cancelled.
     """
     with owned(path), closing(_connect(path)) as writer:
-        _prepare(writer, path)
+        try:
+            _prepare(writer, path)
+        except sqlite3.DatabaseError as exc:
+            if exc.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+                raise _not_a_ledger(path, str(exc)) from exc
+            raise _failure("opened", exc, path) from exc
         with closing(_connect(path)) as reader:
             async with writing(SqliteDatabase(path, writer, reader)) as store:
                 yield store
@@ -111,12 +121,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    try:
-        application = connection.execute("pragma application_id").fetchone()[0]
-        version = connection.execute("pragma user_version").fetchone()[0]
-        tables_there = connection.execute("select count(*) from sqlite_master").fetchone()[0]
-    except sqlite3.DatabaseError as exc:
-        raise _not_a_ledger(path, str(exc)) from exc
+    application = connection.execute("pragma application_id").fetchone()[0]
+    version = connection.execute("pragma user_version").fetchone()[0]
+    tables_there = connection.execute("select count(*) from sqlite_master").fetchone()[0]
     if tables_there and application != APPLICATION:
         raise _not_a_ledger(path, "another program's database")
     if tables_there and version != schema.VERSION:

@@ -1,9 +1,15 @@
 """Rows and lines to write into ledgers."""
 
+from pathlib import Path
+from typing import TypeAlias
+
 from cocoon_p2p.identity import Identity
 from cocoon_p2p.ledger import Account, ChannelName, ChannelRow, ExchangeRow, Line, Side, Status
 from cocoon_p2p.protocols.messages import ChannelId, ExchangeId
 from cocoon_p2p.units import Nano
+
+Place: TypeAlias = Path | str
+"A ledger's file, or its URL."
 
 PEER = Identity.from_seed(bytes(32)).peer_id
 PAYER_END = ChannelName(Side.PAYER, ChannelId(b"\x01" * 32))

@@ -1,11 +1,8 @@
-"""One process owns a ledger, and nobody else reads its keys."""
+"""One process owns a ledger's file, and nobody else reads the keys in it."""
 
 import os
-import signal
 import sqlite3
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,39 +10,6 @@ import pytest
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.store import open_store
 from tests.store.rows import line
-
-WRITER = """
-import itertools, sys, trio
-from pathlib import Path
-from cocoon_p2p.store import open_store
-from tests.store.rows import line
-
-async def main():
-    async with open_store(Path(sys.argv[1])) as store:
-        print("open", flush=True)
-        for number in itertools.count():
-            written = [store.submit(line(3 * number + part)) for part in range(3)]
-            await written[-1].wait()
-            print(3 * number + 3, flush=True)
-
-trio.run(main)
-"""
-
-
-def start_writer(path: Path) -> "subprocess.Popen[str]":
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True, bufsize=1
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "open\n"
-    return process
-
-
-def kill(process: "subprocess.Popen[str]") -> list[str]:
-    process.send_signal(signal.SIGKILL)
-    said = process.communicate()[0].splitlines()
-    assert process.returncode == -signal.SIGKILL
-    return said
 
 
 async def test_a_ledger_in_use_is_refused_even_within_one_process(tmp_path: Path) -> None:
@@ -55,40 +19,6 @@ async def test_a_ledger_in_use_is_refused_even_within_one_process(tmp_path: Path
         with pytest.raises(ConfigurationError, match=f"in use by another process .*pid={os.getpid()}"):
             async with open_store(path):
                 pass
-
-
-@pytest.mark.slow
-async def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    process = start_writer(path)
-    try:
-        with pytest.raises(ConfigurationError, match=f"pid={process.pid}") as caught:
-            async with open_store(path):
-                pass
-    finally:
-        kill(process)
-
-    assert caught.value.hint == "stop that process, or give this node a ledger of its own"
-    async with open_store(path) as store:
-        await store.submit(line(0)).wait()
-
-
-@pytest.mark.slow
-async def test_what_a_killed_process_was_told_is_written_is_written(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    process = start_writer(path)
-    assert process.stdout is not None
-    for _ in range(20):
-        process.stdout.readline()
-
-    said = kill(process)
-
-    told = int(said[-1]) if said and said[-1].isdigit() else 60
-    async with open_store(path) as store:
-        numbers = [line.number for line in await store.lines()]
-    # Nothing that was promised is missing, and nothing is there without what came before it.
-    assert len(numbers) >= told
-    assert numbers == list(range(len(numbers)))
 
 
 def modes_in(folder: Path) -> dict[str, int]:
