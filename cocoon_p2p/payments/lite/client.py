@@ -129,9 +129,10 @@ class LiteChain:
         raise self._out_of_time()
 
     async def aclose(self) -> None:
-        """Close all connections."""
-        for server in self._servers:
-            await server.close()
+        """Close all connections. A cancel closes them, too."""
+        async with trio.open_nursery() as nursery:
+            for server in self._servers:
+                nursery.start_soon(server.close)
 
     def _bounded(self) -> trio.CancelScope:
         return trio.move_on_after(self._limits.call_seconds)

@@ -4,9 +4,10 @@ A server's proofs lead up to a masterchain block, and no further: that the block
 network's own only its validators' signatures would prove. So its name is asked of servers of
 different operators. Their newest blocks differ by a few, so the question is for one number:
 
-    a names 105, b names 103, c names 9,000,000
-    is 105 the second highest that a and c can have in common?  c: another one. a and c disagree.
-    is 103?                                                    a: the same one as b's. It counts.
+    newest: a 105, b 103, c 9,000,000
+    9,000,000  named by c alone
+    105        c names another one than a: no two agree
+    103        a and b name the same: it counts, and c, who names another, has lied
 
 Whoever names another block of a number that counts has lied. What counts once is a floor: no
 older block counts afterwards.
@@ -14,6 +15,7 @@ older block counts afterwards.
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -82,8 +84,14 @@ class Heads:
         self._floor = 0
 
     def askable(self) -> list[LiteServer]:
-        """Give the servers that do not rest."""
-        return [server for server in self._servers if not server.rest_seconds]
+        """Give the servers that do not rest: one of each operator, then each one's second, and so on."""
+        before: Counter[str] = Counter()
+        ranked: list[tuple[int, LiteServer]] = []
+        for server in self._servers:
+            if not server.rest_seconds:
+                ranked.append((before[server.operator], server))
+                before[server.operator] += 1
+        return [server for _, server in sorted(ranked, key=lambda one: one[0])]
 
     async def agreed(self) -> Agreed:
         """Find the newest block that counts. Its number is never below an earlier one's.
@@ -94,7 +102,8 @@ class Heads:
             Unavailable: Too few servers answer, or they disagree.
         """
         askable = self.askable()
-        few = self._few(askable)
+        wanted = self._operators_min + (self._operators_min > 1)
+        few = askable[:wanted]
         for some in (few, askable) if len(few) < len(askable) else (askable,):
             told = await self._heads([server for server in some if not server.rest_seconds])
             agreed = await self._common(told)
@@ -114,15 +123,6 @@ class Heads:
         for server in self._servers:
             rests[server.operator] = min(server.rest_seconds, rests.get(server.operator, math.inf))
         return sorted(rests.values())[self._operators_min - 1]
-
-    def _few(self, askable: Sequence[LiteServer]) -> list[LiteServer]:
-        """Choose as many servers as must agree, of different operators, and a spare if there must be some."""
-        wanted = self._operators_min + (self._operators_min > 1)
-        chosen: dict[str, LiteServer] = {}
-        for server in askable:
-            if len(chosen) < wanted:
-                chosen.setdefault(server.operator, server)
-        return list(chosen.values())
 
     async def _heads(self, servers: Sequence[LiteServer]) -> list[Vote]:
         """Ask for the newest blocks. Who is much slower than enough others has failed."""

@@ -72,13 +72,14 @@ async def read_history(
         Unreadable: One is not to be read here.
     """
     found: list[Transaction] = []
-    while lt > since_lt:
+    while lt > since_lt and len(found) < TRANSACTIONS_MAX:
         page = await _page(servers, account, lt, hash_)
-        if page is None or len(found) >= TRANSACTIONS_MAX:
-            log.warning("transactions left out", extra={"before_lt": lt, "since_lt": since_lt})
+        if page is None:
             break
         found += [link.transaction for link in page if link.transaction.lt > since_lt]
         lt, hash_ = page[-1].previous_lt, page[-1].previous_hash
+    if lt > since_lt:
+        log.warning("transactions left out", extra={"before_lt": lt, "since_lt": since_lt})
     if lt > since_lt and not found:
         raise Unavailable(
             "no lite server knows the account's last transaction (account={account.hex()[:16]})"

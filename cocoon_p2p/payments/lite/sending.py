@@ -20,6 +20,9 @@ from cocoon_p2p.payments.lite.server import LiteServer
 log = logging.getLogger(__name__)
 
 SERVERS_MAX = 4
+HURRY_SECONDS = 1.0
+"How long the others are waited for once one has taken it. They have been asked by then."
+
 MESSAGE_MAX_BYTES = (1 << 16) - 1
 "What networks take."
 
@@ -72,6 +75,7 @@ async def hand_in(servers: Sequence[LiteServer], message: bytes, operators_min: 
         try:
             if await server.ask(queries.send_message(message), queries.read_sent):
                 taken.append(server)
+                nursery.cancel_scope.deadline = trio.current_time() + HURRY_SECONDS
         except ServerError as exc:
             refusal = as_refusal(exc)
             log.info("lite server refuses a message", extra={"server": str(server.address), "why": str(exc)})

@@ -31,7 +31,7 @@ from cocoon_p2p.payments.lite import LOCAL, Unreadable, history, open_chain
 from cocoon_p2p.payments.lite import heads as heads_module
 from cocoon_p2p.payments.lite import server as server_module
 from cocoon_p2p.testing.chain import LocalChain
-from tests.payments.devchain.bait import ACCEPTED, CODE, NOTE, STRANGER, THROW, deployed, say
+from tests.payments.devchain.bait import ACCEPTED, CODE, NOTE, STRANGER, THROW, deployed, say, say_destroy
 from tests.payments.lite.scene import (
     CLOSE,
     CUT,
@@ -655,6 +655,22 @@ async def test_who_changes_an_accounts_history_is_set_aside(
         assert "a" not in set_aside(caplog)
 
 
+async def test_an_earlier_life_of_an_account_is_not_in_its_history(tmp_path: Path) -> None:
+    async with staged(tmp_path) as scene:
+        bait = deployed(scene.chain)
+        scene.chain.give(bait, 10**9, body=say_destroy(STRANGER))
+        scene.chain.make_block()
+        for amount in (7, 8):
+            scene.chain.give(bait, amount)
+        scene.chain.make_block()
+        await scene.server("a")
+        await scene.server("b")
+        async with scene.opened() as port:
+            told = await port.transactions(AccountId(bait))
+
+    assert [one.received.amount for one in told if one.received] == [7, 8]
+
+
 async def test_what_all_have_forgotten_is_a_gap(tmp_path: Path) -> None:
     async with staged(tmp_path) as scene:
         scene.chain = DevChain(now=NOW, limits=Limits(transactions=20))
@@ -724,6 +740,18 @@ async def test_a_message_that_one_takes_is_taken(tmp_path: Path) -> None:
             await port.send(external_message(bait, say(ACCEPTED)))
 
         assert scene.chain.is_block_due
+
+
+async def test_it_is_handed_to_servers_of_several_operators(tmp_path: Path) -> None:
+    async with staged(tmp_path) as scene:
+        bait = deployed(scene.chain)
+        for _ in range(5):
+            await scene.server("a", on_send(answers.SendStatus(1)))
+        honest_one = await scene.server("b")
+        async with scene.opened() as port:
+            await port.send(external_message(bait, say(ACCEPTED)))
+
+        assert any(isinstance(query, asked.SendMessage) for query in honest_one.asked)
 
 
 async def test_one_operators_no_is_not_the_contracts(tmp_path: Path) -> None:
