@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg
@@ -164,7 +164,9 @@ class Session:
         while not self._over.wait(_LOOK_SECONDS):
             until = self._until
             if until is not None and time.monotonic() > until:
-                self._socket.shutdown(socket.SHUT_RDWR)
+                # It may have ended by itself, or be closed this moment.
+                with suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
                 return
 
     def _failure(self, done: str, exc: psycopg.Error) -> Unavailable:
