@@ -15,7 +15,7 @@ SESSION = "/cocoon/session/1"
 "A worker's standing with a proxy: record, load, drain, heartbeat."
 
 EVIDENCE = "/cocoon/evidence/1"
-"Attestation evidence by hash."
+"Attestation: who is at the other end of a connection, and evidence by its hash."
 
 # Frames
 

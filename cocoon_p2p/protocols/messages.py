@@ -17,6 +17,7 @@ from cocoon_p2p.protocols.ids import (
     ADDRESS_MAX_BYTES,
     ADDRESSES_MAX,
     CHUNK_SIZE_MAX_BYTES,
+    EVIDENCE_SIZE_MAX_BYTES,
     EXCHANGE_ID_SIZE_BYTES,
     FEATURES_MAX,
     MODELS_MAX,
@@ -327,6 +328,21 @@ class CloseTerms:
 
     total: Annotated[int, Key(3)]
     valid_until: Annotated[int, Key(4)]
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """I am at the other end of this connection, with these keys. Signed by the identity as `presence`."""
+
+    nonce: Annotated[bytes, Key(1), Size(32)]
+    "Drawn by who asks: the answer cannot be an old one."
+
+    asker: Annotated[APeer, Key(2)]
+    "Who asks, as the one who answers sees it: what was answered to one is worth nothing to another."
+
+    statement_hash: Annotated[AHash, Key(3)]
+    evidence_hash: Annotated[AHash | None, Key(4)] = None
+    "Of the evidence for that statement, where there is some."
 
 
 # ---------------------------------------------------------------- /cocoon/exchange/1
@@ -722,6 +738,51 @@ class Drain:
 @dataclass(frozen=True, slots=True)
 class SessionRefused:
     """Proxy to worker: not here, and why."""
+
+    reason: Annotated[Reason, Key(1)]
+    detail: Annotated[AText, Key(2)]
+
+
+# ---------------------------------------------------------------- /cocoon/evidence/1
+
+
+@message(64)
+@dataclass(frozen=True, slots=True)
+class PresenceWanted:
+    """Whoever dialled to whom it dialled: who are you? Answered by `PresenceShown`."""
+
+    nonce: Annotated[bytes, Key(1), Size(32)]
+
+
+@message(65)
+@dataclass(frozen=True, slots=True)
+class PresenceShown:
+    """The signed `Presence`, and the `KeyStatement` that it names."""
+
+    presence: Annotated[Signed, Key(1)]
+    statement: Annotated[Signed, Key(2)]
+
+
+@message(66)
+@dataclass(frozen=True, slots=True)
+class EvidenceWanted:
+    """Show me the evidence with this SHA-256: your own or, of a proxy, one of its workers'."""
+
+    evidence_hash: Annotated[AHash, Key(1)]
+
+
+@message(67)
+@dataclass(frozen=True, slots=True)
+class EvidenceShown:
+    """The evidence, as it is hashed."""
+
+    evidence: Annotated[bytes, Key(1), Max(EVIDENCE_SIZE_MAX_BYTES)]
+
+
+@message(68)
+@dataclass(frozen=True, slots=True)
+class EvidenceRefused:
+    """There is none, or too much was asked for."""
 
     reason: Annotated[Reason, Key(1)]
     detail: Annotated[AText, Key(2)]

@@ -21,6 +21,7 @@ from cocoon_p2p.protocols.messages import (
     CloseTerms,
     KeyStatement,
     Meter,
+    Presence,
     Quote,
     Receipt,
     Record,
@@ -30,7 +31,16 @@ from cocoon_p2p.protocols.messages import (
 from cocoon_p2p.protocols.schema import decode_paper, encode_message, encode_paper
 
 Paper = (
-    KeyStatement | Record | Quote | Meter | Receipt | Settlement | ChannelOffer | ChannelState | CloseTerms
+    KeyStatement
+    | Record
+    | Quote
+    | Meter
+    | Receipt
+    | Settlement
+    | ChannelOffer
+    | ChannelState
+    | CloseTerms
+    | Presence
 )
 
 P = TypeVar("P", bound=Paper)
@@ -46,6 +56,7 @@ SIGNED_AS: Mapping[type[object], str] = {
     ChannelOffer: "channel-offer",
     ChannelState: "channel-state",
     CloseTerms: "close-terms",
+    Presence: "presence",
 }
 "The `<what>` under each kind's signature. A closed list: a new kind of paper is a new line here."
 

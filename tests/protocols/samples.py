@@ -259,6 +259,7 @@ CHANNEL_STATE = m.ChannelState(
     running=(m.Running(OTHER_EXCHANGE, 96),),
 )
 CLOSE_TERMS = m.CloseTerms(channel=CHANNEL, epoch=EPOCH, total=90_299, valid_until=NOW + 3_600)
+PRESENCE = m.Presence(draw("nonce of a presence"), CLIENT.peer_id, draw("statement"), draw("evidence"))
 
 PAPERS: tuple[tuple[Identity, Paper], ...] = (
     (WORKER, check(m.KeyStatement, WORKER_STATEMENT, signer=WORKER.peer_id, network=NETWORK)),
@@ -273,6 +274,7 @@ PAPERS: tuple[tuple[Identity, Paper], ...] = (
     (CLIENT, CHANNEL_OFFER),
     (PROXY, CHANNEL_STATE),
     (CLIENT, CLOSE_TERMS),
+    (PROXY, PRESENCE),
 )
 
 _STATE = sign(PROXY, NETWORK, CHANNEL_STATE)
@@ -355,6 +357,11 @@ MESSAGES: tuple[Any, ...] = (
     m.Payout(draw("payee's wallet"), draw("payee's channel key"), 86_400),
     m.Funded(CHANNEL),
     m.DepositSeen(CHANNEL, DEPOSIT),
+    m.PresenceWanted(draw("nonce of a presence")),
+    m.PresenceShown(sign(PROXY, NETWORK, PRESENCE), WORKER_STATEMENT),
+    m.EvidenceWanted(draw("evidence")),
+    m.EvidenceShown(b"evidence of some type"),
+    m.EvidenceRefused(Reason.RATE_LIMITED, "so many at once"),
     m.Register(WORKER_RECORD, WORKER_STATEMENT),
     m.Registered(7),
     m.Load(3, 8, 0),

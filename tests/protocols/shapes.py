@@ -47,6 +47,8 @@ INSIDE: dict[tuple[str, str], type] = {
     ("CloseAgreed", "terms"): messages.CloseTerms,
     ("Register", "record"): messages.Record,
     ("Register", "statement"): messages.KeyStatement,
+    ("PresenceShown", "presence"): messages.Presence,
+    ("PresenceShown", "statement"): messages.KeyStatement,
 }
 "What the CDDL says of bytes that hold a shape of their own; the codec does not look inside."
 
