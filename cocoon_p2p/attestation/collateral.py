@@ -36,6 +36,10 @@ _FIELDS = frozenset(
 _FIELDS_IGNORED = frozenset({"pck_certificate_chain"})
 
 
+# Hostile JSON is reported through several built-in types.
+_MALFORMED: tuple[type[Exception], ...] = (*MALFORMED_DER, KeyError, RecursionError)
+
+
 @dataclass(frozen=True, slots=True)
 class Platform:
     """A kind of platform, as far as it decides which lists are needed."""
@@ -96,8 +100,7 @@ def read_collateral(data: bytes) -> Collateral:
             dates=begins,
             expires=min(ends),
         )
-    # Hostile JSON and DER are reported through several built-in types.
-    except (*MALFORMED_DER, KeyError, RecursionError) as exc:
+    except _MALFORMED as exc:
         raise MalformedMessage(f"collateral: {type(exc).__name__}: {exc!s:.120}") from exc
 
 

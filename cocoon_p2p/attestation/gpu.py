@@ -63,6 +63,10 @@ class GpuFacts:
     "By index, from 1."
 
 
+# A time beyond the calendar is reported as a fault of the system's.
+_MALFORMED: tuple[type[Exception], ...] = (*MALFORMED_DER, OSError)
+
+
 class GpuRefused(Exception):
     """A report is not genuine, or not well formed. Never leaves this room."""
 
@@ -87,8 +91,7 @@ def verify_gpu(evidence: GpuEvidence, *, now: float, roots: Roots) -> GpuFacts:
         return _read_report(evidence.report, chain[0])
     except InvalidSignature:
         raise GpuRefused("a signature does not hold") from None
-    # Hostile certificates are reported through several types, and so is a time beyond the calendar.
-    except (*MALFORMED_DER, OSError) as exc:
+    except _MALFORMED as exc:
         raise GpuRefused(f"{exc!s:.120}") from exc
 
 

@@ -277,7 +277,7 @@ class PaperMachine:
         """Publish the lists, in dcap-qvl's JSON. `changes` replaces fields of the TCB info."""
         signing = self._tcb_signing
         chain = signing.pem + self._root.pem
-        tcb_info, identity = json.dumps(self._tcb_info | changes), json.dumps(self._qe_identity)
+        tcb_info, identity = _spell(self._tcb_info | changes), _spell(self._qe_identity)
         fields = {
             "pck_crl_issuer_chain": self._authority.pem + self._root.pem,
             "root_ca_crl": self._crl(
@@ -447,6 +447,11 @@ class PaperMachine:
             "isvprodid": 2,
             "tcbLevels": [_level(4)],
         }
+
+
+def _spell(value: dict[str, Any]) -> str:
+    """Spell JSON as Intel does what it signs."""
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _level(isv_svn: int) -> dict[str, Any]:

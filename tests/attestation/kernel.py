@@ -1,4 +1,4 @@
-"""Stand-ins: the kernel's folder of reports and its register, dstack's agent, and a mirror of lists.
+"""Stand-ins: the kernel's folder of reports and its register, dstack's agent, and mirrors of lists.
 
 The kernel's is on real files: what the machine under test reads and writes are files in a folder, and
 the stand-in does what the kernel would do at each step. What it is asked to sign, a paper machine signs.
@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha384
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
 from typing import Any
+from urllib.parse import quote
 
 from cocoon_p2p.attestation.collateral import Platform
 from cocoon_p2p.attestation.events import event_digest
@@ -151,6 +152,58 @@ def serving(agent: Agent, path: Path) -> Iterator[None]:
         thread.start()
         try:
             yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def serving_lists(lists: bytes, answers: dict[str, tuple[int, bytes]] | None = None) -> Iterator[str]:
+    """Answer as a PCCS does, until the block ends; `answers` replaces what a path's end says."""
+    fields = json.loads(lists)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            name = self.path.partition("?")[0].rpartition("/")[2]
+            status, body, headers = 200, b"", {}
+            match name:
+                case "pckcrl":
+                    assert self.path.endswith("?ca=platform&encoding=der")
+                    body = bytes.fromhex(fields["pck_crl"])
+                    headers = {"SGX-PCK-CRL-Issuer-Chain": fields["pck_crl_issuer_chain"]}
+                case "rootcacrl":
+                    body = fields["root_ca_crl"].encode()
+                case "tcb":
+                    assert self.path.endswith("?fmspc=00DEADBEEF00")
+                    body = signed("tcbInfo", fields["tcb_info"], fields["tcb_info_signature"])
+                    headers = {"TCB-Info-Issuer-Chain": fields["tcb_info_issuer_chain"]}
+                case "identity":
+                    body = signed("enclaveIdentity", fields["qe_identity"], fields["qe_identity_signature"])
+                    headers = {"SGX-Enclave-Identity-Issuer-Chain": fields["qe_identity_issuer_chain"]}
+                case _:
+                    status = 404
+            status, body = (answers or {}).get(name, (status, body))
+            self.send_response(status)
+            for header, value in headers.items():
+                self.send_header(header, quote(value))
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    def signed(name: str, text: str, signature: str) -> bytes:
+        return f'{{"{name}":{text},"signature":"{signature}"}}'.encode()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/pccs/"
         finally:
             server.shutdown()
             thread.join()

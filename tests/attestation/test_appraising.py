@@ -10,14 +10,15 @@ import trio.testing
 from cocoon_p2p.attestation import Cause, default_policy, evidence_hash, read_collateral, simulate
 from cocoon_p2p.attestation.appraising import Verifier
 from cocoon_p2p.attestation.collateral import Platform
+from cocoon_p2p.attestation.mirror import PccsMirror
 from cocoon_p2p.attestation.policy import Policy
 from cocoon_p2p.attestation.shelf import FETCH_SECONDS, FETCHES_MAX, CollateralShelf, CollateralSource
 from cocoon_p2p.attestation.verdict import Verdict
-from cocoon_p2p.errors import Refused
+from cocoon_p2p.errors import ConfigurationError, Refused, Unavailable
 from cocoon_p2p.protocols.ids import Trust
 from cocoon_p2p.testing.machines import PaperMachine
 from cocoon_p2p.testing.papers import paper_identity
-from tests.attestation.kernel import Mirror
+from tests.attestation.kernel import Mirror, serving_lists
 from tests.attestation.scene import NETWORK, NOW, Scene, policy_for
 
 SCENE = Scene()
@@ -224,3 +225,42 @@ async def test_a_folder_that_cannot_be_written_costs_only_the_memory_of_lists(tm
     (tmp_path / "collateral").write_text("in the way")
 
     assert (await Desk(tmp_path, Mirror(LISTS)).meet()).has_passed
+
+
+# ---------------------------------------------------------------- a mirror over HTTP
+
+
+async def test_lists_come_from_a_mirror_over_http(tmp_path: Path) -> None:
+    with serving_lists(LISTS) as url:
+        verdict = await Desk(tmp_path, PccsMirror(url)).meet()
+
+    assert verdict.has_passed
+
+
+@pytest.mark.parametrize("name", ["pckcrl", "tcb", "identity", "rootcacrl"])
+@pytest.mark.parametrize(
+    "answer",
+    [(404, b""), (200, b""), (200, b"[]"), (200, b"{" * 9_000), (200, bytes(70_000)), (200, b"\xff\xfe")],
+    ids=["missing", "empty", "a list", "a bomb", "long", "no text"],
+)
+async def test_a_mirror_that_answers_nonsense_has_no_lists(
+    tmp_path: Path, name: str, answer: tuple[int, bytes]
+) -> None:
+    with serving_lists(LISTS, {name: answer}) as url:
+        verdict = await Desk(tmp_path, PccsMirror(url)).meet()
+
+    assert verdict.cause is Cause.COLLATERAL_MISSING
+
+
+async def test_a_mirror_that_is_not_there_has_no_lists() -> None:
+    with serving_lists(LISTS) as url:
+        pass
+
+    with pytest.raises(Unavailable):
+        await PccsMirror(url).fetch(Platform("00deadbeef00", "platform"), b"")
+
+
+@pytest.mark.parametrize("url", ["", "ftp://host", "https://", "host", "https://host/?a", "https://host/#a"])
+def test_an_address_that_is_no_mirrors_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError):
+        PccsMirror(url)
