@@ -135,13 +135,13 @@ class Page:
         return (self._update(phase=Phase.CLOSING, terms=encode_signed(ours)),)
 
     def close(self, terms: CloseTerms, theirs: CloseWanted | CloseAgreed, at: int) -> tuple[Change, ...]:
-        """Note that both have signed. On a chain, who holds the terms hands them in; else all is done."""
+        """Note that both have signed. Where a contract is open, it has yet to be told; else all is done."""
         row = self._update(phase=Phase.CLOSED, agreed=encode_message(theirs))
-        return (row,) if self._is_backed else self.settle(Nano(terms.total), at)
+        return (row,) if self._is_backed and row.epoch else self.settle(Nano(terms.total), at)
 
     def reopen(self) -> tuple[Change, ...]:
-        """Go on after terms that nobody handed in."""
-        return (self._update(phase=Phase.DRAINING, terms=None, agreed=None),)
+        """Go on after terms that closed nothing."""
+        return (self._update(phase=Phase.DRAINING, terms=None, agreed=None, is_settled=False),)
 
     def back(self, saved: SaveBacking, at: int) -> tuple[Change, ...]:
         """Book what the chain shows: what was put in, what storage took, what was collected."""
@@ -163,13 +163,24 @@ class Page:
         unclaimed = Nano(self.row.vouchered - self.row.claimed)
         lines = [self._line(*self._arrow(Account.OWED, Account.VOUCHERS), unclaimed, at)]
         if self.name.side is Side.PAYER:
+            lines += self._deposited(Nano(self.row.claimed + beyond), at)
             rest = Nano(self.row.deposit - self.row.claimed - beyond)
             lines.append(self._line(Account.DEPOSIT, Account.OWED, beyond, at))
             lines.append(self._line(Account.DEPOSIT, Account.WALLET, rest, at))
         else:
             lines.append(self._line(Account.OWED, Account.WALLET, beyond, at))
         claimed = Nano(self.row.claimed + beyond)
-        return *lines, self._update(phase=Phase.CLOSED, claimed=claimed, is_settled=True)
+        phase = Phase.STOPPED if self.row.phase == Phase.STOPPED else Phase.CLOSED
+        return *lines, self._update(phase=phase, claimed=claimed, is_settled=True)
+
+    def _deposited(self, paid: Nano, at: int) -> list[Line]:
+        """Book a deposit that we never saw, but that has paid."""
+        unseen = Nano(paid - self.row.deposit)
+        if unseen <= 0:
+            return []
+        line = self._line(Account.WALLET, Account.DEPOSIT, unseen, at)
+        self._update(deposit=paid)
+        return [line]
 
     def _collected(self, claimed: Nano, at: int) -> list[Line]:
         lines, row = list[Line](), self.row

@@ -16,7 +16,7 @@ from enum import IntEnum
 from cocoon_p2p.errors import RecordRejected
 from cocoon_p2p.identity import NetworkId, PeerId
 from cocoon_p2p.payments import contract
-from cocoon_p2p.payments.contract import CLOSE_DELAY_SECONDS_MAX, AccountId, Deployment
+from cocoon_p2p.payments.contract import CLOSE_DELAY_SECONDS_MAX, SALT_SIZE_BYTES, AccountId, Deployment
 from cocoon_p2p.protocols.messages import ChannelContract, ChannelId, ChannelOffer
 from cocoon_p2p.units import Nano
 
@@ -24,7 +24,11 @@ CLOSE_TERMS_SECONDS = 3600
 "How long signed close terms stay good: time for a peer that is away to come back and agree."
 
 TERMS_MAX_SECONDS = 24 * 3600
-"The longest that a peer's terms may stay good: clocks differ, but not by days."
+"The longest that a peer's terms may stay good without a chain: clocks differ, but not by days."
+
+TERMS_PARTS = 4
+"""With a chain, terms stay good for no more than this part of the close delay: whoever waits for agreed
+terms does not claim, and the payer may have begun to close alone before we saw it."""
 
 CLOSE_DELAY_SECONDS = 24 * 3600
 "How long a payee may still claim once the payer closes alone: a day, so that a night's outage costs nothing."
@@ -34,6 +38,7 @@ _GLOBAL_IDS = 1 << 32
 "How many numbers a TON network can have: the wire has no negative ones, and mainnet is -239."
 
 _ID_PREFIX = b"cocoon/channel-id/1\0"
+_SALT_PREFIX = b"cocoon/channel-salt/1\0"
 _ID_NUMBERS = struct.Struct(">QQ")
 
 
@@ -107,6 +112,27 @@ def capacity_max(channel: Channel, backing: Backing) -> Nano:
     return contract.claimable(backing.deposit)
 
 
+def terms_seconds(channel: Channel) -> int:
+    """Say for how long we sign close terms."""
+    if channel.deployment is None:
+        return CLOSE_TERMS_SECONDS
+    return min(CLOSE_TERMS_SECONDS, channel.deployment.close_delay_seconds // TERMS_PARTS)
+
+
+def terms_seconds_max(channel: Channel) -> int:
+    """Say for how long a peer's close terms may hold. Both go by the chain's clock where there is one."""
+    return TERMS_MAX_SECONDS if channel.deployment is None else 2 * terms_seconds(channel)
+
+
+def contract_salt(network: NetworkId, payer: PeerId, payee: PeerId, channel_key: bytes) -> bytes:
+    """Derive the salt of a channel's contract, 16 bytes: so its address names the two peers as well.
+
+    Else a stranger could read a contract's terms off the chain, and offer it as its own channel. It is a
+    new one each time, as the channel's key is.
+    """
+    return hashlib.sha256(_SALT_PREFIX + network + payer + payee + channel_key).digest()[:SALT_SIZE_BYTES]
+
+
 def channel_id(
     network: NetworkId,
     payer: PeerId,
@@ -145,7 +171,7 @@ def make_offer(
 def make_backed_offer(
     network: NetworkId, payer: PeerId, payee: PeerId, deployment: Deployment
 ) -> ChannelOffer:
-    """Propose a channel whose contract is deployed so. What it can pay is what will be put in."""
+    """Propose a channel whose contract is deployed so, with a `contract_salt`: it pays what is put in."""
     return ChannelOffer(
         network=network,
         payer=payer,
@@ -167,8 +193,8 @@ def channel_of(offer: ChannelOffer) -> Channel:
     and keys are those that were agreed on, is the caller's to check.
 
     Raises:
-        RecordRejected: The id is not the one that follows from the offer's own terms, or it has neither
-            a capacity nor a contract, or both.
+        RecordRejected: The id is not the one that follows from the offer's own terms, a contract's salt
+            does not name the two peers, or it has neither a capacity nor a contract, or both.
     """
     if (offer.contract is None) == (offer.capacity is None):
         raise RecordRejected("channel-offer: either a capacity or a contract stands behind a channel")
@@ -213,6 +239,11 @@ def _deployment(offer: ChannelOffer, terms: ChannelContract) -> Deployment:
         raise RecordRejected(
             f"channel-offer: the close delay is longer than a contract's (got={offer.close_delay_seconds})"
         )
+    named = contract_salt(
+        NetworkId(offer.network), PeerId(offer.payer), PeerId(offer.payee), offer.channel_key
+    )
+    if offer.salt != named:
+        raise RecordRejected("channel-offer: the contract was made for others")
     return Deployment(
         global_id=from_wire(terms.global_id),
         payer=AccountId(terms.payer_wallet),

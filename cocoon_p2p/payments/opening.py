@@ -12,13 +12,16 @@ from cocoon_p2p.errors import RecordRejected, Refused
 from cocoon_p2p.identity import PeerId
 from cocoon_p2p.payments import payer_stream
 from cocoon_p2p.payments.bank import Bank
-from cocoon_p2p.payments.channel import from_wire, make_backed_offer, make_offer
+from cocoon_p2p.payments.channel import contract_salt, from_wire, make_backed_offer, make_offer
 from cocoon_p2p.payments.close_terms import payee_key
 from cocoon_p2p.payments.contract import AccountId, Deployment
 from cocoon_p2p.payments.party import Party
 from cocoon_p2p.protocols.ids import Reason
 from cocoon_p2p.protocols.messages import ChannelOffer, Payout, PayoutWanted
 from cocoon_p2p.units import Nano
+
+CLOSE_DELAY_SECONDS_ACCEPTED = 7 * 24 * 3600
+"A payee that then is gone holds a payer's deposit for so long; a contract would let it ask for half a year."
 
 
 async def offer_to(
@@ -38,9 +41,9 @@ async def offer_to(
         Unavailable: There is no connection to the payee, or it does not answer.
         RemoteProtocolError: It answers something else than where it is paid.
     """
-    salt, payer, bank = draw(16), party.identity.peer_id, party.bank
+    payer, bank = party.identity.peer_id, party.bank
     if bank is None:
-        return make_offer(party.network, payer, payee, channel_key, capacity=capacity, salt=salt)
+        return make_offer(party.network, payer, payee, channel_key, capacity=capacity, salt=draw(16))
     if bank.wallet is None:
         raise Refused(
             "there is no wallet to pay from",
@@ -48,14 +51,21 @@ async def offer_to(
             hint="make one with `cocoon wallet new` and name its file in [wallet] of the config",
         )
     payout = await payer_stream.ask_payout(payee, bank.global_id, party)
+    close_delay_seconds = max(bank.close_delay_seconds, payout.close_delay_seconds)
+    if close_delay_seconds > max(bank.close_delay_seconds, CLOSE_DELAY_SECONDS_ACCEPTED):
+        raise Refused(
+            f"the payee wants a longer close delay than we accept (got={close_delay_seconds}"
+            f" max={CLOSE_DELAY_SECONDS_ACCEPTED} seconds)",
+            code=Reason.DEADLINE.code,
+        )
     deployment = Deployment(
         global_id=bank.global_id,
         payer=bank.wallet,
         payee=AccountId(payout.wallet),
         payer_key=channel_key,
         payee_key=payout.key,
-        close_delay_seconds=max(bank.close_delay_seconds, payout.close_delay_seconds),
-        salt=salt,
+        close_delay_seconds=close_delay_seconds,
+        salt=contract_salt(party.network, payer, payee, channel_key),
     )
     return make_backed_offer(party.network, payer, payee, deployment)
 

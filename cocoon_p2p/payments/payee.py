@@ -9,7 +9,7 @@
 
     In OPEN, DRAINING and CLOSING: VoucherReceived, VoucherSaved, OwnStateReturned, BackingSeen.
     In OPEN and DRAINING: AccruedRaised, ExchangeCharged, ExchangeReleased. Nothing new begins
-    in DRAINING. In any but CLOSED: ExchangeLowered; it takes CLOSING back to DRAINING.
+    in DRAINING. In any but CLOSED: ExchangeLowered; in CLOSING the next CloseRequested signs other terms.
 
 Rule 1: `credit = vouchered + grant - charged - accrued`; nothing is accrued beyond it, and a
 voucher counts only once it is on disk.
@@ -100,7 +100,9 @@ def step(payee: Payee, event: PayeeEvent) -> Step:
         case VoucherReceived():
             return _take_voucher(payee, event.voucher)
         case VoucherSaved():
-            return replace(payee, vouchered=max(payee.vouchered, event.total)), ()
+            # One that lands when the contract is gone is worth nothing.
+            saved = payee.vouchered if payee.is_gone else max(payee.vouchered, event.total)
+            return replace(payee, vouchered=saved), ()
         case AccruedRaised():
             return _accrue(payee, event.exchange, event.accrued), ()
         case ExchangeCharged():
@@ -193,9 +195,6 @@ def _lower(payee: Payee, event: ExchangeLowered) -> Step:
     if payee.phase is Phase.CLOSED or not 0 < fall <= payee.charged:
         raise LocalProtocolError(f"a charge cannot be lowered so (phase={payee.phase.name} fall={fall})")
     state = _state(payee, charged=Nano(payee.charged - fall))
-    if payee.phase is Phase.CLOSING:
-        # The terms that we signed are for too much: others will be.
-        payee = replace(payee, phase=Phase.DRAINING, terms=None)
     return replace(payee, state=state), (
         SaveLowered(event.exchange, event.before, event.amount, event.paper),
         SignState(state),

@@ -8,13 +8,7 @@ Spec: payments/settlement.md (Backing, Closing). Vectors: payments/vectors/chann
 from dataclasses import replace
 
 from cocoon_p2p.errors import LocalProtocolError, RemoteProtocolError
-from cocoon_p2p.payments.channel import (
-    CLOSE_TERMS_SECONDS,
-    TERMS_MAX_SECONDS,
-    Backing,
-    Phase,
-    capacity_max,
-)
+from cocoon_p2p.payments.channel import Backing, Phase, capacity_max, terms_seconds, terms_seconds_max
 from cocoon_p2p.payments.events import (
     SaveBacking,
     SaveClosed,
@@ -29,20 +23,21 @@ from cocoon_p2p.payments.events import (
 )
 from cocoon_p2p.payments.payee_state import Payee, Step
 from cocoon_p2p.protocols.ids import Reason
-from cocoon_p2p.protocols.messages import (
-    CloseTerms,
-    CloseWanted,
-)
+from cocoon_p2p.protocols.messages import CloseAgreed, CloseTerms, CloseWanted
 from cocoon_p2p.units import Nano
+
+CLAIM_PARTS = 4
+"Terms leave this part of the close delay: time to claim, if nobody hands them in."
 
 # ---------------------------------------------------------------- what the chain says
 
 
 def see(payee: Payee, backing: Backing) -> Step:
+    """Take in what we have seen behind the channel, and tell the payer."""
     known = payee.backing
     if known.epoch not in (0, backing.epoch):
         raise LocalProtocolError(f"another life of the contract (known={known.epoch} seen={backing.epoch})")
-    if known.is_settled:
+    if known.is_settled or backing.claimed < known.claimed:
         return payee, ()
     # Collected with a voucher that an older ledger of ours does not know, or that somebody else showed.
     best, vouchered = max(payee.best, backing.claimed), max(payee.vouchered, backing.claimed)
@@ -55,10 +50,10 @@ def see(payee: Payee, backing: Backing) -> Step:
 
 
 def settle(payee: Payee, total: Nano) -> Step:
+    """Note that the contract is gone: vouchers beyond what it paid are worth nothing now."""
     if payee.backing.is_settled:
         return payee, ()
     backing = replace(payee.backing, claimed=total, is_settled=True)
-    # Vouchers beyond what was paid are worth nothing now.
     after = replace(payee, phase=Phase.CLOSED, backing=backing, best=total, vouchered=total)
     return after, (SaveSettled(total),)
 
@@ -67,15 +62,19 @@ def settle(payee: Payee, total: Nano) -> Step:
 
 
 def request_close(payee: Payee, now: float) -> Step:
+    """Ask the payer to close, with terms of ours; the same ones as long as they are what we are owed."""
     if payee.phase is Phase.CLOSED:
         return payee, ()
     if payee.running:
         return replace(payee, phase=Phase.DRAINING), ()
-    terms = payee.terms
-    if terms is not None and now <= terms.valid_until:
+    terms, epoch = payee.terms, payee.backing.epoch
+    # A charge was lowered, or a voucher claimed: nobody would close at them any more.
+    is_good = terms is not None and (terms.epoch, terms.total) == (epoch, payee.close_total)
+    if terms is not None and is_good and now <= terms.valid_until:
         return payee, (SendCloseWanted(terms),)
-    valid_until = int(now) + CLOSE_TERMS_SECONDS
-    terms = CloseTerms(payee.channel.id, payee.backing.epoch, payee.close_total, valid_until)
+    terms = CloseTerms(payee.channel.id, epoch, payee.close_total, int(now) + terms_seconds(payee.channel))
+    if not _leaves_time(payee, terms.valid_until):
+        return replace(payee, phase=max(payee.phase, Phase.DRAINING)), ()
     return replace(payee, phase=Phase.CLOSING, terms=terms), (
         SignTerms(terms, None),
         SendCloseWanted(terms),
@@ -83,33 +82,64 @@ def request_close(payee: Payee, now: float) -> Step:
 
 
 def judge_terms(payee: Payee, event: TermsReceived) -> Step:
+    """Answer terms of the payer's: ours that it agrees to, or some that it proposes."""
     terms = event.terms
-    if (terms.channel, terms.epoch) != (payee.channel.id, payee.backing.epoch):
+    if terms.channel != payee.channel.id or (payee.channel.deployment is None and terms.epoch):
         raise RemoteProtocolError("close terms for another channel")
     if payee.phase is Phase.CLOSED:
         return payee, (SendCloseAgreed(terms),) if terms == payee.terms else ()
     if payee.phase is Phase.CLOSING and terms == payee.terms:
         return _closed(payee, terms), (SaveClosed(terms, event.message),)
-    if payee.running:
-        refusal = SendRefused(Reason.DRAINING, f"exchanges still run (number={len(payee.running)})")
-        return replace(payee, phase=Phase.DRAINING), (refusal,)
-    if not event.now <= terms.valid_until <= event.now + TERMS_MAX_SECONDS:
-        return payee, (SendRefused(Reason.DEADLINE, "the close terms have expired, or hold for too long"),)
-    if not payee.close_total <= terms.total <= capacity_max(payee.channel, payee.backing):
-        detail = f"wrong total: asked {terms.total}, charged {payee.close_total} nanoTON"
-        return payee, (SendRefused(Reason.WRONG_AMOUNT, detail),)
+    refusal = _refusal(payee, event)
+    if refusal is not None:
+        after = replace(payee, phase=Phase.DRAINING) if payee.running else payee
+        return after, (refusal,)
     theirs = CloseWanted(event.message.terms, event.message.contract_signature)
     return _closed(payee, terms), (SignTerms(terms, theirs), SendCloseAgreed(terms))
 
 
-def _closed(payee: Payee, terms: CloseTerms) -> Payee:
-    # Without a chain the word is the deed.
-    backing = replace(payee.backing, is_settled=payee.channel.deployment is None)
-    return replace(payee, phase=Phase.CLOSED, terms=terms, backing=backing)
-
-
 def lapse(payee: Payee, now: float) -> Step:
+    """Go on after agreed terms that the contract will not take any more."""
     is_agreed = payee.phase is Phase.CLOSED and not payee.backing.is_settled
-    if not is_agreed or payee.terms is None or now <= payee.terms.valid_until:
+    if not is_agreed or payee.terms is None:
+        return payee, ()
+    # Below what was claimed since, the contract would not take them either.
+    if now <= payee.terms.valid_until and payee.terms.total >= payee.backing.claimed:
         return payee, ()
     return replace(payee, phase=Phase.DRAINING, terms=None), (SaveReopened(),)
+
+
+def _refusal(payee: Payee, event: TermsReceived) -> SendRefused | None:
+    """Say what is wrong with terms of the payer's; None if they pay what we are owed, in time."""
+    terms = event.terms
+    if payee.running:
+        return SendRefused(Reason.DRAINING, f"exchanges still run (number={len(payee.running)})")
+    if terms.epoch != payee.backing.epoch:
+        return SendRefused(Reason.STALE, f"we have seen another epoch (epoch={payee.backing.epoch})")
+    # Without a chain nothing expires that both have signed.
+    is_timeless = payee.channel.deployment is None and isinstance(event.message, CloseAgreed)
+    latest = event.now + terms_seconds_max(payee.channel)
+    if not is_timeless and not event.now <= terms.valid_until <= latest:
+        return SendRefused(Reason.DEADLINE, "the close terms have expired, or hold for too long")
+    if not _leaves_time(payee, terms.valid_until):
+        return SendRefused(Reason.DEADLINE, "the close terms hold for longer than we can wait")
+    # Storage may have eaten what a claim left: what was collected stays collected.
+    total_max = max(capacity_max(payee.channel, payee.backing), payee.close_total)
+    if not payee.close_total <= terms.total <= total_max:
+        detail = f"wrong total: asked {terms.total}, charged {payee.close_total} nanoTON"
+        return SendRefused(Reason.WRONG_AMOUNT, detail)
+    return None
+
+
+def _leaves_time(payee: Payee, valid_until: int) -> bool:
+    """Whether we could still claim if nobody handed the terms in, before the payer takes the rest."""
+    deployment, close_at = payee.channel.deployment, payee.backing.close_at
+    if deployment is None or not close_at:
+        return True
+    return valid_until + deployment.close_delay_seconds // CLAIM_PARTS <= close_at
+
+
+def _closed(payee: Payee, terms: CloseTerms) -> Payee:
+    # Without a contract the word is the deed.
+    backing = replace(payee.backing, is_settled=not payee.is_contract_open)
+    return replace(payee, phase=Phase.CLOSED, terms=terms, backing=backing)

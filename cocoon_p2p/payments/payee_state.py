@@ -83,5 +83,10 @@ class Payee:
         """Whether there is no contract any more: what is charged now is a debt that nothing backs."""
         return self.backing.is_settled and self.channel.deployment is not None
 
+    @property
+    def is_contract_open(self) -> bool:
+        """Whether there is a contract that has to pay before anything is settled."""
+        return self.channel.deployment is not None and self.backing.epoch != 0
+
 
 Step = tuple[Payee, tuple[PayeeEffect, ...]]

@@ -4,8 +4,9 @@
     OPEN, DRAINING --CloseRequested (nothing runs)------------------> CLOSING
     OPEN ------BackingSeen (we have begun to close alone)-----------> DRAINING
     any -------TermsReceived (ours, or a total that we owe)---------> CLOSED
-    any -------ChannelSettled---------------------------------------> CLOSED
+    any but STOPPED --ChannelSettled--------------------------------> CLOSED
     CLOSED ----TermsLapsed (the chain never got them)---------------> DRAINING
+    CLOSED ----BackingSeen (closed before our deposit arrived)------> DRAINING
     any but CLOSED --Disputed, or a state that cannot be reconciled-> STOPPED
 
     In OPEN and DRAINING: HoldRaised, VoucherDue. Nothing new begins in DRAINING.
@@ -30,7 +31,6 @@ from typing import assert_never
 from cocoon_p2p.errors import LocalProtocolError, Refused, RemoteProtocolError
 from cocoon_p2p.payments.channel import (
     Phase,
-    capacity,
 )
 from cocoon_p2p.payments.events import (
     Accepted,
@@ -116,7 +116,7 @@ def step(payer: Payer, event: PayerEvent) -> Step:
         case Disputed():
             return _stop(payer, event.reason, *event.papers)
         case DepositTaken():
-            return take_deposit(payer, event.deposit), ()
+            return take_deposit(payer, event.deposit)
         case BackingSeen():
             return see(payer, event.backing)
         case ChannelSettled():
@@ -189,6 +189,9 @@ def _release(payer: Payer, exchange: ExchangeId) -> Step:
 
 
 def _break(payer: Payer, event: ExchangeBroken) -> Step:
+    if payer.is_gone:
+        # There is no channel left to be asked on, nor money to pay with.
+        return _release(payer, event.exchange)
     if payer.phase in (Phase.CLOSING, Phase.CLOSED):
         # Nothing ran when we signed the terms: they cover whatever this was.
         return payer, ()
@@ -222,9 +225,7 @@ def _without(payer: Payer, exchange: ExchangeId) -> Payer:
 
 def _accept(payer: Payer, event: Accepted) -> Step:
     channel, effects = payer.channel, tuple[PayerEffect, ...]()
-    payer, returned = replace(payer, grant=event.grant), event.returned
-    if event.deposit is not None:
-        payer = take_deposit(payer, event.deposit)
+    payer, returned = replace(payer, grant=event.grant, taken=event.deposit), event.returned
     if returned is not None:
         epoch = payer.backing.epoch
         check_voucher(channel.channel_key, channel.id, epoch, returned, paid=payer.vouchered)
@@ -234,8 +235,9 @@ def _accept(payer: Payer, event: Accepted) -> Step:
         payer, effects = _catch_up(payer, returned, event.state)
     elif payer.phase is Phase.CLOSING and payer.terms is not None:
         effects = (SendCloseWanted(payer.terms),)
-    # The payee lost our newest voucher, or it never arrived.
-    elif payer.vouchered > (returned.total if returned is not None else 0):
+    # The payee lost our newest voucher, or it never arrived. If it has not seen the deposit, it would
+    # not take it now: it is sent once it says that it has.
+    elif (returned.total if returned is not None else 0) < payer.vouchered <= payer.takes_max:
         effects = (SendVoucher(payer.vouchered),)
     after, more = _compare(payer, event.state, event.paper)
     if after.phase is Phase.STOPPED:
@@ -249,7 +251,7 @@ def _catch_up(payer: Payer, returned: Voucher, state: ChannelState) -> Step:
     What was signed was owed or held, so a state that stays within it costs us nothing that we had
     not promised. Exchanges that the old ledger remembers ended in the life that we forgot.
     """
-    total = Nano(min(returned.total, capacity(payer.channel, payer.backing)))
+    total = Nano(returned.total)
     charged = Nano(max(payer.charged, min(state.charged, total + payer.grant)))
     after = replace(payer, vouchered=total, charged=charged, running={}, held=_NOTHING)
     forgotten = (SaveReleased(exchange) for exchange in payer.running)

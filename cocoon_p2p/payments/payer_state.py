@@ -13,11 +13,13 @@ from cocoon_p2p.payments.channel import (
     Phase,
     capacity,
 )
+from cocoon_p2p.payments.contract import STORAGE_MARGIN
 from cocoon_p2p.payments.events import (
     PayerEffect,
 )
 from cocoon_p2p.protocols.messages import (
     CloseTerms,
+    Deposit,
     ExchangeId,
     Signed,
 )
@@ -35,8 +37,8 @@ class Payer:
     backing: Backing = NOTHING_SEEN
     "What we have seen behind the channel."
 
-    taken: Nano = _NOTHING
-    "How high the payee says it takes vouchers, by what it has seen there."
+    taken: Deposit | None = None
+    "What the payee says it has seen there: it takes no vouchers above that."
 
     grant: Nano = _NOTHING
     "How much the payee lets us owe; it says so whenever it accepts the channel's stream."
@@ -70,7 +72,23 @@ class Payer:
     def capacity(self) -> Nano:
         """How high vouchers may go: as far as both have seen that money stands behind them."""
         seen = capacity(self.channel, self.backing)
-        return seen if self.channel.deployment is None else min(seen, self.taken)
+        return seen if self.channel.deployment is None else min(seen, self._taken)
+
+    @property
+    def takes_max(self) -> Nano:
+        """How high the payee takes a voucher that we signed when more stood behind it.
+
+        Storage eats a deposit, and the payee takes vouchers as far as the contract would pay them.
+        """
+        if self.channel.deployment is None:
+            return self.channel.agreed
+        return Nano(self._taken + STORAGE_MARGIN) if self._taken else _NOTHING
+
+    @property
+    def _taken(self) -> Nano:
+        """What the payee has seen, once we have seen the same life of the contract."""
+        is_same = self.taken is not None and self.taken.epoch == self.backing.epoch
+        return Nano(self.taken.capacity) if self.taken is not None and is_same else _NOTHING
 
     @property
     def due(self) -> Nano:
@@ -89,6 +107,11 @@ class Payer:
     def is_gone(self) -> bool:
         """Whether there is no contract any more: what is charged now is a debt that nothing backs."""
         return self.backing.is_settled and self.channel.deployment is not None
+
+    @property
+    def is_contract_open(self) -> bool:
+        """Whether there is a contract that has to pay before anything is settled."""
+        return self.channel.deployment is not None and self.backing.epoch != 0
 
 
 Step = tuple[Payer, tuple[PayerEffect, ...]]

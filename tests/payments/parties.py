@@ -1,12 +1,24 @@
 """Two ends of a channel, and the papers that pass between them."""
 
 from cocoon_p2p.identity import Identity, network_id
-from cocoon_p2p.payments.channel import Channel, channel_of, make_offer
+from cocoon_p2p.payments.channel import (
+    Backing,
+    Channel,
+    channel_of,
+    contract_salt,
+    make_backed_offer,
+    make_offer,
+)
+from cocoon_p2p.payments.close_terms import payee_key
+from cocoon_p2p.payments.contract import AccountId, Deployment, deposit_for
+from cocoon_p2p.payments.events import TermsReceived
 from cocoon_p2p.payments.voucher import sign_voucher
 from cocoon_p2p.protocols.ids import Outcome
 from cocoon_p2p.protocols.messages import (
     ChannelState,
+    CloseAgreed,
     CloseTerms,
+    CloseWanted,
     ExchangeId,
     Receipt,
     Signed,
@@ -52,3 +64,50 @@ def signed(paper: ChannelState | CloseTerms, *, by: Identity = PAYEE) -> Signed:
 
 def terms(total: int, *, valid_seconds: int = 3600) -> CloseTerms:
     return CloseTerms(CHANNEL.id, 0, total, int(NOW) + valid_seconds)
+
+
+# ---------------------------------------------------------------- with a contract behind it
+
+DELAY = 24 * 3600
+WALLETS = AccountId(b"\xaa" * 32), AccountId(b"\xbb" * 32)
+"The payer's and the payee's."
+
+GLOBAL_ID = -239
+EPOCH = 77
+DEPLOYMENT = Deployment(
+    global_id=GLOBAL_ID,
+    payer=WALLETS[0],
+    payee=WALLETS[1],
+    payer_key=CHANNEL_KEY.public_key,
+    payee_key=payee_key(PAYEE.seed)[0],
+    close_delay_seconds=DELAY,
+    salt=contract_salt(NETWORK, PAYER.peer_id, PAYEE.peer_id, CHANNEL_KEY.public_key),
+)
+BACKED_OFFER = make_backed_offer(NETWORK, PAYER.peer_id, PAYEE.peer_id, DEPLOYMENT)
+BACKED: Channel = channel_of(BACKED_OFFER)
+
+
+def backing(capacity: int = CAPACITY, *, epoch: int = EPOCH, claimed: int = 0, close_at: int = 0) -> Backing:
+    """What is seen of a contract that pays so much."""
+    return Backing(epoch, deposit_for(Nano(capacity)), Nano(claimed), close_at)
+
+
+def backed_voucher(total: int, *, epoch: int = EPOCH) -> Voucher:
+    signature = sign_voucher(CHANNEL_KEY.secret_key, BACKED.id, epoch, Nano(total))
+    return Voucher(BACKED.id, epoch, total, signature)
+
+
+def backed_state(sequence: int, charged: int) -> ChannelState:
+    return ChannelState(BACKED.id, sequence, 0, charged, ())
+
+
+def backed_terms(total: int, *, valid_seconds: int = 3600, epoch: int = EPOCH) -> CloseTerms:
+    return CloseTerms(BACKED.id, epoch, total, int(NOW) + valid_seconds)
+
+
+def wanted(terms: CloseTerms, *, by: Identity = PAYEE, now: float = NOW) -> TermsReceived:
+    return TermsReceived(terms, CloseWanted(signed(terms, by=by), bytes(64)), now)
+
+
+def agreed(terms: CloseTerms, *, by: Identity = PAYEE, now: float = NOW) -> TermsReceived:
+    return TermsReceived(terms, CloseAgreed(signed(terms, by=by), bytes(64)), now)

@@ -113,7 +113,7 @@ def test_close_terms_for_too_much_are_replaced() -> None:
     after, _ = payee_step(payee, ExchangeLowered(ONE, Nano(90), Nano(30), receipt(ONE, 30)))
     again, _ = payee_step(after, CloseRequested(NOW))
 
-    assert after.phase is Phase.DRAINING
+    assert after.phase is Phase.CLOSING
     assert again.terms is not None
     assert again.terms.total == 30
 

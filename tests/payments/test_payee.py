@@ -162,7 +162,7 @@ TABLE: dict[str, dict[str, str]] = {
         "open": "open SaveLowered SignState SendState",
         "running": "open SaveLowered SignState SendState",
         "draining": "draining SaveLowered SignState SendState",
-        "closing": "draining SaveLowered SignState SendState",
+        "closing": "closing SaveLowered SignState SendState",
         "closed": "LocalProtocolError",
     },
     "other fair terms": {
