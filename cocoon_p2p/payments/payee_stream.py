@@ -59,6 +59,7 @@ async def serve(
             await introduce(account, party, stream, opening, grant)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_write, account.outbox, stream)
+                nursery.start_soon(account.looking.serve, party.bank, account.channel)
                 await _read(account, party, stream)
                 nursery.cancel_scope.cancel()
             await stream.close()
@@ -78,6 +79,8 @@ async def introduce(
     """
     agreement = account.agreement()
     if agreement is not None:
+        # The payer comes back: the terms may have lapsed, or have been handed in.
+        account.looking.want()
         await party.store.submit().wait()
         await stream.send(agreement)
         return
@@ -124,9 +127,10 @@ async def hear(account: ReceivingAccount, party: Party, message: object) -> None
         case CloseWanted() | CloseAgreed():
             terms = account.read_close(message)
             account.apply(TermsReceived(terms, message, party.close_now))
+            if account.phase is not Phase.CLOSED:
+                account.looking.want()
         case Funded():
-            if party.bank is not None and account.deployment is not None:
-                party.bank.look_soon(account.channel)
+            account.looking.want()
         case ChannelRefused():
             log.warning("the payer refused", extra={"reason": message.reason.code, "detail": message.detail})
         case _:

@@ -23,6 +23,7 @@ from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.payments.channel import Phase, to_wire
 from cocoon_p2p.payments.events import (
     Accepted,
+    CloseRequested,
     DepositTaken,
     ExchangeRecovered,
     ExchangeReleased,
@@ -98,7 +99,7 @@ async def ask_payout(payee: PeerId, global_id: int, party: Party) -> Payout:
 
 
 async def keep(account: PayingAccount, party: Party) -> None:
-    """Keep the account's stream alive until the channel is closed and the payee knows, or cancelled."""
+    """Keep the account's stream alive until the channel is closed for good and the payee knows it."""
     pause = REDIAL_FIRST_SECONDS
     while True:
         error: CocoonError | None = None
@@ -111,7 +112,9 @@ async def keep(account: PayingAccount, party: Party) -> None:
         account.attempt.finish(error or Unavailable("the payee closed the channel's stream"))
         account.attempt = Attempt()
         if account.phase is Phase.CLOSED and (error is None or account.is_over):
-            return
+            await account.reopened()
+            if account.phase is Phase.CLOSED:
+                return
         pause = REDIAL_FIRST_SECONDS if was_reached else min(pause * 2, REDIAL_LAST_SECONDS)
         with trio.move_on_after(pause):
             await account.wanted.wait()
@@ -142,6 +145,7 @@ async def _meet(account: PayingAccount, party: Party) -> None:
             account.stream_scope = nursery.cancel_scope
             nursery.start_soon(_write, account, stream)
             nursery.start_soon(_ask_for_leftovers, account, party)
+            nursery.start_soon(account.looking.serve, party.bank, account.channel)
             await _read(account, party, stream)
             nursery.cancel_scope.cancel()
     finally:
@@ -166,11 +170,16 @@ async def introduce(account: PayingAccount, party: Party, stream: MessageStream)
             account.send(*(question.wanted for question in account.questions.values()))
             if account.lacks_sight(answer.deposit):
                 account.send(Funded(account.channel))
+            if account.deployment is not None and account.phase is Phase.DRAINING:
+                # We went away in the middle of a close, or its terms lapsed: nobody else may ask again.
+                account.apply(CloseRequested(party.close_now))
             account.attempt.finish()
         case ChannelRefused():
             raise Refused(f"the payee refused the channel: {answer.detail}", code=answer.reason.code)
         case CloseAgreed():
             _take_terms(account, party, answer)
+            if account.phase is not Phase.CLOSED:
+                raise Unavailable("the payee holds the channel closed, at terms that we do not agree to")
         case None:
             raise Unavailable(f"the payee did not answer within {ACCEPT_SECONDS} seconds, or hung up")
         case _:
@@ -216,6 +225,8 @@ def hear(account: PayingAccount, party: Party, message: object) -> None:
             _take_terms(account, party, message)
         case DepositSeen():
             account.apply(DepositTaken(message.deposit))
+            # What had no room may be due now.
+            account.outbox.wake()
         case _:
             raise RemoteProtocolError(f"not for a payer: {type(message).__name__}")
 
@@ -223,6 +234,8 @@ def hear(account: PayingAccount, party: Party, message: object) -> None:
 def _take_terms(account: PayingAccount, party: Party, message: CloseWanted | CloseAgreed) -> None:
     terms = account.read_close(message)
     account.apply(TermsReceived(terms, message, party.close_now))
+    if account.phase is not Phase.CLOSED:
+        account.looking.want()
     # The writer ends the stream of a closed channel.
     account.outbox.wake()
 

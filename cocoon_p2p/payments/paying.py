@@ -29,6 +29,7 @@ from cocoon_p2p.payments.events import (
     PayerEvent,
     PayerSend,
 )
+from cocoon_p2p.payments.looking import Looking
 from cocoon_p2p.payments.outbox import Outbox
 from cocoon_p2p.payments.party import Party, read_close
 from cocoon_p2p.payments.payer import Payer, step
@@ -117,6 +118,8 @@ class PayingAccount:
 
         self.left_over = trio.Event()
         "Set when there is one more of them."
+
+        self.looking = Looking()
 
     # ------------------------------------------------------------ what stands
 
@@ -362,6 +365,11 @@ class PayingAccount:
             if attempt.error is not None:
                 raise attempt.error
 
+    async def reopened(self) -> None:
+        """Wait until agreed terms have closed the channel for good, or lapsed."""
+        while self.phase is Phase.CLOSED and not self.backing.is_settled:
+            await self._changed.wait()
+
     async def close(self) -> None:
         """Agree with the payee on a close at what was charged; waits for what runs, and for the payee.
 
@@ -390,7 +398,9 @@ class PayingAccount:
         before = self._payer
         self._payer, effects = step(before, event)
         written = self._carry_out(effects) if effects else None
-        if self._payer.phase is not before.phase or len(self._payer.running) != len(before.running):
+        after = self._payer
+        is_settled = after.backing.is_settled and not before.backing.is_settled
+        if after.phase is not before.phase or len(after.running) != len(before.running) or is_settled:
             self._changed.set()
             self._changed = trio.Event()
         self._tell_bank(before)

@@ -28,6 +28,7 @@ from cocoon_p2p.payments.events import (
     VoucherReceived,
     VoucherSaved,
 )
+from cocoon_p2p.payments.looking import Looking
 from cocoon_p2p.payments.outbox import Outbox
 from cocoon_p2p.payments.party import Party, read_close
 from cocoon_p2p.payments.payee import Payee, covers, step
@@ -66,6 +67,8 @@ class ReceivingAccount:
         self.is_connected = False
         self.stream_scope: trio.CancelScope | None = None
         "Of the stream that the payer speaks on now; a newer stream ends it."
+
+        self.looking = Looking()
 
     # ------------------------------------------------------------ what stands
 
@@ -241,7 +244,23 @@ class ReceivingAccount:
     @property
     def is_kept(self) -> bool:
         """Whether the ledger knows the channel: a newcomer that cost nothing is not written down."""
-        return self._page.row.lines > 0 or self._page.row.state is not None
+        row = self._page.row
+        return row.lines > 0 or row.state is not None or row.terms is not None or row.deposit > 0
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether terms that we signed may yet close an open contract: whoever offers the channel again
+        must not find us without memory of them."""
+        is_open = self._payee.is_contract_open and not self.backing.is_settled
+        return is_open and self.phase is not Phase.OPEN
+
+    @property
+    def owed(self) -> Nano:
+        """What the payer owes us that no voucher and no close has covered: it has used up that much grant."""
+        payee, covered = self._payee, self._payee.vouchered
+        if payee.phase is Phase.CLOSED and payee.terms is not None and not payee.is_gone:
+            covered = max(covered, Nano(payee.terms.total))
+        return Nano(max(payee.charged + payee.accrued - covered, 0))
 
     def state(self) -> Signed:
         """Our newest state, signed. The same bytes every time."""

@@ -273,7 +273,7 @@ class Accounts:
 
     async def _serve(self, account: ReceivingAccount, messages: MessageStream, opening: OpenChannel) -> None:
         try:
-            grant = self._grant_policy(account.payer)
+            grant = self._grant(account)
             await payee_stream.serve(account, self._party, messages, opening, grant)
         except* Unavailable:
             log.debug("channel stream lost", extra={"payer": peer_id_text(account.payer)})
@@ -283,6 +283,13 @@ class Accounts:
             await _refuse(messages, Reason.MALFORMED, error)
         finally:
             self._forget_uncharged(account, is_old=False)
+
+    def _grant(self, account: ReceivingAccount) -> Nano:
+        """Say what a payer may owe on one channel: what it owes on others is a part of what it may owe us."""
+        others = (
+            one for one in self._receiving.values() if one.payer == account.payer and one is not account
+        )
+        return Nano(max(self._grant_policy(account.payer) - sum(other.owed for other in others), 0))
 
     def _forget_uncharged(self, account: ReceivingAccount, *, is_old: bool) -> None:
         """Forget a payer that is gone and was never charged, also in the ledger.
@@ -295,6 +302,7 @@ class Accounts:
             or account.accrued
             or account.charged()
             or account.backing.claimed
+            or account.is_bound
         ):
             return
         newcomers = sum(not other.is_kept for other in self._receiving.values())
