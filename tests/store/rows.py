@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TypeAlias
 
+import trio
+
 from cocoon_p2p.identity import Identity
 from cocoon_p2p.ledger import Account, ChannelName, ChannelRow, ExchangeRow, Line, Side, Status
 from cocoon_p2p.protocols.messages import ChannelId, ExchangeId
@@ -50,3 +52,9 @@ def exchange(
 
 def line(number: int, amount: int = 5, *, name: ChannelName = PAYEE_END) -> Line:
     return Line(name, number, Account.INCOME, Account.OWED, Nano(amount), None, 100)
+
+
+async def until_the_ledger_ends() -> None:
+    """Wait for the ledger's end to cancel the block that this is in."""
+    with trio.fail_after(20):
+        await trio.sleep_forever()

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-import trio
 
 from cocoon_p2p.errors import CocoonError, ConfigurationError, Unavailable
 from cocoon_p2p.ledger import Evidence
 from cocoon_p2p.store import DatabaseStore, open_store
-from tests.store.rows import PAYEE_END, PAYER_END, channel, exchange, line
+from tests.store.rows import PAYEE_END, PAYER_END, channel, exchange, line, until_the_ledger_ends
 
 
 def paper(number: int) -> Evidence:
@@ -48,7 +47,7 @@ async def test_a_full_disk_ends_the_block_and_every_write_after_it(tmp_path: Pat
                     await write.wait()
                 except Unavailable as error:
                     refused.append(str(error))
-            await trio.sleep_forever()
+            await until_the_ledger_ends()
 
     assert caught.value.hint == "free space on the disk or mend it, then start again"
     assert refused
@@ -86,7 +85,7 @@ async def test_what_was_promised_before_a_real_disk_was_full_is_there_when_there
         with pytest.raises(Unavailable):
             async with open_store(small / "ledger.db") as store:
                 promised, refusal = await write_until_refused(store)
-                await trio.sleep_forever()
+                await until_the_ledger_ends()
         shutil.copytree(small, large)
 
     assert promised
@@ -141,7 +140,7 @@ async def test_a_look_up_on_a_damaged_page_ends_the_ledger(tmp_path: Path) -> No
         async with open_store(path) as store:
             with pytest.raises(Unavailable, match="cannot be read"):
                 store.exchange(PAYEE_END, exchange(7).exchange)
-            await trio.sleep_forever()
+            await until_the_ledger_ends()
 
 
 @pytest.mark.parametrize("where", [slice(0, 16), slice(0, 100), slice(100, 4096)])

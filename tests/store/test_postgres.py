@@ -16,7 +16,7 @@ from cocoon_p2p.ledger import audit
 from cocoon_p2p.store import open_store, postgres, postgres_session
 from cocoon_p2p.store.postgres_session import Session, parse_url
 from cocoon_p2p.testing.postgres import PostgresServer, postgres_server
-from tests.store.rows import PAYEE_END, exchange, line
+from tests.store.rows import PAYEE_END, exchange, line, until_the_ledger_ends
 from tests.store.writer import charge
 
 
@@ -156,7 +156,7 @@ async def test_an_idle_ledger_that_lost_its_session_ends(
     with pytest.raises(Unavailable, match="cannot be written") as caught:
         async with open_store(url):
             end_sessions(server, url)
-            await trio.sleep_forever()
+            await until_the_ledger_ends()
 
     assert "what was promised is there" in caught.value.hint
 
@@ -226,7 +226,7 @@ async def test_a_server_with_a_full_disk_ends_the_ledger_and_keeps_what_it_promi
             for number in range(40):
                 await store.submit(line(number), line(1000 + number)).wait()
                 promised.append(number)
-            await trio.sleep_forever()
+            await until_the_ledger_ends()
 
     assert caught.value.hint == "free space or memory on the server, then start again"
     server.execute("drop trigger full_disk on lines", schema_of(url))
@@ -262,7 +262,7 @@ async def test_a_server_that_hangs_is_given_up(
                 monkeypatch.setattr(postgres_session, "CALL_SECONDS", 0.1)
                 with pytest.raises(Unavailable, match="cannot be written"):
                     await store.submit(line(0)).wait()
-                await trio.sleep_forever()
+                await until_the_ledger_ends()
     finally:
         resume(stopped)
 
@@ -283,7 +283,7 @@ async def test_a_look_up_on_a_server_that_hangs_is_given_up_and_ends_the_ledger(
                 stopped = stop_sessions(server)
                 with pytest.raises(Unavailable, match="cannot be read"):
                     store.exchange(PAYEE_END, exchange(1).exchange)
-                await trio.sleep_forever()
+                await until_the_ledger_ends()
     finally:
         resume(stopped)
 
