@@ -48,4 +48,5 @@ async def open_paying_client(loaded: Loaded[ClientFile]) -> AsyncIterator[Opened
         open_parts(loaded, mode="client", grant=Nano(0), funding=funding) as parts,
         Client.open(parts.transport, parts.directory, parts.accounts, parts.network, policy=policy) as client,
     ):
+        parts.deeds.reach = client.account
         yield OpenedClient(client, parts)

@@ -16,7 +16,7 @@ from cocoon_p2p.network.directory import Directory
 from cocoon_p2p.network.transport import Transport
 from cocoon_p2p.node.chain_side import open_treasury, serve_treasury
 from cocoon_p2p.nursery import open_service_nursery
-from cocoon_p2p.overview import CHANNELS, EARNINGS, earnings_of, list_channels
+from cocoon_p2p.overview import CHANNELS, CLOSE, EARNINGS, FUND, Deeds, earnings_of, list_channels
 from cocoon_p2p.payments.funding import FundingPolicy
 from cocoon_p2p.payments.settlement import Accounts, open_accounts
 from cocoon_p2p.payments.treasury import Treasury
@@ -39,6 +39,9 @@ class Parts:
     accounts: Accounts
     treasury: Treasury | None
     "Our side of the chain; None: no chain stands behind this node's channels."
+
+    deeds: Deeds
+    "What its owner can have done to its channels."
 
 
 @asynccontextmanager
@@ -81,13 +84,16 @@ async def open_parts(
     ):
         if treasury is not None:
             nursery.start_soon(serve_treasury, treasury, accounts, loaded)
-        await nursery.start(serve_control, data / CONTROL_SOCKET, _answers(data, store, accounts))
-        yield Parts(identity, this_network, transport, directory, accounts, treasury)
+        deeds = Deeds(store, accounts, treasury)
+        await nursery.start(serve_control, data / CONTROL_SOCKET, _answers(data, store, accounts, deeds))
+        yield Parts(identity, this_network, transport, directory, accounts, treasury, deeds)
 
 
-def _answers(data: Path, store: Store, accounts: Accounts) -> tuple[Answer, ...]:
+def _answers(data: Path, store: Store, accounts: Accounts, deeds: Deeds) -> tuple[Answer, ...]:
     """Give all that other commands can ask of a running node."""
     return (
+        FUND.by(deeds.fund),
+        CLOSE.by(deeds.close),
         CHANNELS.by(partial(list_channels, store, accounts)),
         EARNINGS.by(earnings_of(data / LEDGER)),
     )

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from operator import attrgetter
 from pathlib import Path
+from typing import TypedDict
 
 import msgspec
 import trio
@@ -15,9 +16,12 @@ from cocoon_p2p.control import Feed, Request
 from cocoon_p2p.control.verbs import Say
 from cocoon_p2p.identity import peer_id_text
 from cocoon_p2p.ledger import ChannelName, ChannelRow, ExchangeRow, Side, Store
+from cocoon_p2p.payments.address import spell_address
 from cocoon_p2p.payments.books import backing_of, channel_of_row
-from cocoon_p2p.payments.channel import Phase, capacity
+from cocoon_p2p.payments.channel import Backing, Phase, capacity
+from cocoon_p2p.payments.contract import AccountId, Deployment
 from cocoon_p2p.payments.settlement import Accounts, PayingAccount, ReceivingAccount
+from cocoon_p2p.protocols.messages import ChannelId
 from cocoon_p2p.store.reading import read_ledger
 
 _SILENT_SECONDS = 30.0
@@ -53,8 +57,17 @@ class ChannelView(msgspec.Struct, frozen=True, kw_only=True):
     credit_nano: int | None
     "What may still be used up before more is vouchered; None: only a running node knows."
 
+    address: str | None
+    "The contract's, as TON's explorers take it; None without one."
+
+    deposit_nano: int
+    "What was put into the contract, less what its storage cost; what was collected is still counted."
+
     claimed_nano: int
-    "What the payee has collected from the contract."
+    "What the payee has collected from the contract; once that is gone, what it was paid all told."
+
+    close_delay_seconds: int | None
+    "How long the payee may still collect once the payer closes alone; None without a contract."
 
     close_at: int
     """From when the payer may take back what was not claimed, in seconds since the Unix epoch; 0: it has
@@ -96,7 +109,7 @@ def views_of_rows(rows: Iterable[ChannelRow], unsettled: Iterable[ExchangeRow]) 
     held: defaultdict[ChannelName, int] = defaultdict(int)
     for exchange in unsettled:
         held[exchange.name] += exchange.held
-    return in_order(_of_row(row, held[row.name]) for row in rows)
+    return in_order(view_of_row(row, held[row.name]) for row in rows)
 
 
 def in_order(views: Iterable[ChannelView]) -> list[ChannelView]:
@@ -104,25 +117,33 @@ def in_order(views: Iterable[ChannelView]) -> list[ChannelView]:
     return sorted(views, key=attrgetter("side", "peer", "channel"))
 
 
-def _of_row(row: ChannelRow, held: int) -> ChannelView:
-    channel = channel_of_row(row)
+def view_of_row(row: ChannelRow, held: int) -> ChannelView:
+    """Show a channel as the ledger has it.
+
+    Args:
+        row: The channel's row.
+        held: What a payer holds on it for exchanges that have not ended, in nanoTON.
+    """
+    channel, backing = channel_of_row(row), backing_of(row)
     is_payer = row.name.side is Side.PAYER
     return ChannelView(
         channel=row.name.channel.hex(),
         side=row.name.side.name.lower(),
         peer=peer_id_text(row.peer),
         phase=Phase(row.phase).name.lower(),
-        has_contract=channel.deployment is not None,
-        is_settled=row.is_settled,
         is_connected=None,
-        capacity_nano=capacity(channel, backing_of(row)),
+        capacity_nano=capacity(channel, backing),
         vouchered_nano=row.vouchered,
         charged_nano=row.charged,
         running_nano=held if is_payer else None,
         credit_nano=None,
-        claimed_nano=row.claimed,
-        close_at=row.close_at,
+        **_backed(row.name.channel, channel.deployment, backing),
     )
+
+
+def view_of(account: PayingAccount | ReceivingAccount) -> ChannelView:
+    """Show a channel that is at work."""
+    return _of_paying(account) if isinstance(account, PayingAccount) else _of_receiving(account)
 
 
 def _of_paying(account: PayingAccount) -> ChannelView:
@@ -131,16 +152,13 @@ def _of_paying(account: PayingAccount) -> ChannelView:
         side=Side.PAYER.name.lower(),
         peer=peer_id_text(account.payee),
         phase=account.phase.name.lower(),
-        has_contract=account.deployment is not None,
-        is_settled=account.backing.is_settled,
         is_connected=account.is_connected,
         capacity_nano=account.capacity,
         vouchered_nano=account.vouchered,
         charged_nano=account.charged,
         running_nano=account.held,
         credit_nano=account.vouchered + account.grant - account.charged - account.held,
-        claimed_nano=account.backing.claimed,
-        close_at=account.backing.close_at,
+        **_backed(account.channel, account.deployment, account.backing),
     )
 
 
@@ -150,14 +168,40 @@ def _of_receiving(account: ReceivingAccount) -> ChannelView:
         side=Side.PAYEE.name.lower(),
         peer=peer_id_text(account.payer),
         phase=account.phase.name.lower(),
-        has_contract=account.deployment is not None,
-        is_settled=account.backing.is_settled,
         is_connected=account.is_connected,
         capacity_nano=account.capacity,
         vouchered_nano=account.vouchered(),
         charged_nano=account.charged(),
         running_nano=account.accrued,
         credit_nano=account.credit,
-        claimed_nano=account.backing.claimed,
-        close_at=account.backing.close_at,
+        **_backed(account.channel, account.deployment, account.backing),
     )
+
+
+class _Backed(TypedDict):
+    """What a view says of a channel's contract."""
+
+    has_contract: bool
+    is_settled: bool
+    address: str | None
+    deposit_nano: int
+    claimed_nano: int
+    close_delay_seconds: int | None
+    close_at: int
+
+
+def _backed(channel: ChannelId, deployment: Deployment | None, backing: Backing) -> _Backed:
+    return _Backed(
+        has_contract=deployment is not None,
+        is_settled=backing.is_settled,
+        address=None if deployment is None else address_of(channel, deployment),
+        deposit_nano=backing.deposit,
+        claimed_nano=backing.claimed,
+        close_delay_seconds=None if deployment is None else deployment.close_delay_seconds,
+        close_at=backing.close_at,
+    )
+
+
+def address_of(channel: ChannelId, deployment: Deployment) -> str:
+    """Spell a contract's address: what is sent to it comes back if it cannot be taken."""
+    return spell_address(AccountId(channel), global_id=deployment.global_id, bounceable=True)
