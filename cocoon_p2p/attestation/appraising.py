@@ -67,7 +67,8 @@ class Verifier:
 
         Args:
             statement: Its key statement.
-            evidence: Its evidence; None where it shows none.
+            evidence: Its evidence; None where it shows none. That it is what the peer's record
+                names by hash is for the caller to see.
             peer: Whom we deal with, and what it must be: `role`.
             role: See above.
             sender: Who gave us this, and is counted for the work.

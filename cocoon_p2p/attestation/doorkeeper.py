@@ -14,6 +14,7 @@ import trio
 
 from cocoon_p2p.attestation.appraising import Verifier
 from cocoon_p2p.attestation.evidence import evidence_hash
+from cocoon_p2p.attestation.showing import Showcase
 from cocoon_p2p.attestation.verdict import Verdict, require
 from cocoon_p2p.errors import AttestationFailed, RecordRejected, Refused, RemoteProtocolError, Unavailable
 from cocoon_p2p.identity import NetworkId, PeerId, peer_id_text
@@ -46,6 +47,7 @@ class Doorkeeper:
 
     Args:
         verifier: Judges, under the node's policy.
+        showcase: What this node shows: evidence that it has fetched can be had from it.
         transport: Where peers are asked.
         network: The network that all papers must be for.
         peer: Who we are ourselves.
@@ -55,12 +57,14 @@ class Doorkeeper:
     def __init__(
         self,
         verifier: Verifier,
+        showcase: Showcase,
         transport: Transport,
         network: NetworkId,
         peer: PeerId,
         draw: Callable[[int], bytes],
     ) -> None:
         self.verifier = verifier
+        self._showcase = showcase
         self._transport = transport
         self._network = network
         self._peer = peer
@@ -125,9 +129,10 @@ class Doorkeeper:
         if presence.statement_hash != paper_hash(answer.statement):
             raise RecordRejected("presence: it names another key statement")
         hashed = presence.evidence_hash
+        # Also where the verdict is remembered: others will ask us for the evidence.
+        shown = None if hashed is None else await self.fetch(hashed, of=peer)
         known = self.verifier.recall(answer.statement, hashed, peer=peer, role=role)
         if known is None:
-            shown = None if hashed is None else await self.fetch(hashed, of=peer)
             known = await self.verifier.appraise(answer.statement, shown, peer=peer, role=role, sender=peer)
         return self._remember(answer.statement, known)
 
@@ -150,18 +155,21 @@ class Doorkeeper:
         return verdict
 
     async def fetch(self, name: bytes, *, of: PeerId) -> bytes:
-        """Get evidence by its hash.
+        """Get evidence by its hash, and show it to whoever asks for it.
 
         Raises:
             Unavailable: The peer does not answer.
             Refused: It does not have it.
             RemoteProtocolError: It shows something else.
         """
+        if (found := self._showcase.find(name)) is not None:
+            return found
         answer = await self._ask(of, EvidenceWanted(name))
         if not isinstance(answer, EvidenceShown):
             raise RemoteProtocolError(f"not an answer to EvidenceWanted: {type(answer).__name__}")
         if evidence_hash(answer.evidence) != name:
             raise RecordRejected("evidence: not what was asked for")
+        self._showcase.add(answer.evidence)
         return answer.evidence
 
     async def _ask(self, peer: PeerId, question: object) -> object:

@@ -11,6 +11,7 @@ taken from a peer; only this evidence is.
 Spec: DMTF DSP0274 1.1, section 10.11; field numbers from NVIDIA nvtrust.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cocoon_p2p.attestation.der import MALFORMED_DER
 from cocoon_p2p.attestation.evidence import GpuEvidence
@@ -54,7 +56,8 @@ class GpuFacts:
     """What a verified report says of one GPU. All of it is signed."""
 
     device: bytes
-    "SHA-256 of the device's certificate: which GPU it is."
+    """SHA-256 of the public key that signed: which GPU it is. Not of its certificate, whose signature
+    anybody can turn into another one that holds."""
 
     nonce: bytes
     driver: str
@@ -150,7 +153,7 @@ def _read_report(report: bytes, device: x509.Certificate) -> GpuFacts:
         raise GpuRefused("bytes between the fields and the signature")
     _check_firmware(device, opaque.get(_FIRMWARE_ID))
     return GpuFacts(
-        device=device.fingerprint(hashes.SHA256()),
+        device=_key_hash(device),
         nonce=nonce,
         driver=_spell_driver(opaque.get(_DRIVER_VERSION, b"")),
         vbios=_spell_vbios(opaque.get(_VBIOS_VERSION, b"")),
@@ -194,6 +197,11 @@ def _firmware_ids(extension: x509.Extension[x509.ExtensionType]) -> Iterable[byt
     if extension.oid == _DICE_TCB_INFO and isinstance(extension.value, x509.UnrecognizedExtension):
         for tail in extension.value.value.split(_SHA384_FIRMWARE_ID)[1:]:
             yield tail[:48]
+
+
+def _key_hash(device: x509.Certificate) -> bytes:
+    key = device.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(key).digest()
 
 
 def _spell_driver(field: bytes) -> str:

@@ -211,6 +211,8 @@ def _level(found: Findings, fault: Fault) -> Trust | None:
     if fault.cause is not Cause.PASSED:
         return Trust.OPEN
     if found.td is None:
+        assert found.evidence is not None
+        assert found.evidence.type == SIM
         return Trust.SIM
     return Trust.TDX_GPU if found.gpus else Trust.TDX
 

@@ -111,7 +111,7 @@ class Policy:
 
     gpus: tuple[GpuFirmware, ...] = ()
     gpus_denied: frozenset[bytes] = frozenset()
-    "SHA-256 of device certificates."
+    "SHA-256 of devices' public keys, as `cocoon attest verify` shows them."
 
     log_levels: frozenset[str] = frozenset({"info", "warning", "error"})
     "What a worker may log; `debug` may hold prompts of the engine behind it."

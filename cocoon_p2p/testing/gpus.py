@@ -13,6 +13,7 @@ from functools import cached_property
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cocoon_p2p.attestation.evidence import GpuEvidence
 from cocoon_p2p.testing.machines import Holder, issue, paper_key
@@ -47,7 +48,9 @@ class PaperGpu:
 
     @property
     def device(self) -> bytes:
-        return self._device.certificate.fingerprint(hashes.SHA256())
+        """SHA-256 of its public key: what a policy denies it by."""
+        key = self._device.key.public_key()
+        return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 
     def evidence(self, nonce: bytes) -> GpuEvidence:
         """Answer a nonce."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import utils
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from cocoon_p2p.attestation import VENDOR_ROOTS, Roots
 from cocoon_p2p.attestation.evidence import GpuEvidence
 from cocoon_p2p.attestation.gpu import GpuFacts, GpuRefused, verify_gpu
 from cocoon_p2p.testing.gpus import DRIVER, VBIOS, PaperGpu
+from cocoon_p2p.testing.machines import der
 from tests.attestation.scene import NOW
 
 NONCE = bytes(range(32))
@@ -182,15 +184,38 @@ def test_whatever_is_done_to_a_certificate_the_chain_is_refused_or_read(
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(changed) - 1))
         changed[at] = data.draw(st.sampled_from([0, 1, 2, 3, 0x30, 0x80, 0x84, 0xFF]))
-    chain = [bytes(changed) if number == which else der for number, der in enumerate(CERTIFICATES)]
+    chain = [*CERTIFICATES]
+    chain[which] = bytes(changed)
 
     with suppress(GpuRefused):
         facts = verify(gpu, GpuEvidence(gpu.report(NONCE), b"".join(map(pem, chain))))
         assert facts.nonce == NONCE
 
 
-def pem(der: bytes) -> bytes:
-    return b"-----BEGIN CERTIFICATE-----\n" + b64encode(der) + b"\n-----END CERTIFICATE-----\n"
+P384_ORDER = int(
+    "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973", 16
+)
+
+
+def test_a_certificate_whose_signature_was_turned_is_still_of_the_same_gpu() -> None:
+    gpu = PaperGpu()
+    certificate = x509.load_der_x509_certificate(CERTIFICATES[0])
+    r, s = utils.decode_dss_signature(certificate.signature)
+    turned = utils.encode_dss_signature(r, P384_ORDER - s)
+    signed = der(3, b"\0" + turned)
+    # A certificate is a sequence of what is signed, the algorithm (12 bytes) and the signature.
+    algorithm = bytes.fromhex("300a06082a8648ce3d040303")
+    other = der(0x30, certificate.tbs_certificate_bytes, algorithm, signed)
+    chain = b"".join(map(pem, [other, *CERTIFICATES[1:]]))
+
+    facts = verify(gpu, GpuEvidence(gpu.report(NONCE), chain))
+
+    assert other != CERTIFICATES[0]
+    assert facts.device == gpu.device
+
+
+def pem(certificate: bytes) -> bytes:
+    return b"-----BEGIN CERTIFICATE-----\n" + b64encode(certificate) + b"\n-----END CERTIFICATE-----\n"
 
 
 @pytest.mark.slow
