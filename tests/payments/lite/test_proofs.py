@@ -19,6 +19,7 @@ from cocoon_p2p.payments.devchain.lite_queries import AccountName, GetAccountSta
 from cocoon_p2p.payments.devchain.merkle import merkle_proof
 from cocoon_p2p.payments.devchain.tl import encode
 from cocoon_p2p.payments.lite import queries
+from cocoon_p2p.payments.lite.accounts import read_account
 from cocoon_p2p.payments.lite.proof_bags import read_proofs, read_trees, read_whole
 from cocoon_p2p.payments.lite.proofs import prove_account, prove_header
 from cocoon_p2p.payments.lite.queries import AccountAnswer, BlockId
@@ -112,6 +113,15 @@ def test_each_link_from_the_block_to_the_account_is_checked() -> None:
     for lie in lies:
         with pytest.raises(MalformedMessage):
             prove_account(lie, block, PLACE)
+
+
+def test_a_state_of_another_account_is_not_read_as_ones_own() -> None:
+    told, _ = shown(peopled(), PLACE)
+    (state,) = read_whole(told.state)
+
+    assert read_account(state, PLACE).balance == 5
+    with pytest.raises(MalformedMessage):
+        read_account(state, AccountId(bytes(32)))
 
 
 def test_a_state_with_a_part_left_out_is_none_although_its_hash_is_right() -> None:
