@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cocoon_p2p.identity import Identity
 from cocoon_p2p.ledger import Account, balances
 from cocoon_p2p.network.messaging import MessageStream
+from cocoon_p2p.payments.bank import Bank
 from cocoon_p2p.payments.settlement import Accounts, PayingAccount, ReceivingAccount, open_accounts
 from cocoon_p2p.protocols.ids import CHANNEL
 from cocoon_p2p.protocols.messages import ExchangeId
@@ -54,7 +55,9 @@ class Scene:
         self.now = NOW
 
     @asynccontextmanager
-    async def node(self, identity: Identity, *, grant: Nano = GRANT) -> AsyncIterator[Node]:
+    async def node(
+        self, identity: Identity, *, grant: Nano = GRANT, bank: Bank | None = None
+    ) -> AsyncIterator[Node]:
         transport = self.network.transport(identity)
         store = MemoryStore(self.disks[identity.peer_id])
         async with open_accounts(
@@ -63,6 +66,7 @@ class Scene:
             NETWORK,
             store,
             grant_policy=lambda _: grant,
+            bank=bank,
             draw=self.dice,
             clock=lambda: self.now,
         ) as accounts:
