@@ -1,13 +1,17 @@
-"""What a running chain's owner can ask of it: money from its faucet, and to move its time.
+"""What a running chain's owner can ask of it: money from its faucet, to move its time, what happened.
 
     {"do": "give", "address": "0:...", "amount": 5000000000}     {"now": ..., "seqno": ..., "balance": ...}
     {"do": "advance", "seconds": 3600}                           {"now": ..., "seqno": ...}
     {"do": "look", "address": "0:..."}                           {"now": ..., "seqno": ..., "balance": ...}
+    {"do": "transactions", "address": "0:..."}                   {"transactions": ["te6cc...", ...]}
 
 `amount` and `balance` are in nanoTON, `now` in seconds since the Unix epoch; `seqno` is the
-last masterchain block's number, and what was asked for is in it.
+last masterchain block's number, and what was asked for is in it. Transactions are bags of cells in
+base64, oldest first, those included that an account had before it was deleted: its last one is
+nowhere else to be had, because lite servers find transactions through the account.
 """
 
+import base64
 from pathlib import Path
 
 import msgspec
@@ -43,12 +47,31 @@ class Look(Request, tag="look", frozen=True):
 Wish = Give | Advance | Look
 
 
+class Recall(Request, tag="transactions", frozen=True):
+    """Ask what has happened to an account."""
+
+    address: str
+
+
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     """How the chain stands after a request."""
 
     now: int = 0
     seqno: int = 0
     balance: int | None = None
+
+
+class Recalled(msgspec.Struct, frozen=True):
+    """What has happened to an account, as far as the chain remembers."""
+
+    transactions: list[str]
+
+
+RECALL = Verb(Recall, Recalled)
+
+_LT_MAX = (1 << 64) - 1
+RECALLED_MAX = 1000
+"The most transactions of one account in a reply: the newest."
 
 
 def control_path(state: Path) -> Path:
@@ -62,7 +85,15 @@ def control_answers(chain: DevChain) -> tuple[Answer, ...]:
     async def answer(wish: Wish) -> Reply:
         return carry_out(chain, wish)
 
-    return Verb(Give, Reply).by(answer), Verb(Advance, Reply).by(answer), Verb(Look, Reply).by(answer)
+    async def recall(wish: Recall) -> Recalled:
+        return _recalled(chain, wish.address)
+
+    return (
+        Verb(Give, Reply).by(answer),
+        Verb(Advance, Reply).by(answer),
+        Verb(Look, Reply).by(answer),
+        RECALL.by(recall),
+    )
 
 
 def carry_out(chain: DevChain, wish: Wish) -> Reply:
@@ -98,6 +129,15 @@ def _advance(chain: DevChain, seconds: int) -> Reply:
     chain.now += seconds
     chain.make_block()
     return _reply(chain)
+
+
+def _recalled(chain: DevChain, address: str) -> Recalled:
+    try:
+        account = parse_address(address)
+    except ValueError as exc:
+        raise ConfigurationError(str(exc)) from exc
+    newest_first = chain.history.transactions(account, up_to_lt=_LT_MAX, count=RECALLED_MAX)
+    return Recalled([base64.b64encode(past.transaction.boc).decode() for past in reversed(newest_first)])
 
 
 def _reply(chain: DevChain, balance: int | None = None) -> Reply:

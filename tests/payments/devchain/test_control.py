@@ -1,5 +1,6 @@
 """The owner's socket of a chain: what it does."""
 
+import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -7,15 +8,19 @@ from pathlib import Path
 import pytest
 import trio
 
+from cocoon_p2p import control
 from cocoon_p2p.control import serve_control
 from cocoon_p2p.errors import ConfigurationError, Unavailable
 from cocoon_p2p.payments.devchain import DevChain
 from cocoon_p2p.payments.devchain.addresses import spell_address
 from cocoon_p2p.payments.devchain.clock import TIME_MAX
 from cocoon_p2p.payments.devchain.control import (
+    RECALL,
     Advance,
     Give,
     Look,
+    Recall,
+    Recalled,
     Reply,
     Wish,
     ask,
@@ -24,7 +29,7 @@ from cocoon_p2p.payments.devchain.control import (
     control_path,
 )
 from cocoon_p2p.units import NANO_MAX, NANO_PER_TON
-from tests.payments.devchain.bait import NOW, STRANGER
+from tests.payments.devchain.bait import NOW, STRANGER, deployed, say_destroy
 
 ADDRESS = spell_address(STRANGER)
 
@@ -62,6 +67,28 @@ async def test_time_is_moved_and_the_block_says_so_when_the_reply_comes(tmp_path
 async def test_an_account_is_looked_at_without_a_block(tmp_path: Path) -> None:
     async with serving(tmp_path) as (_, path):
         assert await trio.to_thread.run_sync(ask, path, Look(ADDRESS)) == Reply(now=NOW, seqno=0, balance=0)
+
+
+async def test_what_happened_to_an_account_is_told_also_when_it_is_gone(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (chain, path):
+        account = deployed(chain, amount=10 * NANO_PER_TON)
+        last, *_ = chain.give(account, NANO_PER_TON, body=say_destroy(STRANGER))
+        chain.make_block()
+        recall = Recall(spell_address(account))
+
+        told = await trio.to_thread.run_sync(control.ask, path, RECALL, recall)
+
+    assert chain.account(account).balance == 0
+    bags = [base64.b64decode(bag) for bag in told.transactions]
+    assert bags[-1] == last.boc
+    assert len(bags) == 2
+
+
+async def test_nothing_is_told_of_an_account_that_nothing_happened_to(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (_, path):
+        assert await trio.to_thread.run_sync(control.ask, path, RECALL, Recall(ADDRESS)) == Recalled([])
+        with pytest.raises(ConfigurationError, match="not a TON address"):
+            await trio.to_thread.run_sync(control.ask, path, RECALL, Recall("nobody"))
 
 
 @pytest.mark.parametrize(
