@@ -25,6 +25,8 @@ BasisPoints = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
 NetworkName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 Level = Annotated[str, msgspec.Meta(pattern=r"^(debug|info|warning|error)$")]
 ChainName = Annotated[str, msgspec.Meta(pattern=r"^(mainnet|testnet|local)$")]
+EvidenceName = Annotated[str, msgspec.Meta(pattern=r"^(none|sim|configfs|dstack)$")]
+HexKey = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 TrustName = Annotated[str, msgspec.Meta(pattern=r"^(open|sim|tdx|tdx\+gpu)$")]
 
 
@@ -87,8 +89,42 @@ class WalletSection(Section, frozen=True, kw_only=True):
     "What stays in the wallet, in nanoTON."
 
 
+class AttestationSection(Section, frozen=True, kw_only=True):
+    """How this machine proves itself."""
+
+    evidence: EvidenceName = "none"
+    """none; sim (a simulation for demos: INSECURE); configfs (an Intel TDX domain, through the kernel);
+    dstack (the same, through dstack's socket)."""
+
+    proxy_trust: TrustName = "open"
+    "A worker's: what its proxies must prove. It sends them sealed bytes and counts only."
+
+    worker_trust: TrustName = "open"
+    "A proxy's: what a worker must prove before it is offered. Clients ask for more by themselves."
+
+
+class TrustSection(Section, frozen=True, kw_only=True):
+    """What this node takes for proof (docs/trust.md). Without a policy nothing is proven."""
+
+    policy: str = ""
+    "A policy file, relative to this one, signed by the keys below."
+
+    keys: list[HexKey] = []
+    "Ed25519 keys of those who sign policies, in hexadecimal digits."
+
+    needed: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
+    "How many of them must have signed."
+
+    demo: bool = False
+    "INSECURE: take simulated evidence, as what it is. For demos; instead of a policy."
+
+
 class DataSection(Section, frozen=True, kw_only=True):
     """Where the node keeps its key and its ledger."""
+
+    ledger: str = ""
+    """A PostgreSQL URL, without a password, instead of a file in `directory`. The password goes into
+    ~/.pgpass or a service file."""
 
     directory: str = "data"
     "Relative to the file. Made with mode 0700 when it is missing."
@@ -162,6 +198,9 @@ class ClientSection(Section, frozen=True, kw_only=True):
     trust: TrustName = "tdx"
     "What must be proven about a worker's machine: open, sim, tdx or tdx+gpu."
 
+    proxy_trust: TrustName | None = None
+    "What must be proven about a proxy's, which sees sizes and money, never words. Left out: as for workers."
+
 
 class WorkerFile(msgspec.Struct, frozen=True, kw_only=True):
     worker: WorkerSection
@@ -169,6 +208,8 @@ class WorkerFile(msgspec.Struct, frozen=True, kw_only=True):
     price: PriceSection = PriceSection()
     chain: ChainSection | None = None
     wallet: WalletSection = WalletSection()
+    attestation: AttestationSection = AttestationSection()
+    trust: TrustSection = TrustSection()
     data: DataSection = DataSection()
     log: LogSection = LogSection()
 
@@ -178,6 +219,8 @@ class ProxyFile(msgspec.Struct, frozen=True, kw_only=True):
     proxy: ProxySection = ProxySection()
     chain: ChainSection | None = None
     wallet: WalletSection = WalletSection()
+    attestation: AttestationSection = AttestationSection()
+    trust: TrustSection = TrustSection()
     data: DataSection = DataSection()
     log: LogSection = LogSection()
 
@@ -194,6 +237,7 @@ class ClientFile(msgspec.Struct, frozen=True, kw_only=True):
     client: ClientSection = ClientSection()
     chain: ChainSection | None = None
     wallet: WalletSection = WalletSection()
+    trust: TrustSection = TrustSection()
     data: DataSection = DataSection()
     log: LogSection = LogSection()
 

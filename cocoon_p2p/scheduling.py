@@ -14,6 +14,7 @@ Spec: protocols/exchange.md (Ask).
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from cocoon_p2p.attestation.verdict import satisfies
 from cocoon_p2p.identity import PeerId
 from cocoon_p2p.payments.pricing import amount_max_for_worker, client_amount, worker_amount
 from cocoon_p2p.protocols.ids import (
@@ -145,7 +146,7 @@ def _miss(
         (Reason.UNSUPPORTED_KIND, ask.kind not in _SERVES.get(offer.kind, (offer.kind,))),
         (Reason.UNKNOWN_FEATURE, not set(ask.features) <= set(offer.features)),
         (Reason.EXCLUDED, worker.peer in ask.exclude),
-        (Reason.TRUST_BELOW_REQUEST, not _is_trusted(worker.trust, ask.trust)),
+        (Reason.TRUST_BELOW_REQUEST, not satisfies(worker.trust, ask.trust)),
         (Reason.PRICE_ABOVE_LIMIT, _least(ask, offer.price) > amount_max),
         (Reason.DRAINING, worker.is_draining),
         (Reason.STALE, now - worker.heard > STALE_SECONDS or worker.expires <= date + QUOTE_LIFETIME_SECONDS),
@@ -153,13 +154,6 @@ def _miss(
         (Reason.NO_CAPACITY, worker.slots_free <= 0),
     )
     return next((reason for reason, is_missed in misses if is_missed), None)
-
-
-def _is_trusted(proven: Trust, asked: Trust) -> bool:
-    # SIM stands in for a level in demos and is in no order with the others.
-    if asked is Trust.SIM or proven is Trust.SIM:
-        return asked in (Trust.OPEN, proven)
-    return proven >= asked
 
 
 def _least(ask: Ask, price: Price) -> Nano:

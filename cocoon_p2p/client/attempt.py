@@ -5,7 +5,7 @@ It reads, opens seals, brings the time in and carries effects out. All decisions
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import assert_never
 
@@ -43,7 +43,7 @@ from cocoon_p2p.protocols.exchange.client_events import (
 from cocoon_p2p.protocols.exchange.delivery import Delivery
 from cocoon_p2p.protocols.exchange.terms import Terms
 from cocoon_p2p.protocols.ids import HEARTBEAT_SECONDS
-from cocoon_p2p.protocols.messages import Chunk, Hello, Part, Usage
+from cocoon_p2p.protocols.messages import Chunk, Hello, Part, Quoted, Signed, Usage
 from cocoon_p2p.units import Nano
 
 log = logging.getLogger(__name__)
@@ -67,6 +67,7 @@ class Attempt:
         deliver: Takes each piece of the answer; returns at once.
         clock: Seconds since the Unix epoch.
         claimed: Called once, when the quote is being used, or there will be none.
+        learn: Finds out about the worker of a quote, before the quote is judged.
         seals: Of the request; None for a price question.
         account: To pay through; None for a price question.
     """
@@ -80,6 +81,7 @@ class Attempt:
         deliver: "Callable[[Attempt, AnswerContent, Usage], None]",
         clock: Callable[[], float],
         claimed: Callable[[], None] | None = None,
+        learn: Callable[[Signed], Awaitable[None]] | None = None,
         seals: Seals | None = None,
         account: PayingAccount | None = None,
     ) -> None:
@@ -98,6 +100,7 @@ class Attempt:
         self._end: End | None = None
         self._was_reset = False
         self._claimed: Callable[[], None] | None = claimed
+        self._learn = learn
 
     @property
     def has_ended_cleanly(self) -> bool:
@@ -153,6 +156,9 @@ class Attempt:
             return Woke(trio.current_time())
         if message is None:
             return PeerLost(Unavailable("the proxy closed the stream"))
+        if isinstance(message, Quoted) and self._learn is not None:
+            with self._wait_until(wake):
+                await self._learn(message.quote)
         return self._read(message)
 
     async def _receive(self, wake: float) -> object:

@@ -18,6 +18,7 @@ from typing import Unpack
 
 import trio
 
+from cocoon_p2p.attestation.doorkeeper import Doorkeeper
 from cocoon_p2p.client.answer import Answer, Report
 from cocoon_p2p.client.choice import Offered, list_offers, rank
 from cocoon_p2p.client.desk import Desk
@@ -59,6 +60,7 @@ class Client:
         *,
         policy: Policy | None = None,
         clock: Callable[[], float] = time.time,
+        doorkeeper: Doorkeeper | None = None,
         draw: Callable[[int], bytes] = os.urandom,
     ) -> "AsyncIterator[Client]":
         """Run a client while the block runs.
@@ -70,6 +72,7 @@ class Client:
             network: The network that all papers must be for.
             policy: Its own rules.
             clock: Seconds since the Unix epoch.
+            doorkeeper: Finds out what machines prove; None: nothing is ever proven.
             draw: Draws random bytes.
 
         A cancel ends the block's body first; answers that are open in it are cancelled and
@@ -79,7 +82,7 @@ class Client:
         view = ProxyView(directory, network, clock, policy.refresh_seconds)
         async with open_service_nursery() as outer:
             inner: trio.Nursery = await outer.start(_keep_open)
-            desk = Desk(transport, accounts, network, policy, view, inner, clock, draw)
+            desk = Desk(transport, accounts, network, policy, view, inner, clock, draw, doorkeeper)
             inner.start_soon(view.keep_fresh)
             try:
                 yield cls(desk)

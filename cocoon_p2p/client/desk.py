@@ -1,5 +1,6 @@
 """What all requests of one client share."""
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -7,14 +8,21 @@ from dataclasses import dataclass, field
 
 import trio
 
+from cocoon_p2p.attestation.doorkeeper import Doorkeeper
 from cocoon_p2p.client.link import Link
 from cocoon_p2p.client.policy import Policy
 from cocoon_p2p.client.proxies import ProxyView
-from cocoon_p2p.identity import NetworkId, PeerId
+from cocoon_p2p.errors import Refused, RemoteProtocolError, Unavailable
+from cocoon_p2p.identity import NetworkId, PeerId, peer_id_text
 from cocoon_p2p.network.transport import Transport
 from cocoon_p2p.payments.settlement import Accounts
 from cocoon_p2p.protocols.exchange.terms import Rules
-from cocoon_p2p.protocols.messages import Record
+from cocoon_p2p.protocols.ids import Role, Trust
+from cocoon_p2p.protocols.messages import KeyStatement, Quote, Record, Signed
+from cocoon_p2p.protocols.papers import check
+from cocoon_p2p.records import check_pair, check_record
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -31,6 +39,9 @@ class Desk:
 
     clock: Callable[[], float] = time.time
     draw: Callable[[int], bytes] = os.urandom
+    doorkeeper: Doorkeeper | None = None
+    "Finds out what machines prove; None: nothing is proven."
+
     links: dict[PeerId, Link] = field(default_factory=dict[PeerId, Link])
 
     def link(self, record: Record) -> Link:
@@ -45,6 +56,7 @@ class Desk:
                 policy=self.policy,
                 clock=self.clock,
                 nursery=self.nursery,
+                doorkeeper=self.doorkeeper,
             )
         link.record = record
         return link
@@ -57,8 +69,32 @@ class Desk:
                 policy.commission_basis_points_max, record.commission_basis_points
             ),
             window_tokens_max=policy.window_tokens_max,
-            appraise=policy.appraise,
+            appraise=self._appraise,
         )
+
+    def _appraise(self, record: Record, _statement: KeyStatement) -> Trust:
+        """Say what was found out about a worker's machine; `learn` comes before."""
+        if self.doorkeeper is None:
+            return Trust.OPEN
+        return self.doorkeeper.level(record, now=self.clock())
+
+    async def learn(self, signed: Signed, *, via: PeerId) -> None:
+        """Find out about the worker of a quote, as far as that is possible; the quote is not judged here.
+
+        A cancel leaves nothing but, perhaps, a verdict.
+        """
+        if self.doorkeeper is None:
+            return
+        try:
+            quote = check(Quote, signed, signer=via, network=self.network)
+            now, network = self.clock(), self.network
+            record = check_record(quote.worker_record, network=network, now=now, role=Role.WORKER)
+            check_pair(record, quote.worker_statement, network=network, now=now, role=Role.WORKER)
+            if record.evidence_hash is not None:
+                await self.doorkeeper.learn(record, quote.worker_statement, via=via)
+        except (RemoteProtocolError, Refused, Unavailable) as exc:
+            # Whoever asked for proof is told that there is none.
+            log.info("nothing learnt of a worker", extra={"proxy": peer_id_text(via), "why": str(exc)})
 
     def close(self) -> None:
         """Give up the streams that are kept open."""

@@ -21,7 +21,14 @@ from cocoon_p2p.client.link import Borrowed, Link
 from cocoon_p2p.client.reception import Piece, Reception
 from cocoon_p2p.client.request import Request, build_ask
 from cocoon_p2p.client.seals import Seals
-from cocoon_p2p.errors import AnswerBroken, CocoonError, LocalProtocolError, Refused, Unavailable
+from cocoon_p2p.errors import (
+    AnswerBroken,
+    AttestationFailed,
+    CocoonError,
+    LocalProtocolError,
+    Refused,
+    Unavailable,
+)
 from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.payments.settlement import PayingAccount
 from cocoon_p2p.protocols.contents import AnswerContent
@@ -190,7 +197,7 @@ class Inquiry:
                 await link.connect()
                 account = await link.pay_through(Nano(self._max_cost))
                 borrowed = await link.borrow()
-        except (Unavailable, Refused) as error:
+        except (Unavailable, Refused, AttestationFailed) as error:
             self._avoid(link)
             return error
         if scope.cancelled_caught:
@@ -231,6 +238,7 @@ class Inquiry:
             deliver=self._deliver,
             clock=desk.clock,
             claimed=partial(link.claim, borrowed),
+            learn=partial(desk.learn, via=link.peer),
             seals=seals,
             account=account,
         )

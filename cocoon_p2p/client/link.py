@@ -11,15 +11,16 @@ from dataclasses import dataclass
 
 import trio
 
+from cocoon_p2p.attestation.doorkeeper import Doorkeeper
 from cocoon_p2p.client.policy import Policy
-from cocoon_p2p.errors import CocoonError, Unavailable
+from cocoon_p2p.errors import AttestationFailed, CocoonError, Unavailable
 from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Transport
 from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.payments.settlement import Accounts, PayingAccount
 from cocoon_p2p.protocols.exchange.terms import Terms
-from cocoon_p2p.protocols.ids import EXCHANGE, UNCLAIMED_RESERVATIONS_MAX
+from cocoon_p2p.protocols.ids import EXCHANGE, UNCLAIMED_RESERVATIONS_MAX, Role, Trust
 from cocoon_p2p.protocols.messages import Record
 from cocoon_p2p.sealing import Session
 from cocoon_p2p.units import Nano
@@ -65,6 +66,7 @@ class Link:
         policy: Its rules.
         clock: Seconds since the Unix epoch.
         nursery: Where a used-up channel is closed in the background.
+        doorkeeper: Has the proxy prove what the policy asks of proxies.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Link:
         policy: Policy,
         clock: Callable[[], float],
         nursery: trio.Nursery,
+        doorkeeper: Doorkeeper | None = None,
     ) -> None:
         self.record = record
         self.peer = PeerId(record.peer)
@@ -90,7 +93,9 @@ class Link:
         self._policy = policy
         self._clock = clock
         self._nursery = nursery
+        self._doorkeeper = doorkeeper
         self._account: PayingAccount | None = None
+        self._is_admitted = False
         self._connecting = trio.Lock()
         self._streams = trio.Semaphore(STREAMS_MAX)
         # Held from an Ask until its quote is used: a proxy grants one client no more at once.
@@ -125,20 +130,31 @@ class Link:
     # ------------------------------------------------------------ connection and channel
 
     async def connect(self) -> None:
-        """Connect, if there is no connection.
+        """Connect, if there is no connection, and have the proxy prove what is asked of proxies.
 
         Raises:
             Unavailable: It does not answer, or somebody else does.
+            AttestationFailed: It proves too little; the connection stays, and nothing is said on it.
         """
         async with self._connecting:
-            if self._transport.is_connected(self.peer):
+            if not self._transport.is_connected(self.peer):
+                await self._dial()
+            asked = self._policy.proxy_trust
+            if self._is_admitted or asked is Trust.OPEN:
                 return
-            self._drop_spare()
-            with trio.move_on_after(self._policy.connect_seconds):
-                peer = await self._transport.dial(self.record.addresses)
-                if peer != self.peer:
-                    raise Unavailable(f"another peer answers for the proxy (peer={peer_id_text(peer)})")
-                return
+            if self._doorkeeper is None:
+                raise AttestationFailed(f"proxies must prove {asked.name.lower()}, and nothing here can tell")
+            await self._doorkeeper.admit(self.peer, Role.PROXY, asked)
+            self._is_admitted = True
+
+    async def _dial(self) -> None:
+        self._drop_spare()
+        self._is_admitted = False
+        with trio.move_on_after(self._policy.connect_seconds):
+            peer = await self._transport.dial(self.record.addresses)
+            if peer != self.peer:
+                raise Unavailable(f"another peer answers for the proxy (peer={peer_id_text(peer)})")
+            return
         raise Unavailable(f"the proxy does not answer (peer={peer_id_text(self.peer)})")
 
     async def pay_through(self, need: Nano) -> PayingAccount:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from cocoon_p2p.protocols.exchange.terms import Appraise, prove_nothing
 from cocoon_p2p.protocols.ids import Trust
 from cocoon_p2p.units import Nano
 
@@ -48,5 +47,5 @@ class Policy:
     connect_seconds: float = 10.0
     "For dialling a proxy and opening a channel to it."
 
-    appraise: Appraise = prove_nothing
-    "Says what is proven about a worker's machine."
+    proxy_trust: Trust = Trust.OPEN
+    "What must be proven about a proxy's machine before anything is said to it: it sees sizes, never words."

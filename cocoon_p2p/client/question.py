@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -109,6 +110,7 @@ def _make(request: Request, link: Link, borrowed: Borrowed, desk: Desk) -> Attem
         reception=Reception(),
         deliver=lambda attempt, content, usage: None,
         clock=desk.clock,
+        learn=partial(desk.learn, via=link.peer),
     )
 
 

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from cocoon_p2p.attestation.doorkeeper import Doorkeeper
+from cocoon_p2p.attestation.showing import Showcase
 from cocoon_p2p.config import ClientFile, Loaded, ProxyFile, WorkerFile
 from cocoon_p2p.control import Answer, serve_control
 from cocoon_p2p.identity import Identity, NetworkId, network_id
@@ -15,6 +17,7 @@ from cocoon_p2p.ledger import Store
 from cocoon_p2p.network.directory import Directory
 from cocoon_p2p.network.transport import Transport
 from cocoon_p2p.node.chain_side import open_treasury, serve_treasury
+from cocoon_p2p.node.proving_side import open_doorkeeper
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.overview import CHANNELS, CLOSE, EARNINGS, FUND, Deeds, earnings_of, list_channels
 from cocoon_p2p.payments.funding import FundingPolicy
@@ -37,6 +40,8 @@ class Parts:
     transport: Transport
     directory: Directory
     accounts: Accounts
+    showcase: Showcase
+    doorkeeper: Doorkeeper
     treasury: Treasury | None
     "Our side of the chain; None: no chain stands behind this node's channels."
 
@@ -71,7 +76,7 @@ async def open_parts(
     identity = load_or_create(data / IDENTITY_KEY)
     this_network = network_id(network.name)
     async with (
-        open_store(data / LEDGER) as store,
+        open_store(_ledger(loaded)) as store,
         open_treasury(loaded, store, funding) as treasury,
         open_transport(identity, listen=network.listen, announce=network.announce) as transport,
         open_directory(
@@ -82,11 +87,26 @@ async def open_parts(
         ) as accounts,
         open_service_nursery() as nursery,
     ):
+        showcase, doorkeeper = await open_doorkeeper(loaded, identity, this_network, transport)
         if treasury is not None:
             nursery.start_soon(serve_treasury, treasury, accounts, loaded)
         deeds = Deeds(store, accounts, treasury)
         await nursery.start(serve_control, data / CONTROL_SOCKET, _answers(data, store, accounts, deeds))
-        yield Parts(identity, this_network, transport, directory, accounts, treasury, deeds)
+        yield Parts(
+            identity,
+            this_network,
+            transport,
+            directory,
+            accounts,
+            showcase,
+            doorkeeper,
+            treasury,
+            deeds,
+        )
+
+
+def _ledger(loaded: Loaded[ClientFile] | Loaded[ProxyFile] | Loaded[WorkerFile]) -> Path | str:
+    return loaded.settings.data.ledger or loaded.data_directory / LEDGER
 
 
 def _answers(data: Path, store: Store, accounts: Accounts, deeds: Deeds) -> tuple[Answer, ...]:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import trio
 
+from cocoon_p2p.attestation.configuration import MeasuredConfiguration
 from cocoon_p2p.bootstrap import serve_bootstrap
 from cocoon_p2p.config import BootstrapFile, Loaded, NetworkSection, ProxyFile, WorkerFile
 from cocoon_p2p.errors import ConfigurationError, RemoteProtocolError
@@ -15,6 +16,7 @@ from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.inference.engine import Engine
 from cocoon_p2p.keyfile import load_or_create
 from cocoon_p2p.node.parts import IDENTITY_KEY, Parts, open_parts
+from cocoon_p2p.node.proving_side import prove
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.payments.funding import FundingPolicy
 from cocoon_p2p.protocols.ids import Role
@@ -97,6 +99,7 @@ async def run_proxy(loaded: Loaded[ProxyFile], announce: Announce, stop: trio.Ev
     ):
         announce("identity", peer=peer_id_text(parts.identity.peer_id))
         announce("listening", addresses=list(parts.transport.addresses))
+        proving = await prove(settings.attestation, parts.network, parts.showcase, parts.doorkeeper)
         serve = partial(
             serve_proxy,
             transport=parts.transport,
@@ -105,6 +108,7 @@ async def run_proxy(loaded: Loaded[ProxyFile], announce: Announce, stop: trio.Ev
             network=parts.network,
             accounts=parts.accounts,
             policy=policy,
+            proving=proving,
         )
         proxy = await nursery.start(serve)
         announce("ready")
@@ -141,6 +145,13 @@ async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.
             accounts=parts.accounts,
             proxies=[[address] for address in settings.worker.proxies],
             prices={card.name: price for card in cards},
+            proving=await prove(
+                settings.attestation,
+                parts.network,
+                parts.showcase,
+                parts.doorkeeper,
+                _measured(loaded, engine),
+            ),
         )
         worker = await nursery.start(serve)
         tell = _Joining(worker, announce, nursery)
@@ -151,6 +162,17 @@ async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.
         await stop.wait()
         with trio.move_on_after(DRAIN_SECONDS):
             await worker.drain()
+
+
+def _measured(loaded: Loaded[WorkerFile], engine: Engine) -> MeasuredConfiguration:
+    """Say what decides who can read a prompt here."""
+    return MeasuredConfiguration(
+        engine=engine.capabilities.engine.split()[0],
+        weights_hash=engine.capabilities.models[0].weights_hash,
+        upstream="",
+        log_level=loaded.settings.log.level,
+        uses_gpu=False,
+    )
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import trio
 
+from cocoon_p2p.attestation.proving import Proving
 from cocoon_p2p.identity import Identity, NetworkId
 from cocoon_p2p.network.transport import Transport
 from cocoon_p2p.payments.settlement import Accounts
@@ -24,6 +25,9 @@ class Agency:
     workers: Workers
     now: Callable[[], float]
     "Seconds since the Unix epoch, for the dates of papers."
+
+    proving: Proving | None
+    "How it proves itself, and what its workers must; None: nothing is proven."
 
     nursery: trio.Nursery
     "Owns what outlives a client's stream: running exchanges, and streams to workers."

@@ -5,22 +5,13 @@ from dataclasses import dataclass
 
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.identity import PeerId
-from cocoon_p2p.protocols.ids import CHUNK_TOKENS, Trust
-from cocoon_p2p.protocols.messages import KeyStatement, Record
+from cocoon_p2p.protocols.ids import CHUNK_TOKENS
 from cocoon_p2p.units import Nano
-
-Appraise = Callable[[Record, KeyStatement], Trust]
-"Says what is proven about a worker's machine. Pure: evidence was fetched before."
 
 GrantPolicy = Callable[[PeerId], Nano]
 "How much a client may owe; the same that the accounts were opened with."
 
 _CHANNEL_CAPACITY = Nano(1_000_000_000)
-
-
-def prove_nothing(_record: Record, _statement: KeyStatement) -> Trust:
-    """Appraise without evidence: every machine is `OPEN`."""
-    return Trust.OPEN
 
 
 def grant_nothing(_client: PeerId) -> Nano:
@@ -46,7 +37,6 @@ class ProxyPolicy:
     "Covered ahead of delivery, by us at the worker and by the client here: a second or two of tokens."
 
     grant: GrantPolicy = grant_nothing
-    appraise: Appraise = prove_nothing
 
     workers_max: int = 1_000
     exchanges_max: int = 4_096

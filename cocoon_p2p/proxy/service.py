@@ -12,11 +12,12 @@ from functools import partial
 
 import trio
 
+from cocoon_p2p.attestation.proving import Proving
 from cocoon_p2p.identity import Identity, NetworkId
 from cocoon_p2p.network.directory import Directory
 from cocoon_p2p.network.transport import Stream, StreamAcceptor, Transport
 from cocoon_p2p.payments.settlement import Accounts
-from cocoon_p2p.protocols.ids import EXCHANGE, SESSION
+from cocoon_p2p.protocols.ids import EVIDENCE, EXCHANGE, SESSION
 from cocoon_p2p.protocols.messages import Signed
 from cocoon_p2p.proxy.agency import Agency
 from cocoon_p2p.proxy.broken import FORGOTTEN_SECONDS, settle_broken
@@ -70,6 +71,7 @@ async def serve_proxy(
     network: NetworkId,
     accounts: Accounts,
     policy: ProxyPolicy | None = None,
+    proving: Proving | None = None,
     now: Callable[[], float] = time.time,
     draw: Callable[[int], bytes] = os.urandom,
     task_status: trio.TaskStatus[Proxy] = trio.TASK_STATUS_IGNORED,
@@ -83,6 +85,7 @@ async def serve_proxy(
         network: The network that all papers are for.
         accounts: Where its clients pay it and it pays its workers.
         policy: How it does business.
+        proving: How it proves itself, and what its workers must; None: nothing is proven.
         now: Seconds since the Unix epoch.
         draw: Draws random bytes, for the nonce of its statement.
         task_status: Given the `Proxy` once it takes streams.
@@ -94,12 +97,14 @@ async def serve_proxy(
     try:
         async with trio.open_nursery() as nursery:
             chosen = policy or ProxyPolicy()
-            workers = Workers(network, chosen, now)
-            agency = Agency(identity, network, transport, accounts, chosen, workers, now, nursery)
+            workers = Workers(network, chosen, now, proving)
+            agency = Agency(identity, network, transport, accounts, chosen, workers, now, proving, nursery)
             clients = Clients(agency)
             storefront = Storefront(agency, directory, draw)
             settle = partial(settle_broken, agency, clients)
             accounts.settle_broken_by(settle, forgotten_seconds=FORGOTTEN_SECONDS)
+            if proving is not None:
+                transport.accept_streams(EVIDENCE, doors.lead_to(proving.showcase.accept))
             transport.accept_streams(SESSION, doors.lead_to(workers.accept))
             transport.accept_streams(EXCHANGE, doors.lead_to(clients.accept))
             nursery.start_soon(storefront.keep_fresh)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 import trio
 
+from cocoon_p2p.attestation.evidence import evidence_hash
 from cocoon_p2p.errors import LocalProtocolError, Unavailable
 from cocoon_p2p.network.directory import Directory
 from cocoon_p2p.protocols.ids import (
@@ -27,7 +28,7 @@ from cocoon_p2p.protocols.messages import ModelOffer, Signed
 from cocoon_p2p.protocols.papers import encode_signed
 from cocoon_p2p.protocols.schema import encode_paper
 from cocoon_p2p.proxy.agency import Agency
-from cocoon_p2p.records import make_record, make_statement
+from cocoon_p2p.records import NOTHING_MEASURED, make_record, make_statement
 from cocoon_p2p.scheduling import WorkerStanding
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class Storefront:
         self._directory = directory
         self._draw = draw
         self._statement: Signed | None = None
+        self._evidence_hash: bytes | None = None
         self._stated_at = 0.0
         self._signed_at = 0.0
         self._sequence = 0
@@ -114,8 +116,8 @@ class Storefront:
 
     async def _publish(self, models: tuple[ModelOffer, ...]) -> bool:
         """Publish a record; give False if that failed."""
-        record = self._sign(models)
         try:
+            record = await self._sign(models)
             await self._directory.publish(encode_signed(record))
         except Unavailable as exc:
             log.warning("record not published", extra={"why": str(exc)})
@@ -128,9 +130,10 @@ class Storefront:
         log.info("record published", extra={"models": len(models), "sequence": self._sequence})
         return True
 
-    def _sign(self, models: tuple[ModelOffer, ...]) -> Signed:
-        """Sign a record with as many models as fit."""
+    async def _sign(self, models: tuple[ModelOffer, ...]) -> Signed:
+        """Sign a record with as many models as fit. Raises `Unavailable` if the machine is silent."""
         agency, date = self._agency, self._agency.now()
+        statement = await self._stated(date)
         models = _fitting(models)
         self._signed_at = date
         # Milliseconds ascend across restarts too.
@@ -140,28 +143,32 @@ class Storefront:
                 agency.identity,
                 agency.network,
                 role=Role.PROXY,
-                statement=self._stated(date),
+                statement=statement,
                 addresses=agency.transport.addresses[:ADDRESSES_MAX],
                 models=models,
                 now=date,
                 sequence=self._sequence,
                 commission_basis_points=agency.policy.commission_basis_points,
+                evidence_hash=self._evidence_hash,
             )
             if len(encode_signed(record)) <= RECORD_SIZE_MAX_BYTES or not models:
                 return record
             log.warning("record cut short", extra={"left_out": models[-1].name})
             models = models[:-1]
 
-    def _stated(self, date: float) -> Signed:
+    async def _stated(self, date: float) -> Signed:
         if self._statement is None or self._is_older(self._stated_at, STATEMENT_LIFETIME_MAX_SECONDS / 2):
-            agency = self._agency
-            self._stated_at = date
-            self._statement = make_statement(
+            agency, proving = self._agency, self._agency.proving
+            statement = make_statement(
                 agency.identity,
                 agency.network,
                 role=Role.PROXY,
                 sealing_key=NO_SEALING_KEY,
                 now=date,
                 nonce=self._draw(16),
+                configuration_hash=NOTHING_MEASURED if proving is None else proving.configuration_hash,
             )
+            evidence = None if proving is None else await proving.show(statement)
+            self._evidence_hash = None if evidence is None else evidence_hash(evidence)
+            self._statement, self._stated_at = statement, date
         return self._statement

@@ -11,7 +11,15 @@ from contextlib import suppress
 
 import trio
 
-from cocoon_p2p.errors import MalformedMessage, RecordRejected, RemoteProtocolError, Unavailable
+from cocoon_p2p.attestation.proving import Proving
+from cocoon_p2p.errors import (
+    AttestationFailed,
+    MalformedMessage,
+    RecordRejected,
+    Refused,
+    RemoteProtocolError,
+    Unavailable,
+)
 from cocoon_p2p.identity import NetworkId, PeerId, peer_id_text
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Stream
@@ -20,9 +28,11 @@ from cocoon_p2p.protocols.ids import (
     HEARTBEAT_SECONDS,
     Reason,
     Role,
+    Trust,
 )
 from cocoon_p2p.protocols.messages import (
     Drain,
+    KeyStatement,
     Load,
     Record,
     Register,
@@ -45,10 +55,17 @@ REGISTER_SECONDS = 10.0
 class Workers:
     """Every worker that stands with us, by peer."""
 
-    def __init__(self, network: NetworkId, policy: ProxyPolicy, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        network: NetworkId,
+        policy: ProxyPolicy,
+        now: Callable[[], float],
+        proving: Proving | None = None,
+    ) -> None:
         self._network = network
         self._policy = policy
         self._now = now
+        self._proving = proving
         self._sessions: dict[PeerId, WorkerSession] = {}
         self._changed = trio.Event()
         self.is_draining = False
@@ -81,6 +98,9 @@ class Workers:
         except RemoteProtocolError as exc:
             log.warning("worker refused", extra={"worker": peer_id_text(stream.peer), "fault": str(exc)})
             await _refuse(messages, Reason.MALFORMED, str(exc))
+        except (Refused, AttestationFailed) as exc:
+            log.warning("worker refused", extra={"worker": peer_id_text(stream.peer), "fault": str(exc)})
+            await _refuse(messages, Reason.TRUST_BELOW_REQUEST, str(exc))
         except (Unavailable, trio.TooSlowError) as exc:
             log.info("worker lost", extra={"worker": peer_id_text(stream.peer), "why": str(exc)})
             messages.reset()
@@ -88,7 +108,11 @@ class Workers:
     async def _serve(self, messages: MessageStream) -> None:
         """Take a worker in and listen to it, which always ends by raising."""
         with trio.fail_after(REGISTER_SECONDS):
-            session = self._register(messages, await messages.receive())
+            register = await messages.receive()
+            if not isinstance(register, Register):
+                raise MalformedMessage("a session begins with Register")
+        await self._examine(messages.peer, register)
+        session = self._register(messages, register)
         try:
             with trio.fail_after(REGISTER_SECONDS):
                 await session.tell(Registered(session.sequence))
@@ -102,9 +126,21 @@ class Workers:
         is_full = peer not in self._sessions and len(self._sessions) >= self._policy.workers_max
         return Reason.NO_CAPACITY if is_full else None
 
-    def _register(self, messages: MessageStream, message: object) -> WorkerSession:
-        if not isinstance(message, Register):
-            raise MalformedMessage("a session begins with Register")
+    async def _examine(self, peer: PeerId, register: Register) -> None:
+        """Have a worker prove what it says it can prove, and all that we ask of workers.
+
+        Raises:
+            AttestationFailed: It proves less than we ask.
+            Unavailable, Refused, RemoteProtocolError: Who it is cannot be told.
+        """
+        if self._proving is None:
+            return
+        record = self._read(peer, register)[0]
+        asked = self._proving.asked_of_workers
+        if record.evidence_hash is not None or asked is not Trust.OPEN:
+            await self._proving.doorkeeper.admit(peer, Role.WORKER, asked)
+
+    def _register(self, messages: MessageStream, message: Register) -> WorkerSession:
         peer = messages.peer
         record, standing = self._check(peer, message)
         session = WorkerSession(messages, message, standing, record)
@@ -117,20 +153,28 @@ class Workers:
         log.info("worker registered", extra={"worker": peer_id_text(peer), "models": models})
         return session
 
+    def _read(self, peer: PeerId, register: Register) -> tuple[Record, KeyStatement]:
+        date, network = self._now(), self._network
+        record = check_record(register.record, network=network, now=date, role=Role.WORKER, peer=peer)
+        return record, check_pair(record, register.statement, network=network, now=date, role=Role.WORKER)
+
     def _check(self, peer: PeerId, register: Register) -> tuple[Record, WorkerStanding]:
-        date = self._now()
-        record = check_record(register.record, network=self._network, now=date, role=Role.WORKER, peer=peer)
-        statement = check_pair(record, register.statement, network=self._network, now=date, role=Role.WORKER)
+        record, statement = self._read(peer, register)
         standing = WorkerStanding(
             peer=peer,
             offers=record.models,
-            trust=self._policy.appraise(record, statement),
+            trust=self._trust(record),
             slots_free=0,
             is_draining=False,
             heard=trio.current_time(),
             expires=min(record.expires, statement.expires),
         )
         return record, standing
+
+    def _trust(self, record: Record) -> Trust:
+        if self._proving is None:
+            return Trust.OPEN
+        return self._proving.doorkeeper.level(record, now=self._now())
 
     async def _listen(self, session: WorkerSession, messages: MessageStream) -> None:
         while not session.is_over:
@@ -150,6 +194,7 @@ class Workers:
                     raise RemoteProtocolError(f"{type(message).__name__} is not for a session")
 
     async def _renew(self, session: WorkerSession, register: Register) -> None:
+        await self._examine(session.peer, register)
         record, standing = self._check(session.peer, register)
         if record.sequence > session.sequence:
             session.renew(register, standing, record)

@@ -5,6 +5,7 @@ A record is signed anew at half its life and whenever what it offers changes, a 
 quotes that hold them are under way.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,9 @@ from dataclasses import dataclass, field
 import trio
 from nacl.bindings import crypto_scalarmult_base
 
-from cocoon_p2p.errors import ConfigurationError
+from cocoon_p2p.attestation.evidence import evidence_hash
+from cocoon_p2p.attestation.proving import Attest, Proving
+from cocoon_p2p.errors import ConfigurationError, Unavailable
 from cocoon_p2p.identity import Identity, NetworkId
 from cocoon_p2p.inference.engine import ModelCard
 from cocoon_p2p.protocols.ids import (
@@ -24,7 +27,9 @@ from cocoon_p2p.protocols.ids import (
 )
 from cocoon_p2p.protocols.messages import ModelOffer, Price, Signed
 from cocoon_p2p.protocols.papers import paper_hash
-from cocoon_p2p.records import make_record, make_statement
+from cocoon_p2p.records import NOTHING_MEASURED, make_record, make_statement
+
+log = logging.getLogger(__name__)
 
 RECORDS_MAX = 64
 "Records that are honoured at once: quotes under way outlive this many changes of price."
@@ -63,12 +68,17 @@ class Papers:
         *,
         now: Callable[[], float],
         draw: Callable[[int], bytes],
+        proving: Proving | None = None,
     ) -> None:
-        """Sign the first papers.
+        """Sign the first papers; `prove` makes evidence for them, where there is some.
 
         Raises:
             ConfigurationError: A model has no price.
         """
+        self._proving = proving
+        self._evidence: dict[bytes, bytes] = {}
+        "Hashes of evidence, by the hash of the statement that it is for."
+
         self._identity = identity
         self._network = network
         self._models = tuple(models)
@@ -118,8 +128,9 @@ class Papers:
         now = self._now()
         while self._keys and self._keys[0].expires <= now:
             self._keys.popleft()
-        if not self._keys or _is_due(self._keys[-1].expires, STATEMENT_LIFETIME_MAX_SECONDS, now):
-            self._state_keys(now)
+        # A statement that is to be proven is renewed by `keep_fresh`, once the machine has spoken for it.
+        if not self._keys or (self._attest is None and self._are_keys_due(now)):
+            self._keys.append(self._new_keys(now))
         # Milliseconds, so that a restarted worker's records are above those of its last life.
         sequence = max(int(now * 1000), self.sequence + 1 if self._offers else 0)
         record = make_record(
@@ -131,18 +142,57 @@ class Papers:
             models=[_offer(model, self._prices[model.name]) for model in self._models],
             now=now,
             sequence=sequence,
+            evidence_hash=self._evidence.get(self._keys[-1].statement_hash),
         )
         self._offers.append(_Offer(record, sequence, int(now) + RECORD_LIFETIME_MAX_SECONDS))
+
+    async def prove(self) -> None:
+        """Have the machine speak for the newest statement, and offer under it. Call it before offering.
+
+        Raises:
+            Unavailable: It does not answer.
+        """
+        await self._prove(self._keys[-1])
+        self.renew()
 
     async def keep_fresh(self) -> None:
         """Renew at half life, for ever."""
         while True:
             await trio.sleep(LOOK_SECONDS)
+            if self._attest is not None and self._are_keys_due(self._now()):
+                await self._renew_proven()
             if _is_due(self._offers[-1].expires, RECORD_LIFETIME_MAX_SECONDS, self._now()):
                 self.renew()
 
-    def _state_keys(self, now: float) -> None:
-        secret = self._draw(32)
+    async def _renew_proven(self) -> None:
+        keys = self._new_keys(self._now())
+        try:
+            await self._prove(keys)
+        except Unavailable as exc:
+            # The older keys stand a while longer; without proof nobody would take the new ones.
+            log.error("no evidence for new keys", extra={"why": str(exc)})
+            return
+        self._keys.append(keys)
+        self.renew()
+
+    async def _prove(self, keys: SealingKey) -> None:
+        if self._proving is None:
+            return
+        evidence = await self._proving.show(keys.statement)
+        standing = {kept.statement_hash for kept in self._keys}
+        self._evidence = {name: kept for name, kept in self._evidence.items() if name in standing}
+        if evidence is not None:
+            self._evidence[keys.statement_hash] = evidence_hash(evidence)
+
+    @property
+    def _attest(self) -> Attest | None:
+        return None if self._proving is None else self._proving.attest
+
+    def _are_keys_due(self, now: float) -> bool:
+        return _is_due(self._keys[-1].expires, STATEMENT_LIFETIME_MAX_SECONDS, now)
+
+    def _new_keys(self, now: float) -> SealingKey:
+        secret, proving = self._draw(32), self._proving
         statement = make_statement(
             self._identity,
             self._network,
@@ -150,9 +200,12 @@ class Papers:
             sealing_key=crypto_scalarmult_base(secret),
             now=now,
             nonce=self._draw(16),
+            configuration_hash=NOTHING_MEASURED
+            if self._proving is None
+            else self._proving.configuration_hash,
         )
         expires = int(now) + STATEMENT_LIFETIME_MAX_SECONDS
-        self._keys.append(SealingKey(statement, paper_hash(statement), expires, secret))
+        return SealingKey(statement, paper_hash(statement), expires, secret)
 
 
 def _is_due(expires: float, lifetime_seconds: int, now: float) -> bool:

@@ -15,11 +15,19 @@ from dataclasses import dataclass, field
 
 import trio
 
-from cocoon_p2p.errors import Refused, RemoteProtocolError, Unavailable
+from cocoon_p2p.attestation.proving import Proving
+from cocoon_p2p.errors import AttestationFailed, Refused, RemoteProtocolError, Unavailable
 from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Transport
-from cocoon_p2p.protocols.ids import FRAME_SIZE_MAX_NEWCOMER_BYTES, HEARTBEAT_SECONDS, SESSION, TAKE_SECONDS
+from cocoon_p2p.protocols.ids import (
+    FRAME_SIZE_MAX_NEWCOMER_BYTES,
+    HEARTBEAT_SECONDS,
+    SESSION,
+    TAKE_SECONDS,
+    Role,
+    Trust,
+)
 from cocoon_p2p.protocols.messages import Drain, Load, Register, Registered, SessionRefused
 from cocoon_p2p.worker.papers import Papers
 from cocoon_p2p.worker.slots import Slots
@@ -67,21 +75,27 @@ async def stay_registered(
     papers: Papers,
     slots: Slots,
     *,
+    proving: Proving | None = None,
     draw: Callable[[int], bytes],
 ) -> None:
-    """Keep a session with one proxy for ever. A cancel ends it without a word."""
+    """Keep a session with one proxy for ever. A cancel ends it without a word.
+
+    Where proxies must prove something, nothing is said to one before it has.
+    """
     pause = REDIAL_FIRST_SECONDS
     proxy = peer_id_text(standing.peer)
     while True:
         try:
             if not transport.is_connected(standing.peer):
                 await transport.dial(standing.addresses)
+            if proving is not None and proving.asked_of_proxies is not Trust.OPEN:
+                await proving.doorkeeper.admit(standing.peer, Role.PROXY, proving.asked_of_proxies)
             stream = MessageStream(
                 await transport.open_stream(standing.peer, SESSION),
                 frame_size_max_bytes=FRAME_SIZE_MAX_NEWCOMER_BYTES,
             )
             await _Session(standing, stream, papers, slots).run()
-        except* (Unavailable, Refused, RemoteProtocolError) as group:
+        except* (Unavailable, Refused, RemoteProtocolError, AttestationFailed) as group:
             log.info("proxy lost", extra={"proxy": proxy, "why": str(group.exceptions[0])})
         was_registered = standing.is_registered
         standing.turn(False)

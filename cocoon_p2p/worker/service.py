@@ -13,13 +13,14 @@ from functools import partial
 
 import trio
 
+from cocoon_p2p.attestation.proving import Proving
 from cocoon_p2p.errors import ConfigurationError, RecordRejected, Unavailable
 from cocoon_p2p.identity import Identity, NetworkId, PeerId, parse_peer_id, peer_id_text
 from cocoon_p2p.inference.engine import Engine
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Stream, Transport
 from cocoon_p2p.payments.settlement import Accounts
-from cocoon_p2p.protocols.ids import EXCHANGE
+from cocoon_p2p.protocols.ids import EVIDENCE, EXCHANGE
 from cocoon_p2p.protocols.messages import Price, Signed
 from cocoon_p2p.worker.broken import settle_broken
 from cocoon_p2p.worker.exchanges import serve_exchanges
@@ -159,6 +160,7 @@ async def serve_worker(
     accounts: Accounts,
     proxies: Sequence[Sequence[str]],
     prices: Mapping[str, Price],
+    proving: Proving | None = None,
     now: Callable[[], float] = time.time,
     draw: Callable[[int], bytes] = os.urandom,
     task_status: trio.TaskStatus[Worker] = trio.TASK_STATUS_IGNORED,
@@ -174,6 +176,7 @@ async def serve_worker(
         proxies: To serve through, for each its multiaddrs, all with the same `/p2p/<peer id>`; more
             may `join` later.
         prices: For each model of the engine.
+        proving: How it proves itself, and what its proxies must prove; None: nothing is proven.
         now: Seconds since the Unix epoch.
         draw: Draws random bytes: sealing keys, nonces, session ids, pauses.
         task_status: Given the `Worker` once it dials its proxies.
@@ -183,8 +186,14 @@ async def serve_worker(
 
     Raises:
         ConfigurationError: A model has no price, or a proxy's addresses name no one peer.
+        Unavailable: The machine does not speak for its keys.
     """
-    papers = Papers(identity, network, engine.capabilities.models, prices, now=now, draw=draw)
+    papers = Papers(
+        identity, network, engine.capabilities.models, prices, now=now, draw=draw, proving=proving
+    )
+    if proving is not None:
+        await papers.prove()
+        transport.accept_streams(EVIDENCE, proving.showcase.accept)
     slots = Slots(engine.capabilities.slots)
     seals = Seals(identity, network, papers, now=now, draw=draw)
     shop = Workshop(identity, network, engine, accounts, papers, seals, slots, now)
@@ -193,7 +202,7 @@ async def serve_worker(
 
         async def run(standing: ProxyStanding) -> None:
             with standing.scope:
-                await stay_registered(standing, transport, papers, slots, draw=draw)
+                await stay_registered(standing, transport, papers, slots, proving=proving, draw=draw)
 
         def stay(standing: ProxyStanding) -> None:
             nursery.start_soon(run, standing)

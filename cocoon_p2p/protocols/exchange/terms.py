@@ -9,6 +9,7 @@ Spec: protocols/exchange.md (Who checks what: Quoted).
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cocoon_p2p.attestation.verdict import satisfies
 from cocoon_p2p.errors import AttestationFailed, RecordRejected, Refused
 from cocoon_p2p.identity import NetworkId, PeerId, peer_id_text
 from cocoon_p2p.payments.pricing import client_amount, worker_amount
@@ -93,7 +94,7 @@ def judge_quote(
     if record.peer in ask.exclude:
         raise RecordRejected(f"quote: of a worker that was excluded (worker={peer_id_text(terms.worker)})")
     _check_cost(terms, ask, rules)
-    if terms.trust < ask.trust:
+    if not satisfies(terms.trust, ask.trust):
         raise AttestationFailed(
             f"trust below request (asked={ask.trust.name.lower()} proven={terms.trust.name.lower()})",
             hint="ask for less trust, or for a model that attested workers offer",
