@@ -10,6 +10,7 @@ Spec: payments/settlement.md (Funding).
 from dataclasses import dataclass
 
 from cocoon_p2p.payments.channel import Backing
+from cocoon_p2p.payments.contract import capacity as capacity_of
 from cocoon_p2p.payments.contract import deposit_for
 from cocoon_p2p.units import Nano
 
@@ -61,11 +62,13 @@ def top_up_due(
     """
     if backing.is_settled or backing.close_at:
         return Nano(0)
-    if not backing.epoch:
-        is_wanted = policy.open_after is not None and charged >= policy.open_after
-        is_wanted = is_wanted and standing.channels < policy.channels_max
+    # Anybody can open a contract with a coin of his own: that does not make it one to be topped up.
+    is_open = capacity_of(backing.deposit) > 0
+    is_earned = policy.open_after is not None and charged >= policy.open_after
+    if not is_open:
+        is_wanted = is_earned and (backing.epoch != 0 or standing.channels < policy.channels_max)
     else:
-        is_wanted = room < policy.capacity // TOP_UP_PART
+        is_wanted = room < policy.capacity // TOP_UP_PART and (is_earned or policy.open_after is None)
     if not is_wanted or standing.deposits + to_put_in(policy.capacity, backing) > policy.deposits_max:
         return Nano(0)
     return policy.capacity
@@ -73,4 +76,4 @@ def top_up_due(
 
 def to_put_in(capacity: Nano, backing: Backing) -> Nano:
     """Say what to put into a contract for its capacity to rise by so much; at first, the reserve as well."""
-    return capacity if backing.epoch else deposit_for(capacity)
+    return Nano(deposit_for(Nano(capacity_of(backing.deposit) + capacity)) - backing.deposit)

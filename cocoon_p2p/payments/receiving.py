@@ -293,6 +293,12 @@ class ReceivingAccount:
         terms = self._payee.terms
         return None if terms is None else terms.valid_until
 
+    @property
+    def terms_total(self) -> Nano | None:
+        """What our close terms pay all told; None: there are none."""
+        terms = self._payee.terms
+        return None if terms is None else Nano(terms.total)
+
     def close_body(self) -> bytes | None:
         """Give what closes the contract at the terms that both have signed; None if there are none."""
         return close_body(self._page.row, self._payee.terms, self._effects.sign_for_contract)

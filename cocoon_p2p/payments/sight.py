@@ -18,6 +18,9 @@ from cocoon_p2p.payments.contract import AccountId, Deployment
 from cocoon_p2p.protocols.messages import ChannelId
 from cocoon_p2p.units import Nano
 
+CLAIM_COSTS = Nano(3_000_000)
+"What a claim costs whoever bears its fees: to collect less is to lose by it."
+
 
 @dataclass(frozen=True, slots=True)
 class NotOpened:
@@ -105,4 +108,4 @@ def is_claim_due(amount: Nano, backing: Backing, *, above: Nano, is_old: bool) -
         is_old: Whether what is due has been waiting for long.
     """
     # Once the payer is leaving, what is not claimed in time is lost.
-    return amount > 0 and (backing.close_at != 0 or amount >= above or is_old)
+    return amount > CLAIM_COSTS and (backing.close_at != 0 or amount >= above or is_old)

@@ -62,6 +62,8 @@ async def sweep(chain: Chain, purse: Purse, policy: SweepPolicy) -> Nano:
     Raises:
         Refused, Unavailable: As `Purse.spend`.
     """
+    # What was being sent when we were stopped is on its way still: the balance does not show it.
+    await purse.settle()
     balance = (await chain.account(purse.wallet.account)).balance
     if balance < policy.warn_below:
         address = purse.wallet.address_text()

@@ -8,6 +8,7 @@ from cocoon_p2p.errors import Refused
 from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.payments.contract import AccountId, capacity
 from cocoon_p2p.payments.funding import FundingPolicy
+from cocoon_p2p.payments.sight import CLAIM_COSTS
 from cocoon_p2p.payments.treasury import ClaimPolicy
 from cocoon_p2p.units import NANO_PER_TON, Nano
 from tests.payments.vault import CAPACITY, DELAY_SECONDS, GIVEN, PAYOUT, pair, until
@@ -98,13 +99,20 @@ async def test_a_payee_without_a_wallet_claims_what_is_worth_it(autojump_clock: 
         assert both.town.audited() == ()
 
 
-async def test_what_is_due_is_collected_after_a_while_however_little(autojump_clock: MockClock) -> None:
+@pytest.mark.slow
+async def test_what_is_due_is_collected_after_a_while_if_it_is_worth_its_fees(
+    autojump_clock: MockClock,
+) -> None:
     async with pair(claims=ClaimPolicy(after_seconds=3 * 24 * 3600)) as both:
         await both.fund()
-        await both.exchange(1, 1_000_000)
+        await both.exchange(1, CLAIM_COSTS)
+        await trio.sleep(3 * 24 * 3600 + 2 * DELAY_SECONDS)
+        assert both.receiving.backing.claimed == 0
+
+        await both.exchange(2, 1)
         await trio.sleep(3 * 24 * 3600 + 2 * DELAY_SECONDS)
 
-        assert both.receiving.backing.claimed == 1_000_000
+        assert both.receiving.backing.claimed == CLAIM_COSTS + 1
         assert both.town.audited() == ()
 
 

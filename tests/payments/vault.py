@@ -39,10 +39,12 @@ def clock() -> float:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Let time pass until something holds; for a month at most."""
+    pause = 1.0
     with trio.fail_after(30 * 24 * 3600):
         # On trio's clock, which jumps: what is waited for has no event of its own.
-        while not holds():  # noqa: ASYNC110
-            await trio.sleep(1)
+        while not holds():
+            await trio.sleep(pause)
+            pause = min(1.1 * pause, 60.0)
 
 
 @dataclass

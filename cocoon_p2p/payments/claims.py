@@ -1,0 +1,100 @@
+"""A payee's claims: when to collect what vouchers are worth, and seeing to it that it is collected.
+
+Spec: payments/settlement.md (Claims).
+"""
+
+import logging
+from dataclasses import dataclass
+
+from cocoon_p2p.payments.chain import AccountSeen, MessageRefused
+from cocoon_p2p.payments.claiming import changed, claim
+from cocoon_p2p.payments.contract import AccountId
+from cocoon_p2p.payments.lookout import Lookout
+from cocoon_p2p.payments.notebook import Notebook
+from cocoon_p2p.payments.receiving import ReceivingAccount
+from cocoon_p2p.payments.sight import due, is_claim_due
+from cocoon_p2p.payments.spending import Purse
+from cocoon_p2p.protocols.messages import ChannelId, Voucher
+from cocoon_p2p.units import Nano
+
+log = logging.getLogger(__name__)
+
+CLAIM_ABOVE = Nano(1_000_000_000)
+_CLAIMED = "claimed/"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimPolicy:
+    """When a payee collects."""
+
+    above: Nano = CLAIM_ABOVE
+    "As soon as this much is due: a claim costs some 0.003 TON."
+
+    after_seconds: float = 7 * 24 * 3600.0
+    "And whatever is worth its fees, this often."
+
+
+class Claims:
+    """Collects for a node."""
+
+    def __init__(
+        self, lookout: Lookout, notebook: Notebook, purse: Purse | None, policy: ClaimPolicy
+    ) -> None:
+        self.policy = policy
+        self._lookout = lookout
+        self._notebook = notebook
+        self._purse = purse
+
+    async def collect(self, account: ReceivingAccount, seen: AccountSeen) -> None:
+        """Claim if it is due, and return when the contract has paid.
+
+        Args:
+            account: Whose contract.
+            seen: What was seen of it just now.
+
+        Raises:
+            Refused: The payer is leaving, and the contract does not take the claim.
+            Unavailable: The chain cannot be reached, or the claim has not landed yet.
+        """
+        voucher = account.voucher()
+        if voucher is None or voucher.epoch != account.backing.epoch:
+            return
+        amount = due(Nano(voucher.total), account.backing)
+        waited = self._lookout.now() - self._waiting_since(account.channel) if amount else 0.0
+        is_old = waited >= self.policy.after_seconds
+        if not is_claim_due(amount, account.backing, above=self.policy.above, is_old=is_old):
+            return
+        try:
+            await self._claim(account, voucher, seen)
+        except MessageRefused as exc:
+            if account.backing.close_at or self._purse is not None:
+                raise
+            # Too little for an external message. There is no hurry: more may be due at the next round.
+            log.info("not claimed", extra={"channel": account.channel.hex()[:16], "why": str(exc)})
+
+    async def _claim(self, account: ReceivingAccount, voucher: Voucher, seen: AccountSeen) -> None:
+        claimed, latest = account.backing.claimed, seen
+        await claim(self._lookout.chain, voucher, self._purse)
+        # A top-up changes the contract too: what counts is that it has paid.
+        while account.backing.claimed == claimed:
+            await changed(self._lookout.chain, AccountId(account.channel), latest)
+            looked = await self._lookout.look(account)
+            if looked is None:
+                return
+            latest = looked
+        amount = account.backing.claimed - claimed
+        log.info("claimed", extra={"channel": account.channel.hex()[:16], "amount": amount})
+        self._notebook.write(_CLAIMED + account.channel.hex(), int(self._lookout.now()))
+
+    def forget(self, channel: ChannelId) -> None:
+        """Forget a channel that is settled."""
+        self._notebook.write(_CLAIMED + channel.hex())
+
+    def _waiting_since(self, channel: ChannelId) -> int:
+        """Say when a channel was last collected, or when it was first seen to have something."""
+        key = _CLAIMED + channel.hex()
+        noted = self._notebook.read(key)
+        if noted is None:
+            noted = (int(self._lookout.now()),)
+            self._notebook.write(key, *noted)
+        return noted[0]
