@@ -77,6 +77,17 @@ GPU_CHAIN_SIZE_MAX_BYTES = 8 * 1024
 COLLATERAL_SIZE_MAX_BYTES = 64 * 1024
 "Intel's lists for one kind of platform; about 16 KB."
 
+# Receipts that stand alone
+
+BUNDLE_CHUNKS_SIZE_MAX_BYTES = 4 * 1024 * 1024
+"Sealed chunks that a client keeps of one answer: some 40,000 tokens, each in a chunk of its own."
+
+BUNDLE_CHUNKS_MAX = 64 * 1024
+"As many as fit: a sealed chunk has 80 bytes at least."
+
+BUNDLE_SIZE_MAX_BYTES = 12 * 1024 * 1024
+"The chunks, a signed usage with each (some 130 bytes at most), the papers and the evidence."
+
 # Names and lists
 
 NAME_MAX_BYTES = 96

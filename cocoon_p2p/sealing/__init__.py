@@ -15,4 +15,5 @@ from cocoon_p2p.sealing.handshake import start as start
 from cocoon_p2p.sealing.replay import ReplayWindow as ReplayWindow
 from cocoon_p2p.sealing.session import RequestBinding as RequestBinding
 from cocoon_p2p.sealing.session import Session as Session
+from cocoon_p2p.sealing.session import open_answer_chunk as open_answer_chunk
 from cocoon_p2p.sealing.table import SessionTable as SessionTable

@@ -146,6 +146,26 @@ class Session:
         """
         return self._answers.open(request, number, final, _usage_data(final, usage), sealed)
 
+    def answer_key(self, request: int) -> bytes:
+        """Give the key of the answer to `request`: it opens that answer, and nothing else.
+
+        It is derived one way, so neither the session nor the request can be found by it. Keep it to
+        yourself while the answer runs: who has it can also seal in its place.
+        """
+        return self._answers.derive(request)
+
+
+def open_answer_chunk(key: bytes, number: int, final: bool, usage: Usage, sealed: bytes) -> bytes:
+    """Open one chunk of a finished answer by the answer's own key (`Session.answer_key`).
+
+    Raises:
+        SealBroken: The chunk is not this one of this answer, with this flag and usage.
+    """
+    plain = _open(key, number, _usage_data(final, usage), sealed)
+    if plain is None:
+        raise SealBroken(f"answer: altered, or sealed under another key (number={number})")
+    return plain
+
 
 class _Direction:
     """The streams of one direction: each request's begins once, goes on in order, ends once.
@@ -180,14 +200,11 @@ class _Direction:
             raise SealBroken(
                 f"{self._purpose}: seen before or out of order (request={request} position={position})"
             )
-        if len(sealed) < SEAL_SIZE_BYTES:
-            raise SealBroken(f"{self._purpose}: shorter than a seal (size={len(sealed)} bytes)")
-        try:
-            plain = bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, data, _nonce(position), key)
-        except CryptoError:
+        plain = _open(key, position, data, sealed)
+        if plain is None:
             raise SealBroken(
                 f"{self._purpose}: altered, or sealed for another (request={request} position={position})"
-            ) from None
+            )
         self._advance(request, position, final, key)
         return plain
 
@@ -197,7 +214,7 @@ class _Direction:
         if key is not None:
             self._begun.mark(request)
         else:
-            key = self._derive(request)
+            key = self.derive(request)
         self._keep(request, key, 0)
 
     def forget(self, request: int) -> None:
@@ -212,9 +229,9 @@ class _Direction:
             return key if position == expected else None
         if position != 0 or not 0 <= request <= UINT_MAX or not self._begun.is_fresh(request):
             return None
-        return self._derive(request)
+        return self.derive(request)
 
-    def _derive(self, request: int) -> bytes:
+    def derive(self, request: int) -> bytes:
         return derive(self._root, self._purpose, self._network, self._session_id + request.to_bytes(8, "big"))
 
     def _advance(self, request: int, position: int, final: bool, key: bytes) -> None:
@@ -230,6 +247,16 @@ class _Direction:
         if len(self._running) > REPLAY_WINDOW:
             # Streams that nobody ends must not pile up: the one begun longest ago gives way.
             del self._running[next(iter(self._running))]
+
+
+def _open(key: bytes, position: int, data: bytes, sealed: bytes) -> bytes | None:
+    """Open a piece, or give None if it does not."""
+    if len(sealed) < SEAL_SIZE_BYTES:
+        return None
+    try:
+        return bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, data, _nonce(position), key)
+    except CryptoError:
+        return None
 
 
 def _nonce(position: int) -> bytes:

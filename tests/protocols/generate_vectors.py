@@ -7,7 +7,7 @@ else than what is committed.
 
 import json
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from enum import IntEnum
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +18,7 @@ from nacl import bindings
 
 from cocoon_p2p.identity import Identity, peer_id_text, signed_bytes
 from cocoon_p2p.protocols.contents import pad
+from cocoon_p2p.protocols.exchange.bundle import Bundle, SealedChunk
 from cocoon_p2p.protocols.framing import frame
 from cocoon_p2p.protocols.papers import SIGNED_AS, Paper, paper_hash, sign
 from cocoon_p2p.protocols.schema import UINT_MAX, encode_message, encode_paper
@@ -365,7 +366,48 @@ def identity() -> Json:
     }
 
 
+def bundle() -> Json:
+    good = samples.BUNDLE
+    data = encode_paper(good)
+    first, last = good.chunks
+    liar = replace(samples.SETTLEMENT, commission=8)
+    other = replace(samples.RECEIPT, usage=samples.m.Usage(31, 8, 9, 0), amount=312)
+    dearer = sign(samples.WORKER, samples.NETWORK, other)
+    padded = replace(samples.SETTLEMENT, worker_amount=312, receipt=dearer)
+    refuted = [
+        ("quote", "another proxy", replace(good, proxy=samples.WORKER.peer_id)),
+        ("settlement", "another bill", replace(good, settlement=good.quote)),
+        ("counts", "a count that nobody signed", replace(good, settlement=_settle(padded))),
+        ("commission", "one nanoTON more", replace(good, settlement=_settle(liar))),
+        ("question", "another question", replace(good, ask=encode_message(samples.MESSAGES[1]))),
+        ("answer", "a chunk is missing", replace(good, chunks=(last,))),
+        ("answer", "another key", replace(good, answer_key=samples.draw("another answer's key"))),
+        ("answer", "a count was altered", replace(good, chunks=(replace(first, usage=last.usage), last))),
+        ("evidence", "other evidence", replace(good, evidence=b"other evidence")),
+    ]
+    return {
+        "about": "A receipt that stands alone, and what is refuted in others. Spec: protocols/bundle.md.",
+        "rule": "bundle",
+        "value": spell(good),
+        "bytes": data.hex(),
+        "answer": "".join(answer.text for answer in samples.ANSWERS),
+        "malformed": {
+            "bundle": list(malformed(Bundle, data)),
+            "sealed-chunk": list(malformed(SealedChunk, encode_paper(last))),
+        },
+        "refuted": [
+            {"question": question, "why": why, "bytes": encode_paper(one).hex()}
+            for question, why, one in refuted
+        ],
+    }
+
+
+def _settle(settlement: samples.m.Settlement) -> samples.m.Signed:
+    return sign(samples.PROXY, samples.NETWORK, settlement)
+
+
 FILES = {
+    "bundle.json": bundle,
     "contents.json": contents,
     "framing.json": framing,
     "identity.json": identity,

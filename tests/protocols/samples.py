@@ -23,8 +23,10 @@ from cocoon_p2p.protocols.contents import (
     encode_answer,
     encode_request,
 )
+from cocoon_p2p.protocols.exchange.bundle import FORMAT, Bundle, SealedChunk
 from cocoon_p2p.protocols.ids import Kind, Outcome, Reason, Role, Trust
 from cocoon_p2p.protocols.papers import Paper, check, message_hash, paper_hash, sign
+from cocoon_p2p.protocols.schema import encode_message
 from cocoon_p2p.records import make_record, make_statement
 from cocoon_p2p.sealing import Accepted, Handshake, RequestBinding, accept, start
 from cocoon_p2p.units import Nano
@@ -48,6 +50,9 @@ EXCHANGE = m.ExchangeId(draw("exchange", 16))
 CHANNEL, WORKER_CHANNEL = (m.ChannelId(draw(f"channel to the {role}")) for role in ("proxy", "worker"))
 EPOCH = 49_000_000_000_003
 CHANNEL_KEY, CHANNEL_SECRET = bindings.crypto_sign_seed_keypair(draw("channel key"))
+
+EVIDENCE = b"cocoon vector: evidence"
+'Stands for the evidence of a machine: what hashes to `draw("evidence")`.'
 
 PRICE = m.Price(prompt=4_000, cached=1_000, completion=20_000, reasoning=20_000)
 OFFER = m.ModelOffer(
@@ -174,7 +179,7 @@ class Sealed:
     sealed: bytes
 
 
-def _seal() -> tuple[tuple[Sealed, ...], tuple[Sealed, ...]]:
+def _seal() -> tuple[tuple[Sealed, ...], tuple[Sealed, ...], bytes]:
     client = HANDSHAKE.finish(ACCEPTED.accept, ACCEPTED.signature, now=NOW)
     number = client.next_request()
     plains = cut_parts(encode_request(REQUEST))
@@ -196,10 +201,10 @@ def _seal() -> tuple[tuple[Sealed, ...], tuple[Sealed, ...]]:
         )
         for at, (answer, usage) in enumerate(zip(ANSWERS, USAGES, strict=True))
     )
-    return parts, chunks
+    return parts, chunks, client.answer_key(number)
 
 
-PARTS, CHUNKS = _seal()
+PARTS, CHUNKS, ANSWER_KEY = _seal()
 METER = m.Meter(EXCHANGE, paper_hash(SIGNED_QUOTE), USAGES[1])
 SIGNED_METER = sign(WORKER, NETWORK, METER)
 RECEIPT = m.Receipt(
@@ -225,6 +230,21 @@ SETTLEMENT = m.Settlement(
     client_charged=90_299,
     worker_charged=1_000_292,
     receipt=SIGNED_RECEIPT,
+)
+SIGNED_SETTLEMENT = sign(PROXY, NETWORK, SETTLEMENT)
+BUNDLE = Bundle(
+    format=FORMAT,
+    network=NETWORK,
+    proxy=PROXY.peer_id,
+    quote=SIGNED_QUOTE,
+    settlement=SIGNED_SETTLEMENT,
+    chunks=(
+        SealedChunk(False, USAGES[0], CHUNKS[0].sealed),
+        SealedChunk(True, USAGES[1], CHUNKS[1].sealed, SIGNED_METER.signature),
+    ),
+    ask=encode_message(ASK),
+    answer_key=ANSWER_KEY,
+    evidence=EVIDENCE,
 )
 OTHER_EXCHANGE = m.ExchangeId(draw("another exchange", 16))
 BROKEN_SETTLEMENT = m.Settlement(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pycddl import Schema
 
 from cocoon_p2p.protocols import contents, messages, papers, schema
+from cocoon_p2p.protocols.exchange import bundle
 from cocoon_p2p.sealing import handshake
 
 MESSAGES: tuple[type, ...] = tuple(schema.messages().values())
@@ -21,7 +22,8 @@ CONTENTS: tuple[type, ...] = (
     handshake.ClientHello,
     handshake.WorkerAccept,
 )
-SHAPES = MESSAGES + PAPERS + CONTENTS
+KEPT: tuple[type, ...] = (bundle.Bundle, bundle.SealedChunk)
+SHAPES = MESSAGES + PAPERS + CONTENTS + KEPT
 
 INSIDE: dict[tuple[str, str], type] = {
     ("Quote", "worker_record"): messages.Record,
@@ -47,6 +49,8 @@ INSIDE: dict[tuple[str, str], type] = {
     ("CloseAgreed", "terms"): messages.CloseTerms,
     ("Register", "record"): messages.Record,
     ("Register", "statement"): messages.KeyStatement,
+    ("Bundle", "quote"): messages.Quote,
+    ("Bundle", "settlement"): messages.Settlement,
     ("PresenceShown", "presence"): messages.Presence,
     ("PresenceShown", "statement"): messages.KeyStatement,
 }

@@ -118,8 +118,14 @@ def raw_item(bound: Bound) -> Any:
     return cbor2.loads(encode_paper(smallest(bound.kind)))
 
 
+# Its edge has 65,536 items, which pycddl takes a minute for: tried in test_bundle, without the CDDL.
+TOO_LONG = ("Bundle", "chunks")
+
 edge_cases = [
-    pytest.param(cls, bound, id=f"{cls.__name__}.{bound.name}") for cls in SHAPES for bound in bounds(cls)
+    pytest.param(cls, bound, id=f"{cls.__name__}.{bound.name}")
+    for cls in SHAPES
+    for bound in bounds(cls)
+    if (cls.__name__, bound.name) != TOO_LONG
 ]
 
 

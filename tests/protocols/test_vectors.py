@@ -41,6 +41,7 @@ MESSAGE_VECTORS, PAPER_VECTORS, CONTENT_VECTORS = (
     VECTORS[name]["vectors"] for name in ("messages.json", "papers.json", "contents.json")
 )
 HANDSHAKE = VECTORS["sealing.json"]["handshake"]
+BUNDLE_VECTOR = VECTORS["bundle.json"]
 
 
 def value_of(cls: Any, spelled: Any) -> Any:
@@ -91,8 +92,8 @@ def test_a_message_and_its_bytes_are_one(vector: dict[str, Any]) -> None:
     rule(cls).validate_cbor(data)
 
 
-@pytest.mark.parametrize("vector", PAPER_VECTORS + CONTENT_VECTORS, ids=by_rule)
-def test_a_paper_or_content_and_its_bytes_are_one(vector: dict[str, Any]) -> None:
+@pytest.mark.parametrize("vector", [*PAPER_VECTORS, *CONTENT_VECTORS, BUNDLE_VECTOR], ids=by_rule)
+def test_a_paper_a_content_or_a_bundle_and_its_bytes_are_one(vector: dict[str, Any]) -> None:
     cls, data = BY_RULE[vector["rule"]], bytes.fromhex(vector["bytes"])
     value = value_of(cls, vector["value"])
 
@@ -109,6 +110,7 @@ NEIGHBOURS = [
             for vector in MESSAGE_VECTORS + PAPER_VECTORS + CONTENT_VECTORS
         ),
         *HANDSHAKE["malformed"].items(),
+        *BUNDLE_VECTOR["malformed"].items(),
     ]
     for neighbour in neighbours
 ]

@@ -64,10 +64,11 @@ def judge_settlement(
     settlement = check(Settlement, signed, signer=proxy, network=network)
     if settlement.exchange != terms.quote.exchange or settlement.quote_hash != terms.quote_hash:
         raise RecordRejected("settlement: of another exchange")
-    receipt = _receipt(settlement, terms, network)
-    usage = receipt.usage if receipt is not None else _metered(settlement, terms, network)
+    receipt = read_receipt(settlement, terms, network)
+    usage = receipt.usage if receipt is not None else read_metered(settlement, terms, network)
     due = worker_amount(owed_usage(usage, settlement.outcome), terms.quote.price)
-    _check_amounts(settlement, receipt, due, terms.quote.commission_basis_points)
+    check_worker_amount(settlement, receipt, due)
+    check_commission(settlement, due, terms.quote.commission_basis_points)
     amount = Nano(settlement.worker_amount + settlement.commission)
     if delivery is not None:
         _check_delivery(settlement, receipt, usage, delivery)
@@ -80,7 +81,8 @@ def judge_settlement(
     return Bill(signed, settlement, receipt, usage, amount)
 
 
-def _receipt(settlement: Settlement, terms: Terms, network: NetworkId) -> Receipt | None:
+def read_receipt(settlement: Settlement, terms: Terms, network: NetworkId) -> Receipt | None:
+    """Verify and read the worker's receipt inside a settlement, if it has one. Raises `RecordRejected`."""
     if settlement.receipt is None:
         return None
     receipt = check(Receipt, settlement.receipt, signer=terms.worker, network=network)
@@ -93,8 +95,12 @@ def _receipt(settlement: Settlement, terms: Terms, network: NetworkId) -> Receip
     return receipt
 
 
-def _metered(settlement: Settlement, terms: Terms, network: NetworkId) -> Usage:
-    """Read the paper of a worker that vanished; without one nothing is owed."""
+def read_metered(settlement: Settlement, terms: Terms, network: NetworkId) -> Usage:
+    """Verify and read the paper of a worker that vanished; without one nothing is owed.
+
+    Raises:
+        RecordRejected: The worker did not sign it, it is of another exchange, or it cannot stand here.
+    """
     if settlement.outcome is Outcome.COMPLETED:
         raise RecordRejected("settlement: completed, but without a receipt")
     if settlement.meter is None:
@@ -107,13 +113,22 @@ def _metered(settlement: Settlement, terms: Terms, network: NetworkId) -> Usage:
     return meter.usage
 
 
-def _check_amounts(settlement: Settlement, receipt: Receipt | None, due: Nano, basis_points: int) -> None:
+def check_worker_amount(settlement: Settlement, receipt: Receipt | None, due: Nano) -> None:
+    """Hold what the worker gets against what is due to it. Raises `RecordRejected`."""
     if receipt is not None and receipt.amount != due:
         raise RecordRejected(f"receipt: wrong amount (expected={due} got={receipt.amount} nanoTON)")
-    worker, commission = settlement.worker_amount, settlement.commission
     # A proxy may ask for less: it bears the loss where it let a worker run ahead of our credit.
+    if settlement.worker_amount > due:
+        raise RecordRejected(
+            f"settlement: wrong amount (at_most={due} got={settlement.worker_amount} nanoTON)"
+        )
+
+
+def check_commission(settlement: Settlement, due: Nano, basis_points: int) -> None:
+    """Hold what the client is charged, all told, against what was quoted. Raises `RecordRejected`."""
+    worker, commission = settlement.worker_amount, settlement.commission
     most = client_amount(due, basis_points)
-    if worker > due or worker + commission > most:
+    if worker + commission > most:
         raise RecordRejected(
             f"settlement: wrong amount (at_most={due}+{most - due} got={worker}+{commission} nanoTON)"
         )
@@ -125,13 +140,14 @@ def _check_delivery(
     is_whole = delivery.is_complete and usage == delivery.usage
     if settlement.outcome is Outcome.COMPLETED and not is_whole:
         raise RecordRejected("settlement: completed, but not what was delivered")
-    if not _is_within(usage, delivery.usage):
+    if not is_within(usage, delivery.usage):
         raise RecordRejected("settlement: for more than was delivered")
     if receipt is not None and receipt.answer_hash != delivery.answer_hash:
         raise RecordRejected("receipt: of another answer")
 
 
-def _is_within(usage: Usage, limit: Usage) -> bool:
+def is_within(usage: Usage, limit: Usage) -> bool:
+    """Whether no class of tokens counts more than in `limit`."""
     return (
         usage.prompt <= limit.prompt
         and usage.cached <= limit.cached
