@@ -1,13 +1,18 @@
 """An answer as the application holds it: pieces as they come, and what is known about them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
+import trio
+
 from cocoon_p2p.client.reception import Piece, Reception
-from cocoon_p2p.errors import AnswerBroken, CocoonError
+from cocoon_p2p.errors import AnswerBroken, CocoonError, Unavailable
 from cocoon_p2p.identity import PeerId
+from cocoon_p2p.payments.private_files import replace
 from cocoon_p2p.protocols.contents import FinishReason
 from cocoon_p2p.protocols.exchange.bill import Bill
+from cocoon_p2p.protocols.exchange.bundle import Bundle, encode_bundle
 from cocoon_p2p.protocols.exchange.delivery import NOTHING
 from cocoon_p2p.protocols.exchange.terms import Terms
 from cocoon_p2p.protocols.ids import Trust
@@ -24,6 +29,7 @@ class Report:
     usage: Usage = NOTHING
     finish: FinishReason | None = None
     bill: Bill | None = None
+    bundle: Bundle | None = None
     dispute: CocoonError | None = None
     charged: int = 0
     "nanoTON booked for this request, failed attempts included."
@@ -148,6 +154,31 @@ class Answer:
     def receipt(self) -> Receipt | None:
         """The worker's signed receipt inside the settlement."""
         return None if self._report.bill is None else self._report.bill.receipt
+
+    @property
+    def bundle(self) -> Bundle | None:
+        """What proves the bill to others: all papers, the sealed answer and its key (protocols/bundle.md).
+
+        It opens this answer and nothing else. None before the exchange is settled, and where the bill
+        was disputed.
+        """
+        return self._report.bundle
+
+    async def save_bundle(self, path: Path) -> None:
+        """Write the bundle to a file of mode 0600, in the place of one that may be there.
+
+        A cancel leaves the old file, the new one, or both under two names.
+
+        Raises:
+            Unavailable: The exchange is not settled yet, or was disputed.
+            ConfigurationError: The file cannot be written.
+        """
+        if self.bundle is None:
+            raise Unavailable(
+                "there is no settlement to keep",
+                hint="the proxy has not sent one that holds; it is asked again while the client runs",
+            )
+        await trio.to_thread.run_sync(replace, path, encode_bundle(self.bundle))
 
     @property
     def dispute(self) -> CocoonError | None:

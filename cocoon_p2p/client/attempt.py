@@ -13,6 +13,7 @@ import trio
 
 from cocoon_p2p.client.reception import Reception
 from cocoon_p2p.client.seals import Seals
+from cocoon_p2p.client.transcript import Transcript
 from cocoon_p2p.errors import MalformedMessage, Refused, RemoteProtocolError, SealBroken, Unavailable
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.payments.settlement import PayingAccount
@@ -94,6 +95,9 @@ class Attempt:
         self._deliver = deliver
         self._clock = clock
         self._seals = seals
+        self.transcript = None if seals is None else Transcript(order, seals)
+        "What proves the bill later; None for a price question."
+
         self._paying = account
         self._exchange, self._first = begin(order, trio.current_time())
         self._was_leave_told = False
@@ -194,6 +198,9 @@ class Attempt:
         except RemoteProtocolError as error:
             log.warning("a peer broke the rules", extra={"phase": before.name.lower(), "error": str(error)})
             self._exchange, effects = step(self._exchange, PeerLost(error))
+        else:
+            if self.transcript is not None and isinstance(event, ChunkOpened):
+                self.transcript.add(event.chunk)
         await self._carry_out(effects)
 
     # ------------------------------------------------------------ effects

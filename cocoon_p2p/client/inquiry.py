@@ -32,6 +32,8 @@ from cocoon_p2p.errors import (
 from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.payments.settlement import PayingAccount
 from cocoon_p2p.protocols.contents import AnswerContent
+from cocoon_p2p.protocols.exchange.bill import Bill
+from cocoon_p2p.protocols.exchange.bundle import Bundle
 from cocoon_p2p.protocols.exchange.client import Order
 from cocoon_p2p.protocols.exchange.client_events import Declined, Disputed, Dropped, End, Lost, Paid, Priced
 from cocoon_p2p.protocols.ids import EXCHANGE_ID_SIZE_BYTES, Outcome, Reason
@@ -288,6 +290,7 @@ class Inquiry:
     def _paid(self, made: _Try, end: Paid) -> CocoonError | None:
         report, bill = self._report, end.bill
         report.bill, report.terms = bill, made.attempt.terms
+        report.bundle = _bundle(made, bill)
         report.charged += bill.amount
         log.info(
             "exchange settled",
@@ -350,6 +353,7 @@ class Inquiry:
                 lost,
                 network=self._desk.network,
                 report=self._report,
+                prove=partial(_bundle, made),
             )
         except CocoonError as error:
             log.error("a lost exchange was not settled", extra={"error": str(error)})
@@ -363,6 +367,13 @@ class Inquiry:
     def _exclude(self, made: _Try) -> None:
         if made.attempt.terms is not None:
             self._excluded.add(made.attempt.terms.worker)
+
+
+def _bundle(made: _Try, bill: Bill) -> Bundle:
+    terms, transcript = made.attempt.terms, made.attempt.transcript
+    assert terms is not None, "what was billed was agreed on"
+    assert transcript is not None, "a price question is not billed"
+    return transcript.bundle(terms, bill)
 
 
 def _more_telling(failure: CocoonError | None, error: CocoonError) -> CocoonError:

@@ -1,6 +1,7 @@
 """The settlement of an exchange that we lost sight of: asked for by its id, judged, booked."""
 
 import logging
+from collections.abc import Callable
 
 import trio
 
@@ -9,7 +10,8 @@ from cocoon_p2p.client.link import Link
 from cocoon_p2p.errors import Refused, RemoteProtocolError, Unavailable
 from cocoon_p2p.identity import NetworkId
 from cocoon_p2p.payments.settlement import PayingAccount
-from cocoon_p2p.protocols.exchange.bill import judge_settlement
+from cocoon_p2p.protocols.exchange.bill import Bill, judge_settlement
+from cocoon_p2p.protocols.exchange.bundle import Bundle
 from cocoon_p2p.protocols.exchange.client_events import Lost
 from cocoon_p2p.protocols.messages import ExchangeId, Signed
 
@@ -31,8 +33,11 @@ async def settle_late(
     *,
     network: NetworkId,
     report: Report,
+    prove: Callable[[Bill], Bundle],
 ) -> None:
     """Ask the proxy how an exchange ended until it says so, and pay for it, or dispute it.
+
+    `prove` makes the bundle of a bill that was accepted.
 
     A cancel leaves what is held for the exchange held: the account asks again after a restart.
 
@@ -67,7 +72,8 @@ async def settle_late(
             else:
                 account.release(exchange)
             report.charged += bill.amount
-            report.bill = report.bill or bill
+            if report.bill is None:
+                report.bill, report.bundle = bill, prove(bill)
             log.info("a lost exchange was settled", extra={**facts, "amount": bill.amount})
     report.pending -= lost.owed_max
 

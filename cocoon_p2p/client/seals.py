@@ -50,6 +50,11 @@ class Seals:
         """Whether the request has been sealed, so that an answer may come."""
         return self._session is not None
 
+    @property
+    def answer_key(self) -> bytes | None:
+        """The key of this one answer, once the request has been sealed (`Session.answer_key`)."""
+        return None if self._session is None else self._session.answer_key(self._request)
+
     def seal(self, terms: Terms) -> tuple[Part, ...] | None:
         """Seal the request in a session that stands; None if there is none: then greet."""
         session = self._link.session(terms)

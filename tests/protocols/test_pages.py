@@ -50,7 +50,12 @@ def test_a_closed_list_has_the_cddls_names_and_numbers(cls: type[IntEnum]) -> No
 
 
 def test_every_message_has_its_protocols_page() -> None:
-    pages = {"exchange": range(1, 32), "channel": range(32, 48), "session": range(48, 64), "evidence": range(64, 80)}
+    pages = {
+        "exchange": range(1, 32),
+        "channel": range(32, 48),
+        "session": range(48, 64),
+        "evidence": range(64, 80),
+    }
     text = CDDL.read_text()
 
     for protocol, tags in pages.items():
