@@ -165,8 +165,11 @@ class Accounts:
         page = Page(row, channel)
         party.store.submit(*page.open(party.at))
         log.info("channel offered", extra={"payee": peer_id_text(payee), "channel": channel.id.hex()[:16]})
-        account = PayingAccount(party, Payer(channel, backing=backing_of(row)), page, ())
-        return self.add_paying(account)
+        account = self.add_paying(PayingAccount(party, Payer(channel, backing=backing_of(row)), page, ()))
+        if party.bank is not None:
+            # Its owner may want a deposit in it from the beginning.
+            party.bank.look_soon(account.channel)
+        return account
 
     def add_paying(self, account: PayingAccount) -> PayingAccount:
         """Take charge of a payer's account: from now on its stream is kept alive."""
