@@ -7,8 +7,10 @@ roots = Roots(nvidia=frozenset({gpu.root}))
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -16,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cocoon_p2p.attestation.evidence import GpuEvidence
-from cocoon_p2p.testing.machines import Holder, issue, paper_key
+from cocoon_p2p.testing.machines import ENDS, Holder, issue, paper_key
 
 DRIVER = "550.90.07"
 VBIOS = "96.00.9f.00.01"
@@ -40,6 +42,13 @@ class PaperGpu:
 
     is_certified_by_authority: bool = True
     "Whether what stands above the device may sign certificates."
+
+    authority_ends: datetime = ENDS
+    path_length: int | None = None
+    "How many authorities may stand below the root."
+
+    is_forged: bool = False
+    "Whether its certificate only names the authority above it, and another key signed it."
 
     @property
     def root(self) -> bytes:
@@ -81,31 +90,31 @@ class PaperGpu:
 
     @cached_property
     def _root(self) -> Holder:
-        return _issue("Paper Device Identity CA", None, is_authority=True)
+        return _issue("Paper Device Identity CA", None, is_authority=True, path_length=self.path_length)
 
     @cached_property
     def _middle(self) -> Holder:
-        return _issue("Paper GPU Provisioner", self._root, is_authority=self.is_certified_by_authority)
+        return _issue(
+            "Paper GPU Provisioner",
+            self._root,
+            is_authority=self.is_certified_by_authority,
+            ends=self.authority_ends,
+        )
 
     @cached_property
     def _device(self) -> Holder:
         # The digest's object id and length, as DICE has them inside its structure.
         named = bytes.fromhex("06096086480165030402020430") + self.certified_firmware_id
         extension = x509.UnrecognizedExtension(_DICE, b"\x30" + bytes([len(named)]) + named)
-        return _issue(f"Paper GPU {self.number}", self._middle, is_authority=False, extension=extension)
+        issuer = self._middle
+        if self.is_forged:
+            issuer = replace(issuer, key=paper_key("forger", ec.SECP384R1()))
+        return _issue(f"Paper GPU {self.number}", issuer, is_authority=False, extensions=(extension,))
 
 
-def _issue(
-    name: str, issuer: Holder | None, *, is_authority: bool, extension: x509.ExtensionType | None = None
-) -> Holder:
-    return issue(
-        name,
-        paper_key(name, ec.SECP384R1()),
-        issuer=issuer,
-        is_authority=is_authority,
-        digest=hashes.SHA384(),
-        extensions=() if extension is None else (extension,),
-    )
+def _issue(name: str, issuer: Holder | None, *, is_authority: bool, **rest: Any) -> Holder:
+    key = paper_key(name, ec.SECP384R1())
+    return issue(name, key, issuer=issuer, is_authority=is_authority, digest=hashes.SHA384(), **rest)
 
 
 def _sized(value: bytes) -> bytes:

@@ -32,7 +32,7 @@ SGX_EXTENSION = "1.2.840.113741.1.13.1"
 QUOTING_ENCLAVE_VENDOR = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
 
 _BEGINS = datetime(2020, 1, 1, tzinfo=UTC)
-_ENDS = datetime(2049, 1, 1, tzinfo=UTC)
+ENDS = datetime(2049, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
 
 # ---------------------------------------------------------------- DER, as little as is needed
@@ -103,8 +103,9 @@ def issue(
     digest: hashes.SHA256 | hashes.SHA384 | None = None,
     extensions: Sequence[x509.ExtensionType] = (),
     begins: datetime = _BEGINS,
-    ends: datetime = _ENDS,
+    ends: datetime = ENDS,
     serial: int | None = None,
+    path_length: int | None = None,
 ) -> Holder:
     """Issue a certificate; without an issuer it is its own."""
     issuer_key = key if issuer is None else issuer.key
@@ -117,7 +118,7 @@ def issue(
         .serial_number(serial or number)
         .not_valid_before(begins)
         .not_valid_after(ends)
-        .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+        .add_extension(x509.BasicConstraints(is_authority, path_length), critical=True)
         .add_extension(_usage(is_authority), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
@@ -226,7 +227,7 @@ class PaperMachine:
     crl_ends_days: float = 30.0
     "How long after `now` the revocation lists hold; negative for stale ones."
 
-    certificate_ends: datetime = _ENDS
+    certificate_ends: datetime = ENDS
     serial: int = 0x5EED
     qe_svn: int = 0
     pce_svn_of_header: int = 0

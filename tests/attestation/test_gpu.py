@@ -3,6 +3,7 @@
 from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -40,6 +41,10 @@ def test_a_chain_under_another_root_is_refused() -> None:
         verify_gpu(PaperGpu().evidence(NONCE), now=NOW, roots=VENDOR_ROOTS)
 
 
+def test_a_root_may_stand_above_as_many_authorities_as_it_says() -> None:
+    assert verify(PaperGpu(path_length=1)).nonce == NONCE
+
+
 def test_a_chain_of_the_root_alone_is_refused() -> None:
     gpu = PaperGpu()
     evidence = gpu.evidence(NONCE)
@@ -54,6 +59,9 @@ def test_a_chain_of_the_root_alone_is_refused() -> None:
     [
         ({"is_certified_by_authority": False}, "signed by none that may sign any"),
         ({"certified_firmware_id": b"\xf2" * 48}, "other firmware"),
+        ({"authority_ends": datetime(2026, 1, 1, tzinfo=UTC)}, "out of its dates"),
+        ({"path_length": 0}, "longer than an authority in it allows"),
+        ({"is_forged": True}, "a signature does not hold"),
     ],
 )
 def test_what_is_wrong_with_a_gpu_is_named(changes: dict[str, Any], words: str) -> None:

@@ -28,8 +28,9 @@ from cocoon_p2p.attestation.policy import GRACE_SECONDS
 from cocoon_p2p.errors import AttestationFailed, LocalProtocolError, MalformedMessage
 from cocoon_p2p.identity import network_id
 from cocoon_p2p.protocols.ids import STATEMENT_LIFETIME_MAX_SECONDS, Role, Trust
-from cocoon_p2p.protocols.messages import Signed
-from cocoon_p2p.protocols.schema import encode_paper
+from cocoon_p2p.protocols.messages import KeyStatement, Signed
+from cocoon_p2p.protocols.papers import sign
+from cocoon_p2p.protocols.schema import decode_paper, encode_paper
 from cocoon_p2p.testing.gpus import PaperGpu
 from cocoon_p2p.testing.machines import PaperMachine, TdBody
 from cocoon_p2p.testing.papers import paper_identity
@@ -118,6 +119,16 @@ def test_a_statement_for_another_network_is_refused() -> None:
 )
 def test_a_statement_counts_within_its_dates(born: float, cause: Cause) -> None:
     assert Scene(born=born).judge().cause is cause
+
+
+def test_a_statement_that_would_live_longer_than_a_day_is_refused() -> None:
+    scene = Scene()
+    stated = decode_paper(KeyStatement, scene.statement.body)
+    long = sign(scene.identity, NETWORK, replace(stated, expires=stated.expires + 1))
+
+    verdict = scene.judge(statement=long)
+
+    assert (verdict.cause, verdict.level) == (Cause.EXPIRED, None)
 
 
 # ---------------------------------------------------------------- the evidence
@@ -239,6 +250,35 @@ def test_attributes_of_a_domain_are_those_that_the_policy_allows(attributes: int
 
     assert verdict.cause is cause
     assert verdict.vector.image is (GOOD if cause is Cause.PASSED else BAD)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "cause"),
+    [(1 << 28 | 2, Cause.DEBUG), (1 << 30, Cause.ATTRIBUTES), (1 << 28 | 1 << 29, Cause.ATTRIBUTES)],
+)
+def test_attributes_are_judged_even_where_the_library_would_let_them_pass(
+    attributes: int, cause: Cause
+) -> None:
+    found = Scene().examine()
+    assert found.td is not None
+    found = replace(found, td=replace(found.td, attributes=attributes))
+
+    verdict = judge(found, policy_for(Scene().body), now=NOW)
+
+    assert (verdict.cause, verdict.vector.image) == (cause, BAD)
+
+
+def test_findings_that_are_judged_late_are_held_to_their_dates() -> None:
+    found, policy = Scene().examine(), policy_for(Scene().body, expires=NOW + 9e7)
+
+    stale = judge(found, policy, now=NOW + 30 * 86_400)
+    expired = judge(found, policy, now=NOW + STATEMENT_LIFETIME_MAX_SECONDS)
+
+    assert (expired.cause, expired.level) == (Cause.EXPIRED, None)
+    assert stale.cause is Cause.EXPIRED
+    assert found.statement is not None
+    younger = replace(found, statement=replace(found.statement, expires=int(NOW) + 10**8))
+    assert judge(younger, policy, now=NOW + 30 * 86_400).cause is Cause.COLLATERAL_STALE
 
 
 def test_an_advisory_that_the_policy_refuses_stops_a_platform() -> None:
@@ -396,6 +436,25 @@ def test_a_statement_that_names_another_configuration_than_was_measured_is_refus
     verdict = scene.judge(policy_for(machine_measured), evidence=evidence)
 
     assert verdict.cause is Cause.CONFIGURATION_NOT_BOUND
+
+
+def test_a_proxy_that_states_a_configuration_must_have_measured_it() -> None:
+    scene = Scene(role=Role.PROXY)
+    image = image_of(scene.body, Role.PROXY)
+    nothing_measured = replace(scene.machine.body)
+    quote = scene.machine.quote(report_data(NETWORK, scene.statement), rtmrs=nothing_measured.rtmrs)
+    evidence = encode_evidence(replace(scene.shown, quote=quote, events=()))
+
+    verdict = scene.judge(policy_for(images=(image,)), evidence=evidence)
+
+    assert verdict.cause is Cause.CONFIGURATION_NOT_BOUND
+
+
+def test_a_configuration_that_is_logged_twice_is_refused_of_a_simulation_too() -> None:
+    scene = Scene()
+    twice = simulate(scene.statement, NETWORK, events=scene.events * 2)
+
+    assert scene.judge(demo_policy(NETWORK), evidence=twice).cause is Cause.CONFIGURATION_NOT_BOUND
 
 
 def test_a_configuration_that_cannot_be_read_is_refused() -> None:
