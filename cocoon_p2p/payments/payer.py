@@ -134,6 +134,12 @@ def step(payer: Payer, event: PayerEvent) -> Step:
 # ---------------------------------------------------------------- exchanges
 
 
+def _hint_to_pay(payer: Payer) -> str:
+    if payer.channel.deployment is None:
+        return "close the channel and open a larger one"
+    return "top it up: cocoon channels top-up" if payer.backing.epoch else "open it: cocoon channels open"
+
+
 def _hold(payer: Payer, exchange: ExchangeId, amount: Nano) -> Step:
     known = payer.running.get(exchange)
     if known is None or payer.phase is not Phase.DRAINING:
@@ -146,9 +152,7 @@ def _hold(payer: Payer, exchange: ExchangeId, amount: Nano) -> Step:
         raise Refused(
             f"no credit: the channel is short of {-room} nanoTON (capacity={payer.capacity})",
             code=Reason.NO_CREDIT.code,
-            hint="top it up: cocoon channels top-up"
-            if payer.channel.deployment
-            else "close the channel and open a larger one",
+            hint=_hint_to_pay(payer),
         )
     after = replace(payer, running={**payer.running, exchange: amount}, held=Nano(held))
     return after, (SaveBegun(exchange, amount),) if known is None else ()
