@@ -43,6 +43,11 @@ class Fortune:
         return self.place / CONFIG
 
     @property
+    def state(self) -> Path:
+        """Where the chain is kept; its control socket is beside it."""
+        return self.place / "chain.state"
+
+    @property
     def chain_arguments(self) -> tuple[str, ...]:
         """How `cocoon` is told to run the chain."""
         funding = (
@@ -50,7 +55,7 @@ class Fortune:
             for name, address in self.addresses.items()
             if not _is_paid_only(name)
         )
-        return "devchain", f"--state={self.place / 'chain.state'}", *funding
+        return "devchain", f"--state={self.state}", *funding
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Keep what the chain said of itself, for wallets and nodes."""

@@ -7,7 +7,7 @@ name, hence a network id of its own: its papers are worthless anywhere else.
         ...  # buy from it with network.client_file
 
 With `on_chain` a local TON chain runs beside it, everybody has a wallet there (`testing.fortune`), and
-channels are contracts.
+channels are contracts. Who pays opens its own: a client by `Treasury.fund`, the proxy by its `open_after`.
 """
 
 import json
@@ -64,26 +64,28 @@ class NodeProcess:
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Start it. Its standard error goes to a file beside its config, appended to."""
-        self.steps.clear()
-        self._ended = False
         command = [sys.executable, "-m", "cocoon_p2p.cli", *self._arguments, "--json"]
         with self.log_file.open("ab") as log:
             self._process = await trio.lowlevel.open_process(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
             )
-        nursery.start_soon(self._follow)
+        self.steps.clear()
+        self._ended = False
+        nursery.start_soon(self._follow, self._process)
 
-    async def _follow(self) -> None:
-        assert self._process.stdout is not None
+    async def _follow(self, process: trio.Process) -> None:
+        assert process.stdout is not None
         rest = b""
-        async with self._process.stdout as out:
+        async with process.stdout as out:
             async for data in out:
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
                     self._note(json.loads(line))
-        await self._process.wait()
-        self._ended = True
-        self._wake()
+        await process.wait()
+        # One that was killed may end after the next one was started.
+        if process is self._process:
+            self._ended = True
+            self._wake()
 
     def _note(self, step: dict[str, Any]) -> None:
         self.steps[step["step"]] = step
@@ -143,6 +145,23 @@ class LocalNetwork:
         """The config of a client of this network, for this and any other command."""
         return self.place / "client.toml"
 
+    def data_directory(self, name: str) -> Path:
+        """Where a node keeps its ledger, and its control socket while it runs."""
+        return self.place / f"{name}-data"
+
+    def name_of(self, peer: str) -> str:
+        """Say which of the nodes a peer id is.
+
+        Raises:
+            KeyError: None that has said who it is.
+        """
+        peers = {
+            node.steps["identity"]["peer"]: name
+            for name, node in self.nodes.items()
+            if "identity" in node.steps
+        }
+        return peers[peer]
+
 
 @asynccontextmanager
 async def open_local_network(
@@ -168,34 +187,50 @@ async def open_local_network(
         Unavailable: A node did not come up; the text ends with its log.
     """
     network = LocalNetwork(f"demo-{secrets.token_hex(8)}", place)
-    if on_chain:
-        names = ("client", "proxy", *(f"worker-{number}" for number in range(1, workers + 1)))
-        network.fortune = Fortune.made(place, names)
     async with open_service_nursery() as nursery:
         try:
-            await _bring_up(network, nursery, workers, worker_keys or {}, proxy_keys or {}, watch)
+            bootstrap = await _start(network, nursery, watch, "bootstrap", "bootstrap", {}, listens=True)
+            if on_chain:
+                await _begin_chain(network, nursery, workers, watch)
+            await _bring_up(network, nursery, bootstrap, workers, worker_keys or {}, proxy_keys or {}, watch)
             yield network
         finally:
             with trio.CancelScope(shield=True):
-                # Those who are paid finish before those who pay them, the chain after all.
-                for node in reversed(network.nodes.values()):
-                    await node.stop()
+                await _take_down(network)
+
+
+async def _begin_chain(network: LocalNetwork, nursery: trio.Nursery, workers: int, watch: Watch) -> None:
+    """Make everybody's wallet, and run the chain that they are on."""
+    names = ("client", "proxy", *(f"worker-{number}" for number in range(1, workers + 1)))
+    # Deriving keys from words is made to take its time, and another node is coming up meanwhile.
+    fortune = await trio.to_thread.run_sync(Fortune.made, network.place, names)
+    chain = NodeProcess("chain", fortune.chain_arguments, place_of(network, "chain"), watch)
+    network.nodes["chain"] = chain
+    await chain.start(nursery)
+    fortune.write_config((await chain.wait_for("config"))["config"])
+    network.fortune = fortune
+
+
+async def _take_down(network: LocalNetwork) -> None:
+    """Stop all nodes: those who are paid before those who pay them, and what all stand on at last."""
+    workers = [node for name, node in network.nodes.items() if name.startswith("worker")]
+    proxies = [node for name, node in network.nodes.items() if name == "proxy"]
+    rest = [node for node in network.nodes.values() if node not in (*workers, *proxies)]
+    for group in (workers, proxies, rest):
+        async with trio.open_nursery() as nursery:
+            for node in group:
+                nursery.start_soon(node.stop)
 
 
 async def _bring_up(
     network: LocalNetwork,
     nursery: trio.Nursery,
+    bootstrap: NodeProcess,
     workers: int,
     worker_keys: Mapping[str, object],
     proxy_keys: Mapping[str, object],
     watch: Watch,
 ) -> None:
-    if network.fortune is not None:
-        chain = NodeProcess("chain", network.fortune.chain_arguments, place_of(network, "chain"), watch)
-        network.nodes["chain"] = chain
-        await chain.start(nursery)
-        network.fortune.write_config((await chain.wait_for("config"))["config"])
-    bootstrap = await _start(network, nursery, watch, "bootstrap", "bootstrap", {}, listens=True)
     addresses = (await bootstrap.wait_for("listening"))["addresses"]
     _write(network.client_file, _tables(network, "client", "client", {"trust": "open"}, addresses))
     await _start(network, nursery, watch, "proxy", "proxy", proxy_keys, addresses, listens=True)
@@ -241,7 +276,9 @@ def _tables(
 ) -> dict[str, Mapping[str, object]]:
     listen = ["/ip4/127.0.0.1/tcp/0"] if listens else []
     fortune = network.fortune
-    money = fortune.tables(name) if fortune is not None and name in fortune.addresses else {}
+    money: Mapping[str, Mapping[str, object]] = {}
+    if fortune is not None and name in fortune.addresses:
+        money = fortune.tables(name)
     return {
         role: keys,
         "network": {"name": network.name, "bootstrap": bootstrap, "listen": listen},
