@@ -6,6 +6,8 @@ from pathlib import Path
 
 from cocoon_p2p.ledger import ChannelRow, Side, audit
 from cocoon_p2p.node import LEDGER
+from cocoon_p2p.payments.books import backing_of, channel_of_row
+from cocoon_p2p.payments.channel import capacity
 from cocoon_p2p.store import open_store
 from cocoon_p2p.units import format_ton
 
@@ -39,9 +41,13 @@ class Books:
     @property
     def commission(self) -> int:
         """What the proxy was paid less what it paid, in nanoTON, by its own ledger."""
+        return self.earned("proxy")
+
+    def earned(self, node: str) -> int:
+        """What a node was paid less what it paid, in nanoTON, by its own ledger."""
         signs = {Side.PAYEE: 1, Side.PAYER: -1}
         return sum(
-            signs[entry.row.name.side] * entry.row.charged for entry in self.entries if entry.node == "proxy"
+            signs[entry.row.name.side] * entry.row.charged for entry in self.entries if entry.node == node
         )
 
     def print(self) -> None:
@@ -64,9 +70,6 @@ class Books:
         console.print(table)
         for fault in self.faults:
             console.print(f"[red]{fault}[/red]")
-        console.print(
-            "Deposits are agreed between the parties: no chain stands behind them yet.", style="dim"
-        )
 
     def other_end(self, entry: Entry) -> Entry | None:
         """Find the same channel in the other party's ledger."""
@@ -89,7 +92,7 @@ async def who_paid_whom(folder: Path, nodes: Sequence[str]) -> Books:
         async with open_store(path) as store:
             rows, lines = await store.channels(), await store.lines()
         faults += [f"{node}: {fault}" for fault in audit(rows, lines)]
-        entries += [Entry(node, row, row.deposit) for row in rows]
+        entries += [Entry(node, row, capacity(channel_of_row(row), backing_of(row))) for row in rows]
     books = Books(tuple(entries), ())
     for entry in entries:
         other = books.other_end(entry)

@@ -1,10 +1,11 @@
 """`cocoon demo`: the whole network on this machine, and a paid answer from it.
 
-A bootstrap node, a proxy and workers run as everybody runs them, a process each with a config
-file; this process is the client. When they have ended, the table of who paid whom is read
-from each one's own ledger.
+A local TON chain, a bootstrap node, a proxy and workers run as everybody runs them, a process each with
+a config file; this process is the client. In the end the channels are closed on the chain; who paid whom
+is read from each one's own ledger, and what that came to from everybody's balance on the chain.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import trio
@@ -25,8 +26,17 @@ from cocoon_p2p.config import ClientFile, load
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.observability import configure_logging
 
+if TYPE_CHECKING:
+    from cocoon_p2p.cli.books import Books
+    from cocoon_p2p.cli.chain_books import ChainBooks
+    from cocoon_p2p.client import Client
+    from cocoon_p2p.testing.processes import LocalNetwork
+
 FOUND_SECONDS = 30.0
 "How long the proxy's record may take to be found with a model in it."
+
+_UNSHOWN_STEPS = frozenset(("stopping", "stopped", "saved", "config"))
+_UNSHOWN_FACTS = frozenset(("step", "seconds", "key", "global_id"))
 
 DEFAULT_PROMPT = "Translate to Spanish: the red house"
 
@@ -51,16 +61,21 @@ def demo(prompt: str | None, as_json: bool, workers: int, place: Path | None) ->
     show = Show(is_quiet=as_json)
     with _folder(place) as folder:
         run = partial(_demo, prompt or DEFAULT_PROMPT, workers, folder, show, place is not None, is_talking)
-        trio.run(_until_ended, run)
+        is_sound = trio.run(_until_ended, run)
+    if not is_sound:
+        sys.exit(1)
 
 
-async def _until_ended(run: Callable[[], Awaitable[None]]) -> None:
+async def _until_ended(run: Callable[[], Awaitable[bool]]) -> bool:
     """Run until done, or until told to end: the nodes are processes of their own, and would stay behind.
+
+    Returns:
+        What `run` did.
 
     Raises:
         KeyboardInterrupt: It was told to end; the nodes have ended.
     """
-    is_told = False
+    is_told = is_sound = False
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
         async with open_service_nursery() as nursery:
 
@@ -71,9 +86,10 @@ async def _until_ended(run: Callable[[], Awaitable[None]]) -> None:
                     nursery.cancel_scope.cancel()
 
             nursery.start_soon(listen)
-            await run()
+            is_sound = await run()
     if is_told:
         raise KeyboardInterrupt
+    return is_sound
 
 
 class Show:
@@ -89,36 +105,63 @@ class Show:
 
     def step(self, node: str, step: dict[str, Any]) -> None:
         """Show one step of one node on its way into the network, at the demo's own time."""
-        if step["step"] in ("stopping", "stopped"):
+        if step["step"] in _UNSHOWN_STEPS:
             return
         seconds = time.perf_counter() - self._began
-        spelled = spell_facts(value for name, value in step.items() if name not in ("step", "seconds"))
+        spelled = spell_facts(value for name, value in step.items() if name not in _UNSHOWN_FACTS)
         self.line(f"  {seconds:6.2f} s  {node:<10} {step['step']:<11} {spelled}".rstrip())
 
 
 async def _demo(
     prompt: str, workers: int, folder: Path, show: Show, is_serving: bool, is_talking: bool
-) -> None:
+) -> bool:
+    """Run all of it.
+
+    Returns:
+        Whether all that was paid is accounted for.
+    """
     from cocoon_p2p.cli.books import who_paid_whom
-    from cocoon_p2p.node import open_client
+    from cocoon_p2p.cli.demo_chain import NO_TONPY, PROXY_KEYS, is_chain_here
     from cocoon_p2p.testing.processes import open_local_network
 
+    on_chain = is_chain_here()
+    if not on_chain:
+        show.line(NO_TONPY)
     show.line("A network of its own, every node a process on this machine:")
-    async with open_local_network(folder, workers=workers, watch=show.step) as network:
-        async with open_client(load(ClientFile, network.client_file, os.environ)) as client:
-            facts = await _buy(client, prompt, show)
-            if is_talking:
-                from cocoon_p2p.cli.ask import talk
-
-                await talk(client, model=facts["model"], wishes={})
-        if is_serving:
-            await _serve(folder, show)
+    async with open_service_nursery() as nursery:
+        nursery.start_soon(_load_network_code)
+        async with open_local_network(
+            folder, workers=workers, on_chain=on_chain, proxy_keys=PROXY_KEYS, watch=show.step
+        ) as network:
+            facts, chain_books = await _trade(network, prompt, show, is_talking, is_closing=not is_serving)
+            if is_serving:
+                await _serve(network, show)
     books = await who_paid_whom(folder, list(network.nodes))
-    facts["unspent"] = books.unspent
-    if show.is_quiet:
-        click.echo(json.dumps(facts))
-    else:
-        books.print()
+    return conclude(facts, books, chain_books, show)
+
+
+async def _trade(
+    network: "LocalNetwork", prompt: str, show: Show, is_talking: bool, *, is_closing: bool
+) -> "tuple[dict[str, object], ChainBooks | None]":
+    """Buy answers, on channels that are opened on the chain before; `is_closing`: and closed there after."""
+    from cocoon_p2p.cli.demo_chain import DemoChain
+    from cocoon_p2p.node import open_paying_client
+
+    loaded = load(ClientFile, network.client_file, os.environ)
+    async with open_paying_client(loaded) as opened:
+        chain = None if network.fortune is None else DemoChain(network, opened, show.step)
+        model = await _find_model(opened.client)
+        if chain is not None:
+            await chain.begin(loaded.settings.client.channel_capacity)
+        facts = await _buy(opened.client, model, prompt, show)
+        if is_talking:
+            from cocoon_p2p.cli.ask import talk
+
+            await talk(opened.client, model=model, wishes={})
+        if chain is None:
+            return facts, None
+        await chain.see_proxy_open()
+        return facts, await chain.end() if is_closing else None
 
 
 @contextmanager
@@ -136,30 +179,63 @@ def _folder(place: Path | None) -> Iterator[Path]:
     yield place
 
 
-async def _buy(client: Any, prompt: str, show: Show) -> dict[str, Any]:
-    from cocoon_p2p.cli.spell import answer_facts, footer, harmless
+async def _load_network_code() -> None:
+    """Import what the client needs while the nodes come up: that takes as long as their own start."""
+    for module in ("cocoon_p2p.network.libp2p.kad", "cocoon_p2p.payments.lite.connection"):
+        await trio.to_thread.run_sync(importlib.import_module, module)
+
+
+async def _find_model(client: "Client") -> str:
     from cocoon_p2p.errors import Unavailable
 
-    offers: Any = ()
     with trio.move_on_after(FOUND_SECONDS):
         while not (offers := await client.models()):  # noqa: ASYNC110  (each look is a search)
             await trio.sleep(0.1)
-    if not offers:
-        raise Unavailable(
-            "the proxy was not found in the directory", hint="run it again with --serve and read the logs"
-        )
+        return offers[0].model.name
+    from cocoon_p2p.cli.demo_chain import HINT
+
+    raise Unavailable("the proxy was not found in the directory", hint=HINT)
+
+
+async def _buy(client: "Client", model: str, prompt: str, show: Show) -> dict[str, object]:
+    from cocoon_p2p.cli.spell import answer_facts, footer, harmless
+
     show.line(f"\n> {prompt}")
-    async with client.chat(offers[0].model.name, [{"role": "user", "content": prompt}]) as answer:
+    async with client.chat(model, [{"role": "user", "content": prompt}]) as answer:
         async for piece in answer:
             show.line(harmless(piece.text), newline=False)
     show.line()
-    show.line(footer(answer))
+    show.line(footer(answer) + "\n")
     return answer_facts(answer)
 
 
-async def _serve(folder: Path, show: Show) -> None:
-    show.line("\nThe network stays up until Ctrl-C. In another terminal:\n")
-    show.line(f"    cocoon chat --config {folder}/client.toml\n")
+def conclude(facts: dict[str, object], books: "Books", chain_books: "ChainBooks | None", show: Show) -> bool:
+    """Show who paid whom, and say whether all of it is accounted for."""
+    facts |= {
+        "unspent": books.unspent,
+        "chain": None if chain_books is None else "local",
+        "channel_addresses": [contract.address for contract in chain_books.contracts] if chain_books else [],
+        "onchain": chain_books and chain_books.facts(books),
+    }
     if show.is_quiet:
-        click.echo(json.dumps({"client": str(folder / "client.toml")}), err=True)
+        click.echo(json.dumps(facts))
+    else:
+        show.line()
+        books.print()
+        if chain_books is not None:
+            show.line()
+            chain_books.print(books)
+    return not books.faults and (chain_books is None or not chain_books.faults(books))
+
+
+async def _serve(network: "LocalNetwork", show: Show) -> None:
+    place = network.place
+    show.line("\nThe network stays up until Ctrl-C. In another terminal:\n")
+    show.line(f"    cocoon chat --config {place}/client.toml")
+    if network.fortune is not None:
+        show.line(f"    cocoon channels list --config {place}/client.toml")
+        show.line(f"    cocoon wallet show {place}/client.wallet --chain {network.fortune.config}")
+    show.line()
+    if show.is_quiet:
+        click.echo(json.dumps({"client": str(network.client_file)}), err=True)
     await trio.sleep_forever()
