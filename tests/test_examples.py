@@ -1,5 +1,6 @@
 """The example files are what they say: each loads, and the program asks a real network."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,22 @@ def test_an_example_file_has_no_mistake(kind: Any, name: str) -> None:
     loaded = load(kind, EXAMPLES / f"{name}.toml", {})
 
     assert loaded.settings.network.name == "my-network"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(ProxyFile, "proxy"), (WorkerFile, "worker"), (ClientFile, "client")]
+)
+def test_an_example_file_has_no_mistake_in_what_is_commented_out(
+    kind: Any, name: str, tmp_path: Path
+) -> None:
+    text = (EXAMPLES / f"{name}.toml").read_text()
+    file = tmp_path / f"{name}.toml"
+    file.write_text(re.sub(r"^# (?=\[|\w+ = )", "", text, flags=re.MULTILINE))
+
+    settings = load(kind, file, {}).settings
+
+    assert settings.chain.network == "local"
+    assert settings.wallet.file or settings.wallet.payout
 
 
 @pytest.mark.slow
