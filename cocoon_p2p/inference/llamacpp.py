@@ -11,10 +11,11 @@ from typing import Final
 import trio
 
 from cocoon_p2p.errors import ConfigurationError
-from cocoon_p2p.inference.catalogue import is_demo, model_name, weights_hash
+from cocoon_p2p.inference.catalogue import is_demo, model_name
 from cocoon_p2p.inference.chat_template import ChatTemplate
 from cocoon_p2p.inference.engine import Capabilities, ChatMessage, Engine, EngineError, Feature, ModelCard
 from cocoon_p2p.inference.gguf import GgufHead, read_gguf
+from cocoon_p2p.inference.hash_memory import HashMemory
 from cocoon_p2p.inference.llama_engine import TOKEN_SIZE_MAX_BYTES, LlamaCppEngine
 from cocoon_p2p.inference.llama_server import (
     LlamaServer,
@@ -22,6 +23,7 @@ from cocoon_p2p.inference.llama_server import (
     default_threads,
     library_version,
 )
+from cocoon_p2p.inference.manifest import Progress, weights_hash
 
 CONTEXT_TOKENS: Final = 4096
 "For each request, unless the operator says otherwise or the model was trained for less."
@@ -40,6 +42,8 @@ async def open_llamacpp(
     context_tokens: int | None = None,
     threads: int | None = None,
     expected_weights_hash: bytes | None = None,
+    memory: HashMemory | None = None,
+    progress: Progress | None = None,
 ) -> AsyncIterator[Engine]:
     """Load a GGUF model and serve it.
 
@@ -55,6 +59,8 @@ async def open_llamacpp(
             the model was trained for, if that is less.
         threads: For the computation. By default one less than the processors at hand.
         expected_weights_hash: Serve these weights or none.
+        memory: What the model's files hashed to before, so that gigabytes are not read twice.
+        progress: Told how far the hashing is, where it takes seconds.
 
     Raises:
         ConfigurationError: llama.cpp is not installed, the file is not a model that it can
@@ -66,7 +72,8 @@ async def open_llamacpp(
     head = await trio.to_thread.run_sync(read_gguf, model)
     template = _checked_template(head)
     settings = ServerSettings(model, slots, _context(head, context_tokens), threads or default_threads())
-    weights = await _checked_weights_hash(model, expected_weights_hash)
+    weights = await weights_hash(model, memory=memory, progress=progress)
+    _check_weights(model, weights, expected_weights_hash)
     card = ModelCard(
         name=name or model_name(head),
         weights_hash=weights,
@@ -113,12 +120,10 @@ def _checked_template(head: GgufHead) -> ChatTemplate:
     return template
 
 
-async def _checked_weights_hash(model: Path, expected: bytes | None) -> bytes:
-    found = await weights_hash(model)
+def _check_weights(model: Path, found: bytes, expected: bytes | None) -> None:
     if expected is not None and found != expected:
         raise ConfigurationError(
             f"the model has other weights "
             f"(expected={expected.hex()[:16]} found={found.hex()[:16]} path={model})",
             hint="download the model that was agreed on, or change the hash in the configuration",
         )
-    return found

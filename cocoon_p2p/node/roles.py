@@ -30,6 +30,9 @@ from cocoon_p2p.worker import Worker, serve_worker
 DRAIN_SECONDS = 30.0
 "How long a node that was told to stop lets what runs go on."
 
+FILE_HASHES = "file-hashes.json"
+"What a model's files hashed to, in the data folder."
+
 LOOK_FIRST_SECONDS = 0.5
 LOOK_LAST_SECONDS = 60.0
 "A worker looks for proxies this often: soon while it has none, seldom once it has."
@@ -126,7 +129,7 @@ async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.
     price = Price(**{name: getattr(settings.price, name) for name in settings.price.__struct_fields__})
     # The engine comes first: while it loads a model, this process answers nobody.
     async with (
-        _open_engine(loaded) as engine,
+        _open_engine(loaded, announce) as engine,
         open_parts(loaded, mode="client", grant=Nano(settings.worker.grant)) as parts,
         open_service_nursery() as nursery,
     ):
@@ -176,17 +179,25 @@ def _measured(loaded: Loaded[WorkerFile], engine: Engine) -> MeasuredConfigurati
 
 
 @asynccontextmanager
-async def _open_engine(loaded: Loaded[WorkerFile]) -> AsyncIterator[Engine]:
+async def _open_engine(loaded: Loaded[WorkerFile], announce: Announce) -> AsyncIterator[Engine]:
     from cocoon_p2p.inference.catalogue import demo_model
+    from cocoon_p2p.inference.hash_memory import HashMemory
     from cocoon_p2p.inference.llamacpp import open_llamacpp
 
+    def tell(done_bytes: int, total_bytes: int) -> None:
+        announce("hashing", progress=f"{done_bytes / 1e9:.1f} of {total_bytes / 1e9:.1f} GB")
+
     worker = loaded.settings.worker
+    # Who proves what it has loaded reads all of it: what a disk remembers, its owner can alter.
+    is_proven = loaded.settings.attestation.evidence not in ("none", "sim")
     async with open_llamacpp(
         demo_model() if worker.model == "demo" else loaded.resolve(worker.model),
         name=worker.name or None,
         slots=worker.slots,
         context_tokens=worker.context_tokens or None,
         threads=worker.threads or None,
+        memory=None if is_proven else HashMemory(loaded.data_directory / FILE_HASHES),
+        progress=tell,
     ) as engine:
         yield engine
 
