@@ -269,3 +269,13 @@ def test_a_clock_that_goes_back_admits_nobody_more() -> None:
         turnstile.admit(sender(1), now=NOW - 1_000)
     with pytest.raises(Refused):
         turnstile.admit(sender(1), now=NOW - 996)
+
+
+def test_a_clock_that_went_back_does_not_stop_the_filling() -> None:
+    turnstile = Turnstile()
+    for _ in range(8):
+        turnstile.admit(sender(1), now=NOW)
+    with pytest.raises(Refused):
+        turnstile.admit(sender(1), now=NOW - 1_000)
+
+    turnstile.admit(sender(1), now=NOW - 995)

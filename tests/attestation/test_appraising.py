@@ -1,5 +1,6 @@
 """The whole appraisal: lists from memory, disk and mirrors, a thread, a limit, a memory."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,6 +128,19 @@ async def test_a_mirror_cannot_roll_the_lists_back(tmp_path: Path) -> None:
     assert (await desk.meet(scene)).cause is Cause.TCB_STATUS
 
 
+async def test_the_shelf_takes_no_older_lists_for_newer_ones_from_nobody(tmp_path: Path) -> None:
+    newer = read_collateral(LISTS)
+    older = replace(SCENE.machine, now=NOW - 60)
+    shelf = CollateralShelf(tmp_path, [])
+    await shelf.keep(newer)
+
+    await shelf.keep(read_collateral(older.collateral()))
+
+    assert await shelf.get(newer.platform) == newer
+    assert await shelf.fetch(Mirror(older.collateral()), newer.platform, b"") is None
+    assert await CollateralShelf(tmp_path, []).get(newer.platform) == newer
+
+
 async def test_lists_that_end_are_replaced_by_newer_ones(tmp_path: Path) -> None:
     mirror = Mirror(LISTS)
     desk = Desk(tmp_path, mirror, policy=policy_for(SCENE.body, expires=NOW + 9e7))
@@ -250,6 +264,16 @@ async def test_a_mirror_that_answers_nonsense_has_no_lists(
         verdict = await Desk(tmp_path, PccsMirror(url)).meet()
 
     assert verdict.cause is Cause.COLLATERAL_MISSING
+
+
+async def test_a_mirror_that_answers_too_much_has_no_lists(tmp_path: Path) -> None:
+    fields = json.loads(LISTS)
+    answer = f'{{"tcbInfo":{fields["tcb_info"]},"signature":"{fields["tcb_info_signature"]}"}}'
+
+    for padding, level in ((0, Trust.TDX), (70_000, Trust.OPEN)):
+        with serving_lists(LISTS, {"tcb": (200, answer.encode() + b" " * padding)}) as url:
+            verdict = await Desk(tmp_path / str(padding), PccsMirror(url)).meet()
+        assert verdict.level is level
 
 
 async def test_a_mirror_that_is_not_there_has_no_lists() -> None:

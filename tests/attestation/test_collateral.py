@@ -50,6 +50,7 @@ def test_lists_say_for_which_platform_they_are_and_how_long_they_hold() -> None:
         GOOD + bytes(65_536),
         GOOD[:-1],
         GOOD[:-1] + b', "tcb_info": "{}"}',
+        b'{"tcb_info_signature": "00", ' + GOOD[1:],
         changed("more", "x"),
         changed("pck_crl", 5),
         changed("pck_crl", "zz"),

@@ -138,6 +138,7 @@ def sized(value: bytes) -> bytes:
 
 
 ONE = bytes([1, 1]) + sized(b"\1" + sized(b"\x33" * 48))
+PADDED = bytes([1, 1]) + sized(b"\1" + sized(b"\x33" * 48) + b"more")
 
 
 @pytest.mark.parametrize(
@@ -149,6 +150,7 @@ ONE = bytes([1, 1]) + sized(b"\1" + sized(b"\x33" * 48))
             HEAD + b"\2" + (2 * len(ONE)).to_bytes(3, "little") + ONE + ONE + bytes(32) + sized(b""),
             "not a measure",
         ),
+        (HEAD + b"\1" + len(PADDED).to_bytes(3, "little") + PADDED + bytes(32) + sized(b""), "not a measure"),
         (HEAD + b"\0" + len(ONE).to_bytes(3, "little") + ONE + bytes(32) + sized(b""), "more measurements"),
         (HEAD + b"\0" + bytes(3) + bytes(32) + sized(b"\3\0\0\0" * 2), "stands twice"),
         (HEAD + b"\0" + bytes(3) + bytes(32) + sized(b"\3\0\xff\xff"), "cut short"),

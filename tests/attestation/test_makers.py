@@ -1,5 +1,6 @@
 """Machines that prove themselves: through the kernel, and through dstack."""
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -175,6 +176,7 @@ async def test_what_others_would_refuse_is_not_sent() -> None:
 # ---------------------------------------------------------------- dstack
 
 COMPOSE = RuntimeEvent("compose-hash", b"\x12" * 32)
+OTHER_KIND = {"imr": 3, "event_type": 1, "digest": "", "event": "x", "event_payload": ""}
 
 
 @pytest.fixture
@@ -219,9 +221,9 @@ async def test_dstack_measures_once_a_boot(dstack: DstackMachine, agent: Agent) 
         b'{"quote": "zz", "event_log": "[]"}',
         b'{"quote": "00", "event_log": "{}x"}',
         b'{"quote": "00", "event_log": "[1]"}',
-        b'{"quote": "00", "event_log": "[{\\"imr\\": 3, \\"event_type\\": 1, \\"event\\": \\"x\\"}]"}',
+        json.dumps({"quote": "00", "event_log": json.dumps([OTHER_KIND])}).encode(),
         b"[" * 100_000,
-        b" " * 2_000_000,
+        b'{"quote": "00", "event_log": "[]"}' + b" " * 2_000_000,
     ],
 )
 async def test_an_answer_of_dstacks_that_is_none_gives_no_quote(

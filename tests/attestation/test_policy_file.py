@@ -138,6 +138,17 @@ def test_a_policy_for_another_network_is_refused() -> None:
         accept(signed(), network="mainnet")
 
 
+def test_a_policy_that_was_signed_for_our_network_and_names_another_is_refused() -> None:
+    body = TEXT.replace(b'"test"', b'"demo"')
+    lines = [
+        f"# cocoon-signature ed25519 {signer.public_key.hex()} {signer.sign('policy', NETWORK, body).hex()}\n"
+        for signer in (ALICE, BOB)
+    ]
+
+    with pytest.raises(PolicyRejected, match="for another network"):
+        accept(body + "".join(lines).encode())
+
+
 def test_a_policy_never_goes_back() -> None:
     policy = accept(signed())
 
