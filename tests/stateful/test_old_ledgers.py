@@ -14,7 +14,7 @@ from cocoon_p2p.ledger import Side, audit
 from cocoon_p2p.payments.books import name_of
 from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.testing.store import MemoryDisk
-from tests.stateful.test_payments import CAPACITY, GRANT, Payments, run
+from tests.stateful.test_payments import GRANT, Payments, run
 
 
 class OldLedgers(Payments):
@@ -56,8 +56,8 @@ class OldLedgers(Payments):
         if not self.is_restored:
             assert self.saved_before <= self.saved_by_payee
             self.saved_before = self.saved_by_payee
-        assert self.saved_by_payee <= CAPACITY
-        assert self.payer.vouchered <= CAPACITY
+        assert self.saved_by_payee <= self.capacity
+        assert self.payer.vouchered <= self.capacity
 
     @invariant()
     def two_honest_ends_never_stop(self) -> None:

@@ -17,11 +17,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from cocoon_p2p.errors import Refused
+from cocoon_p2p.errors import Refused, Unavailable
 from cocoon_p2p.identity import Identity, network_id
 from cocoon_p2p.ledger import Account, ChannelRow, Side, Written, audit, balances
 from cocoon_p2p.payments import payee_stream, payer_stream
-from cocoon_p2p.payments.books import Page, name_of, restore_payee, restore_payer
+from cocoon_p2p.payments.bank import Bank
+from cocoon_p2p.payments.books import Page, backing_of, name_of, restore_payee, restore_payer
 from cocoon_p2p.payments.channel import Phase, channel_of, make_offer
 from cocoon_p2p.payments.events import CloseRequested, VoucherDue, VoucherReceived, VoucherSaved
 from cocoon_p2p.payments.outbox import Outbox
@@ -32,6 +33,7 @@ from cocoon_p2p.payments.paying import Leftover, PayingAccount, Question
 from cocoon_p2p.payments.receiving import ReceivingAccount
 from cocoon_p2p.protocols.ids import Outcome
 from cocoon_p2p.protocols.messages import (
+    ChannelOffer,
     ExchangeId,
     OpenChannel,
     PaperWanted,
@@ -115,6 +117,23 @@ class Payments(RuleBasedStateMachine):
 
     payer: PayingAccount
     payee: ReceivingAccount | None
+    capacity: int = CAPACITY
+    scale: int = 1
+    "What an exchange costs is so many times more."
+
+    @property
+    def now(self) -> float:
+        return NOW
+
+    @property
+    def banks(self) -> tuple[Bank | None, Bank | None]:
+        """The payer's and the payee's."""
+        return None, None
+
+    def offer(self, channel_key: bytes) -> ChannelOffer:
+        return make_offer(
+            NETWORK, PAYER.peer_id, PAYEE.peer_id, channel_key, capacity=CAPACITY, salt=bytes(16)
+        )
 
     @initialize()
     def open(self) -> None:
@@ -123,16 +142,15 @@ class Payments(RuleBasedStateMachine):
         self.payee_store = MemoryStore(lands_by_itself=False)
         self.transports = network.transport(PAYER), network.transport(PAYEE)
         channel_key = Identity.from_seed(SEED).public_key
-        offer = make_offer(
-            NETWORK, PAYER.peer_id, PAYEE.peer_id, channel_key, capacity=CAPACITY, salt=bytes(16)
-        )
+        offer = self.offer(channel_key)
         self.channel = channel_of(offer)
         name = name_of(self.channel, Side.PAYER)
         signed = encode_signed(sign(PAYER, NETWORK, offer))
-        row = ChannelRow(name, PAYEE.peer_id, signed, SEED, Phase.OPEN, deposit=CAPACITY)
+        row = ChannelRow(name, PAYEE.peer_id, signed, SEED, Phase.OPEN, deposit=self.channel.agreed)
         page = Page(row, self.channel)
         self.payer_store.submit(*page.open(int(NOW)))
-        self.payer = PayingAccount(self.payer_party, Payer(self.channel), page, ())
+        payer = Payer(self.channel, backing=backing_of(row))
+        self.payer = PayingAccount(self.payer_party, payer, page, ())
         self.payee = None
         self.exchanges: dict[ExchangeId, Exchange] = {}
         self.asked: dict[ExchangeId, Question] = {}
@@ -145,12 +163,13 @@ class Payments(RuleBasedStateMachine):
 
     @property
     def payer_party(self) -> Party:
-        return Party(self.transports[0], PAYER, NETWORK, self.payer_store, lambda: NOW)
+        clock, bank = (lambda: self.now), self.banks[0]
+        return Party(self.transports[0], PAYER, NETWORK, self.payer_store, clock, bank=bank)
 
     @property
     def payee_party(self) -> Party:
-        role = Role(self.settle_broken)
-        return Party(self.transports[1], PAYEE, NETWORK, self.payee_store, lambda: NOW, role)
+        role, clock, bank = Role(self.settle_broken), (lambda: self.now), self.banks[1]
+        return Party(self.transports[1], PAYEE, NETWORK, self.payee_store, clock, role, bank)
 
     async def settle_broken(self, account: ReceivingAccount, wanted: PaperWanted) -> bool:
         """Settle by what the payer shows, as a worker does; a receipt of ours stands for its Meter."""
@@ -186,7 +205,11 @@ class Payments(RuleBasedStateMachine):
             self.payee.is_connected = False
             return
         answers = deque(line.sent)
-        run(payer_stream.introduce, self.payer, self.payer_party, Line(answers))
+        try:
+            run(payer_stream.introduce, self.payer, self.payer_party, Line(answers))
+        except Unavailable:
+            self.payee.is_connected = False
+            return
         self.to_payer.extend(answers)
 
     def admit(self, opening: OpenChannel) -> ReceivingAccount:
@@ -313,6 +336,7 @@ class Payments(RuleBasedStateMachine):
     @rule(limit=LIMITS, held=PARTS, worked=PARTS)
     def an_exchange_begins(self, limit: Nano, held: int, worked: int) -> None:
         exchange = ExchangeId(len(self.exchanges).to_bytes(16))
+        limit = Nano(limit * self.scale)
         try:
             self.payer.hold(exchange, Nano(limit * held // 100 + 1))
         except Refused:
@@ -376,7 +400,7 @@ class Payments(RuleBasedStateMachine):
         exchange = self.exchanges[key]
         exchange.payee_runs = False
         assert self.payee is not None
-        if self.payee.phase not in (Phase.OPEN, Phase.DRAINING):
+        if self.payee.phase not in (Phase.OPEN, Phase.DRAINING) and not self.payee.accrued:
             # Nothing had accrued when the payee began to close: it refuses the exchange.
             if exchange.is_alive:
                 exchange.is_alive = False
@@ -445,15 +469,15 @@ class Payments(RuleBasedStateMachine):
     @rule(is_payer=st.booleans())
     def somebody_wants_to_close(self, is_payer: bool) -> None:
         if is_payer:
-            self.payer.apply(CloseRequested(NOW))
+            self.payer.apply(CloseRequested(self.now))
         elif self.payee is not None:
-            self.payee.apply(CloseRequested(NOW))
+            self.payee.apply(CloseRequested(self.now))
 
     # -------------------------------------------------------- what always holds
 
     @invariant()
     def what_is_vouchered_never_shrinks_and_never_exceeds_capacity(self) -> None:
-        assert self.saved_before <= self.saved_by_payee <= CAPACITY
+        assert self.saved_before <= self.saved_by_payee <= self.capacity
         self.saved_before = self.saved_by_payee
 
     @property
@@ -487,8 +511,7 @@ class Payments(RuleBasedStateMachine):
         assert self.payee is not None
         assert self.payer.charged == self.payee.charged() == self.billed()
         assert self.payer.held == self.payee.accrued == 0
-        for store in (self.payer_store, self.payee_store):
-            assert audit(run(store.channels), run(store.lines)) == ()
+        self.audit_both()
         if self.payer.phase is not Phase.OPEN or self.payee.phase is not Phase.OPEN:
             self.close_both()
 
@@ -528,13 +551,16 @@ class Payments(RuleBasedStateMachine):
     def close_both(self) -> None:
         assert self.payee is not None
         for _ in range(3):
-            self.payer.apply(CloseRequested(NOW))
-            self.payee.apply(CloseRequested(NOW))
+            self.payer.apply(CloseRequested(self.now))
+            self.payee.apply(CloseRequested(self.now))
             self.exchange_words()
         assert self.payer.phase is self.payee.phase is Phase.CLOSED
         assert self.wallet(self.payer_store) == -self.wallet(self.payee_store)
-        rows = [*run(self.payer_store.channels), *run(self.payee_store.channels)]
-        assert audit(rows, [*run(self.payer_store.lines), *run(self.payee_store.lines)]) == ()
+        self.audit_both()
+
+    def audit_both(self) -> None:
+        for store in (self.payer_store, self.payee_store):
+            assert audit(run(store.channels), run(store.lines)) == ()
 
 
 Payments.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
