@@ -153,7 +153,9 @@ def policy_sign(file: Path, key_file: Path) -> None:
     signer = load_or_create(key_file)
     signed = sign_policy(data, signer)
     try:
+        mode = file.stat().st_mode & 0o777
         replace_file(file, signed)
+        file.chmod(mode)
     except OSError as exc:
         raise ConfigurationError(f"cannot write {file}: {exc.strerror}") from exc
     click.echo(f"signed by {signer.public_key.hex()}")

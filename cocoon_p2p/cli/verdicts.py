@@ -35,7 +35,7 @@ def verdict_facts(verdict: Verdict, found: Findings) -> Facts:
         "image": verdict.image,
         "tcb_status": verdict.tcb_status,
         "advisories": list(verdict.advisories),
-        "holds_until": date(verdict.until),
+        "holds_until": date(verdict.until) if verdict.has_passed else None,
         "policy_epoch": verdict.policy_epoch,
         "policy_digest": verdict.policy_digest.hex(),
         "warnings": list(verdict.warnings),

@@ -194,6 +194,15 @@ def test_a_policy_is_shown_with_those_who_signed_it(run: Run, papers: list[str])
     assert run("policy", "show", "policy.toml")[0] == 0
 
 
+def test_a_signed_policy_is_as_readable_as_before(run: Run, papers: list[str], tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").chmod(0o644)
+
+    assert run("policy", "sign", "policy.toml", "--key", "other")[0] == 0
+
+    assert (tmp_path / "policy.toml").stat().st_mode & 0o777 == 0o644
+    assert len(json.loads(run("policy", "show", "policy.toml", "--json")[1])["signed_by"]) == 2
+
+
 def test_what_is_no_policy_is_neither_shown_nor_signed_and_makes_no_key(run: Run, tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("network = 5\n")
 
