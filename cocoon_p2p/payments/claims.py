@@ -86,10 +86,6 @@ class Claims:
         log.info("claimed", extra={"channel": account.channel.hex()[:16], "amount": amount})
         self._notebook.write(_CLAIMED + account.channel.hex(), int(self._lookout.now()))
 
-    def forget(self, channel: ChannelId) -> None:
-        """Forget a channel that is settled."""
-        self._notebook.write(_CLAIMED + channel.hex())
-
     def _waiting_since(self, channel: ChannelId) -> int:
         """Say when a channel was last collected, or when it was first seen to have something."""
         key = _CLAIMED + channel.hex()

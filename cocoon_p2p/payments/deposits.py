@@ -202,11 +202,6 @@ class Deposits:
         deposit = format_ton(account.backing.deposit)
         log.info("channel funded", extra={"channel": account.channel.hex()[:16], "deposit": deposit})
 
-    def forget(self, channel: ChannelId) -> None:
-        """Forget a channel that is settled."""
-        self._notebook.write(_key(channel))
-        self._sent_back.discard(channel)
-
 
 def _key(channel: ChannelId) -> str:
     return _FUNDING + channel.hex()

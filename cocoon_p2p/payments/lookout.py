@@ -122,6 +122,8 @@ class Lookout:
         if told is None and is_payer and agreed is not None:
             # Nothing was left to come back with a notice, or the servers have forgotten it.
             told = agreed
+        # Notes first: a channel that is settled is not looked at again.
+        self._notebook.forget(account.channel)
         account.apply(ChannelSettled(Nano(max(told or 0, account.backing.claimed))))
         del self._gone_since[account.channel]
 

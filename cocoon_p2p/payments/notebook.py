@@ -39,6 +39,11 @@ class Notebook:
             return
         self._store.submit(Note(key, self._notes.get(key)))
 
+    def forget(self, channel: ChannelId) -> None:
+        """Forget all that was written of a channel."""
+        for key in [key for key in self._notes if key.endswith(f"/{channel.hex()}")]:
+            self.write(key)
+
     async def save(self, key: str, *numbers: int) -> None:
         """Write, and return when it is on disk. A cancel leaves it on its way.
 

@@ -245,11 +245,7 @@ class Treasury:
                 return None
             await self._deposits.finish(account)
             seen = await self._lookout.look(account)
-            if seen is None:
-                self._deposits.forget(channel)
-                self._claims.forget(channel)
-                return None
-            if account.backing.is_settled:
+            if seen is None or account.backing.is_settled:
                 return None
             again = await self._closes.further(account, seen)
             if again is not None:

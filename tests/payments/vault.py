@@ -9,9 +9,14 @@ import trio
 from cocoon_p2p.identity import Identity
 from cocoon_p2p.ledger import audit
 from cocoon_p2p.nursery import open_service_nursery
+from cocoon_p2p.payments.boc import read_one
+from cocoon_p2p.payments.chain import Chain, Payment
 from cocoon_p2p.payments.contract import AccountId
+from cocoon_p2p.payments.devchain import AccountId as LocalAccountId
 from cocoon_p2p.payments.devchain import DevChain
 from cocoon_p2p.payments.funding import FundingPolicy
+from cocoon_p2p.payments.journal import Journal
+from cocoon_p2p.payments.lite.transactions import read_transaction
 from cocoon_p2p.payments.settlement import Accounts, PayingAccount, ReceivingAccount, open_accounts
 from cocoon_p2p.payments.spending import Purse
 from cocoon_p2p.payments.treasury import ClaimPolicy, Treasury
@@ -22,7 +27,7 @@ from cocoon_p2p.testing.memory import MemoryNetwork
 from cocoon_p2p.testing.store import MemoryDisk, MemoryStore
 from cocoon_p2p.units import NANO_PER_TON, Nano
 from tests.payments.parties import NETWORK, PAYEE, PAYER, receipt
-from tests.payments.wallets import NOW, MemoryJournal, balance
+from tests.payments.wallets import NOW, Fuse, FusedChain, FusedJournal, MemoryJournal, balance
 
 PAYER_KEY, PAYEE_KEY = WalletKey.from_seed(b"P" * 32), WalletKey.from_seed(b"Q" * 32)
 PAYOUT = AccountId(b"\xee" * 32)
@@ -53,6 +58,18 @@ class Estate:
 
     disk: MemoryDisk = field(default_factory=MemoryDisk)
     journal: MemoryJournal = field(default_factory=MemoryJournal)
+
+
+class Death(Fuse):
+    """Kills a node before or after one of the calls that it makes to its journal and the chain."""
+
+    def __init__(self, stop_at: int, store: MemoryStore) -> None:
+        super().__init__(stop_at, store.died.set)
+
+    async def moment(self) -> None:
+        await super().moment()
+        if self.has_blown:
+            await trio.sleep_forever()
 
 
 @dataclass
@@ -87,14 +104,18 @@ class Town:
         funding: FundingPolicy | None = None,
         claims: ClaimPolicy | None = None,
         payout: AccountId | None = None,
+        store: MemoryStore | None = None,
+        fuse: Fuse | None = None,
     ) -> AsyncIterator[Node]:
         """Run a node. Without a key it has no wallet, and is paid at `PAYOUT`."""
         estate = self.estates[identity.peer_id]
         transport = self.network.transport(identity)
-        store = MemoryStore(estate.disk)
-        purse = None if key is None else Purse(self.chain, key, estate.journal)
+        store = store or MemoryStore(estate.disk)
+        chain: Chain = self.chain if fuse is None else FusedChain(self.chain, fuse)
+        journal: Journal = estate.journal if fuse is None else FusedJournal(estate.journal, fuse)
+        purse = None if key is None else Purse(chain, key, journal)
         treasury = Treasury(
-            self.chain,
+            chain,
             store,
             payout=payout or (PAYOUT if purse is None else purse.wallet.account),
             purse=purse,
@@ -129,6 +150,13 @@ class Town:
     def balance(self, account: AccountId) -> int:
         self.devchain.make_block()
         return balance(self.devchain, account)
+
+    def sent_by(self, account: AccountId) -> list[Payment]:
+        """List all that an account ever sent."""
+        self.devchain.make_block()
+        past = self.devchain.history.transactions(LocalAccountId(account), up_to_lt=1 << 64, count=1 << 64)
+        done = [read_transaction(read_one(one.transaction.boc), account).transaction for one in past]
+        return [payment for one in done for payment in one.sent]
 
     def pass_time(self, seconds: int) -> None:
         """Move the chain's clock on its own."""
