@@ -198,6 +198,9 @@ class ClientSection(Section, frozen=True, kw_only=True):
     trust: TrustName = "tdx"
     "What must be proven about a worker's machine: open, sim, tdx or tdx+gpu."
 
+    weights: dict[str, HexKey] = {}
+    "For a model's name the hash of the only weights that will do; `cocoon model hash` says it of a file."
+
     proxy_trust: TrustName | None = None
     "What must be proven about a proxy's, which sees sizes and money, never words. Left out: as for workers."
 

@@ -26,6 +26,8 @@ _COMMANDS = {
     "channels": ("cocoon_p2p.cli.money", "channels", "A node's payment channels."),
     "earnings": ("cocoon_p2p.cli.money", "earnings", "What a node was paid and what it paid."),
     "wallet": ("cocoon_p2p.cli.wallet", "wallet", "A TON wallet: make one, look at it, send from it."),
+    "receipt": ("cocoon_p2p.cli.receipt", "receipt", "Check a receipt that was kept, offline."),
+    "model": ("cocoon_p2p.cli.model", "model", "Look at models and their files."),
     "attest": ("cocoon_p2p.cli.attest", "attest", "Look at evidence, verify it offline, sign policies."),
     "devchain": ("cocoon_p2p.cli.devchain", "devchain", "Run a TON chain of one's own, for trying things."),
 }

@@ -13,6 +13,7 @@ import trio
 
 from cocoon_p2p.cli.spell import answer_facts, footer, harmless
 from cocoon_p2p.config import ClientFile, Loaded, load
+from cocoon_p2p.errors import CocoonError, ConfigurationError
 from cocoon_p2p.observability import configure_logging
 
 _config = click.option(
@@ -26,6 +27,9 @@ _config = click.option(
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 _tokens = click.option("--max-tokens", type=click.IntRange(1), help="End the answer after so many tokens.")
 _cost = click.option("--max-cost", type=click.IntRange(1), help="The most it may cost, in nanoTON.")
+_weights = click.option(
+    "--weights", metavar="HASH", help="Only a worker with these weights will do (`cocoon model hash`)."
+)
 _trust = click.option(
     "--trust",
     type=click.Choice(("open", "sim", "tdx", "tdx+gpu")),
@@ -47,6 +51,13 @@ def models(config_file: Path, as_json: bool) -> None:
 @_tokens
 @_cost
 @_trust
+@_weights
+@click.option(
+    "--receipt",
+    "receipt_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep what proves the bill in this file (`cocoon receipt verify`).",
+)
 @_config
 @_json
 def ask(
@@ -55,13 +66,20 @@ def ask(
     max_tokens: int | None,
     max_cost: int | None,
     trust: str | None,
+    weights: str | None,
+    receipt_file: Path | None,
     config_file: Path,
     as_json: bool,
 ) -> None:
     """Ask PROMPT once and print the answer. A prompt of `-` is read from standard input."""
+    if receipt_file is not None and not receipt_file.absolute().parent.is_dir():
+        raise ConfigurationError(f"there is no folder for the receipt: {receipt_file.absolute().parent}")
     text = sys.stdin.read() if prompt == "-" else prompt
-    wishes = _wishes(max_tokens, max_cost, trust)
-    _run(config_file, functools.partial(_ask, prompt=text, model=model, wishes=wishes, as_json=as_json))
+    wishes = _wishes(max_tokens, max_cost, trust, weights)
+    use = functools.partial(
+        _ask, prompt=text, model=model, wishes=wishes, receipt_file=receipt_file, as_json=as_json
+    )
+    _run(config_file, use)
 
 
 @click.command()
@@ -69,17 +87,30 @@ def ask(
 @_tokens
 @_cost
 @_trust
+@_weights
 @_config
 def chat(
-    model: str | None, max_tokens: int | None, max_cost: int | None, trust: str | None, config_file: Path
+    model: str | None,
+    max_tokens: int | None,
+    max_cost: int | None,
+    trust: str | None,
+    weights: str | None,
+    config_file: Path,
 ) -> None:
     """Talk to MODEL (by default the first that can be bought). An empty line or Ctrl-D ends it."""
-    wishes = _wishes(max_tokens, max_cost, trust)
+    wishes = _wishes(max_tokens, max_cost, trust, weights)
     _run(config_file, functools.partial(talk, model=model, wishes=wishes))
 
 
-def _wishes(max_tokens: int | None, max_cost: int | None, trust: str | None) -> dict[str, Any]:
-    wishes = {"completion_tokens_max": max_tokens, "max_cost": max_cost, "trust": trust}
+def _wishes(
+    max_tokens: int | None, max_cost: int | None, trust: str | None, weights: str | None
+) -> dict[str, Any]:
+    wishes = {
+        "completion_tokens_max": max_tokens,
+        "max_cost": max_cost,
+        "trust": trust,
+        "weights": weights,
+    }
     return {name: value for name, value in wishes.items() if value is not None}
 
 
@@ -123,17 +154,34 @@ async def _first_model(client: Any) -> str:
     return name
 
 
-async def _ask(client: Any, *, prompt: str, model: str | None, wishes: dict[str, Any], as_json: bool) -> None:
+async def _ask(
+    client: Any,
+    *,
+    prompt: str,
+    model: str | None,
+    wishes: dict[str, Any],
+    receipt_file: Path | None,
+    as_json: bool,
+) -> None:
     messages = [{"role": "user", "content": prompt}]
-    async with client.chat(model or await _first_model(client), messages, **wishes) as answer:
-        async for piece in answer:
-            if not as_json:
-                click.echo(harmless(piece.text), nl=False)
+    answer = None
+    try:
+        async with client.chat(model or await _first_model(client), messages, **wishes) as answer:
+            async for piece in answer:
+                if not as_json:
+                    click.echo(harmless(piece.text), nl=False)
+    except CocoonError:
+        # What broke off may have cost something: that is worth proving too.
+        if receipt_file is not None and answer is not None and answer.bundle is not None:
+            await answer.save_bundle(receipt_file)
+        raise
     if as_json:
         click.echo(json.dumps(answer_facts(answer)))
     else:
         click.echo()
         click.echo(footer(answer), err=True)
+    if receipt_file is not None:
+        await answer.save_bundle(receipt_file)
 
 
 async def talk(client: Any, *, model: str | None, wishes: dict[str, Any]) -> None:

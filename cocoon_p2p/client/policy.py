@@ -1,6 +1,7 @@
 """What a client insists on, and how patient it is, unless a request says otherwise."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from cocoon_p2p.protocols.ids import Trust
 from cocoon_p2p.units import Nano
@@ -15,6 +16,9 @@ class Policy:
 
     trust: Trust = Trust.TDX
     "What must be proven about a worker's machine."
+
+    weights: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    "For a model's name the hash of the only weights that will do, unless a request names others."
 
     max_cost: Nano = _MAX_COST
     "The most that one answer may cost, in nanoTON."

@@ -4,6 +4,7 @@ Everything that no proxy or worker could accept is found here, before anybody is
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -40,6 +41,8 @@ PROMPT_STEPS = (256, 1024)
 """Bounds that are told of short prompts; above them multiples of the last. The exact bound would tell
 the proxy a prompt's length to the byte, which the padding under the seal hides."""
 
+WEIGHTS_HASH_SIZE_BYTES = 32
+
 _SIZE_MAX_BYTES = (PARTS_MAX - 1) * PART_PLAIN_MAX_BYTES
 
 Message = ChatTurn | Mapping[str, str]
@@ -70,8 +73,9 @@ class Wishes(TypedDict, total=False):
     exclude: Sequence[PeerId]
     "Workers."
 
-    weights_hash: bytes | None
-    "Only a worker with these very weights will do."
+    weights: bytes | str | None
+    """Only a worker with these very weights will do: their hash (inference/engines.md), 32 bytes or 64
+    hexadecimal digits. `cocoon model hash` says it of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,24 @@ def parse_trust(text: str) -> Trust:
         raise ConfigurationError(
             f"not a trust level: {text[:32]!r}", hint="use open, sim, tdx or tdx+gpu"
         ) from None
+
+
+def read_weights(weights: bytes | str | None) -> bytes | None:
+    """Read a weights hash as people write it, 64 hexadecimal digits; 32 bytes are taken as they are.
+
+    Raises:
+        ConfigurationError: It is neither.
+    """
+    found = weights
+    if isinstance(weights, str):
+        with suppress(ValueError):
+            found = bytes.fromhex(weights)
+    if found is not None and (isinstance(found, str) or len(found) != WEIGHTS_HASH_SIZE_BYTES):
+        raise ConfigurationError(
+            "not a weights hash: it has 64 hexadecimal digits",
+            hint="`cocoon models --json` says which are offered, `cocoon model hash PATH` those of a file",
+        )
+    return found
 
 
 def read_messages(messages: Sequence[Message]) -> tuple[ChatTurn, ...]:
@@ -193,7 +215,7 @@ def build_request(
         timeout_seconds=wishes.get("timeout_seconds") or policy.timeout_seconds,
         prefer=tuple(wishes.get("prefer", ())),
         exclude=tuple(wishes.get("exclude", ())),
-        weights_hash=wishes.get("weights_hash"),
+        weights_hash=read_weights(wishes.get("weights")) or policy.weights.get(model),
     )
 
 
@@ -249,9 +271,6 @@ def _check_wishes(wishes: Wishes) -> None:
     _check_range("number of excluded workers", len(wishes.get("exclude", ())), 0, PEERS_MAX)
     for stop in wishes.get("stop", ()):
         _check_text("stop string", stop, STOP_STRING_MAX_BYTES)
-    weights_hash = wishes.get("weights_hash")
-    if weights_hash is not None:
-        _check_range("length of weights_hash", len(weights_hash), 32, 32)
 
 
 def _check_range(name: str, value: float | None, least: float, most: float) -> None:

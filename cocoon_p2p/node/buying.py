@@ -41,6 +41,7 @@ async def open_paying_client(loaded: Loaded[ClientFile]) -> AsyncIterator[Opened
         max_cost=Nano(settings.max_cost),
         channel_capacity=Nano(settings.channel_capacity),
         proxy_trust=_proxy_trust(settings),
+        weights={name: bytes.fromhex(weights) for name, weights in settings.weights.items()},
     )
     # A client opens its channels by hand; what is open is topped up.
     funding = FundingPolicy(
