@@ -4,7 +4,8 @@ A node shows a signed key statement and evidence for it (`evidence`). What the e
 is found out once (`examination`: quotes, GPUs, logs, under the makers' `roots`), and judged under the
 user's `policy` as often as that changes (`judgement`). `Appraiser` remembers verdicts; `Turnstile`
 says who may ask for one. All of this is pure. What touches the world is `makers` (evidence of
-this machine), `keeping`, `shelf` and `mirror` (policy and lists on disk, lists from afar) and `appraising` (the whole of it).
+this machine), `keeping` (the policy on disk), `shelf` and `mirror` (Intel's lists), and `appraising`
+(the whole of it).
 
 Spec: protocols/evidence.md. What the levels mean to people: docs/trust.md.
 """

@@ -128,10 +128,10 @@ def _event_faults(events: tuple[RuntimeEvent, ...], image: Image) -> Iterator[Fa
         if event.name in seen:
             yield Fault(Cause.EVENT_NOT_ALLOWED, f"{event.name} is logged twice")
         seen.add(event.name)
-        if event.name == CONFIGURATION_EVENT:
-            continue
         if event.name not in image.events:
-            yield Fault(Cause.EVENT_NOT_ALLOWED, f"{event.name} is not listed")
+            # The configuration has gates of its own; a list may narrow it further.
+            if event.name != CONFIGURATION_EVENT:
+                yield Fault(Cause.EVENT_NOT_ALLOWED, f"{event.name} is not listed")
             continue
         payloads = image.events[event.name]
         if payloads is not None and event.payload not in payloads:

@@ -362,6 +362,16 @@ def test_events_are_those_that_the_image_is_listed_with(
     assert scene.judge(policy_for(images=(image_of(scene.body, events=rules),))).cause is cause
 
 
+def test_an_image_may_be_listed_with_the_one_configuration_that_it_may_have() -> None:
+    scene = Scene()
+    other = replace(scene, configuration=replace(CPU, log_level="error"))
+    rules = {"cocoon-configuration": frozenset({scene.events[-1].payload})}
+    policy = policy_for(images=(image_of(scene.body, events=rules),))
+
+    assert scene.judge(policy).has_passed
+    assert other.judge(policy).cause is Cause.EVENT_NOT_ALLOWED
+
+
 def test_an_event_that_is_logged_twice_is_refused() -> None:
     scene = Scene(extra_events=(RuntimeEvent("a", b""), RuntimeEvent("a", b"")))
 
