@@ -27,6 +27,7 @@ Level = Annotated[str, msgspec.Meta(pattern=r"^(debug|info|warning|error)$")]
 ChainName = Annotated[str, msgspec.Meta(pattern=r"^(mainnet|testnet|local)$")]
 EvidenceName = Annotated[str, msgspec.Meta(pattern=r"^(none|sim|configfs|dstack)$")]
 HexKey = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+MirrorUrl = Annotated[str, msgspec.Meta(pattern=r"^https://[^/?#\s]+(/[^?#\s]*)?$", max_length=256)]
 TrustName = Annotated[str, msgspec.Meta(pattern=r"^(open|sim|tdx|tdx\+gpu)$")]
 
 
@@ -114,6 +115,10 @@ class TrustSection(Section, frozen=True, kw_only=True):
 
     needed: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
     "How many of them must have signed."
+
+    mirrors: list[MirrorUrl] = []
+    """Where Intel's lists are fetched from (PCCS, API v4), asked in this order. Without one, those of the
+    machines to be met must lie in the data folder."""
 
     demo: bool = False
     "INSECURE: take simulated evidence, as what it is. For demos; instead of a policy."

@@ -92,9 +92,17 @@ class RecordRejected(RemoteProtocolError):
 
 
 class AttestationFailed(CocoonError):
-    """The peer may be honest, but what it proved does not satisfy the policy asked for."""
+    """The peer may be honest, but what it proved does not satisfy the policy asked for.
+
+    Attributes:
+        peer: Whose evidence it was (a peer id's bytes), where that is known.
+    """
 
     code = "attestation-failed"
+
+    def __init__(self, message: str, *, hint: str = "", peer: bytes | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.peer = peer
 
 
 class PolicyRejected(AttestationFailed):

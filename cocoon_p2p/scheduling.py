@@ -62,7 +62,7 @@ class WorkerStanding:
     peer: PeerId
     offers: tuple[ModelOffer, ...]
     trust: Trust
-    "What is proven about its machine."
+    "What is proven about its machine, until `trust_until`; then nothing is."
 
     slots_free: int
     "By its last word, less what was reserved or assigned since."
@@ -79,6 +79,9 @@ class WorkerStanding:
 
     rests_until: float = 0.0
     "Until when it is left alone after a broken exchange."
+
+    trust_until: float = float("inf")
+    "In seconds since the Unix epoch."
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,11 @@ def choose(
     return Choice(worker, offer, tuple(left_out))
 
 
+def proven(worker: WorkerStanding, date: float) -> Trust:
+    """Say what is proven about a worker's machine at a date."""
+    return worker.trust if date < worker.trust_until else Trust.OPEN
+
+
 def _offer(ask: Ask, worker: WorkerStanding) -> ModelOffer | None:
     return next((offer for offer in worker.offers if offer.name == ask.model), None)
 
@@ -146,7 +154,7 @@ def _miss(
         (Reason.UNSUPPORTED_KIND, ask.kind not in _SERVES.get(offer.kind, (offer.kind,))),
         (Reason.UNKNOWN_FEATURE, not set(ask.features) <= set(offer.features)),
         (Reason.EXCLUDED, worker.peer in ask.exclude),
-        (Reason.TRUST_BELOW_REQUEST, not satisfies(worker.trust, ask.trust)),
+        (Reason.TRUST_BELOW_REQUEST, not satisfies(proven(worker, date), ask.trust)),
         (Reason.PRICE_ABOVE_LIMIT, _least(ask, offer.price) > amount_max),
         (Reason.DRAINING, worker.is_draining),
         (Reason.STALE, now - worker.heard > STALE_SECONDS or worker.expires <= date + QUOTE_LIFETIME_SECONDS),

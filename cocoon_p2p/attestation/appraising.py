@@ -54,6 +54,13 @@ class Verifier:
     def policy(self) -> Policy:
         return self._appraiser.policy
 
+    def seconds_left(self, verdict: Verdict) -> float:
+        """Say how long a verdict still holds; not at all if it was made under another policy."""
+        of_policy = (verdict.policy_epoch, verdict.policy_digest)
+        if of_policy != (self.policy.epoch, self.policy.digest):
+            return 0.0
+        return max(0.0, verdict.until - self._clock())
+
     def recall(
         self, statement: Signed, evidence_hash: bytes | None, *, peer: PeerId, role: Role
     ) -> Verdict | None:

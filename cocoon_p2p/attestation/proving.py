@@ -3,14 +3,20 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import trio
+
 from cocoon_p2p.attestation.doorkeeper import Doorkeeper
 from cocoon_p2p.attestation.showing import Showcase, Shown
+from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.protocols.ids import Trust
 from cocoon_p2p.protocols.messages import Signed
 from cocoon_p2p.records import NOTHING_MEASURED
 
 Attest = Callable[[Signed], Awaitable[bytes]]
 """Makes evidence for a key statement of ours. Raises `Unavailable` if the machine does not answer."""
+
+ATTEST_SECONDS = 60.0
+"How long the machine may take; the keys before stand meanwhile."
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,11 @@ class Proving:
         Raises:
             Unavailable: The machine does not answer; what was shown before still is.
         """
-        evidence = None if self.attest is None else await self.attest(statement)
+        evidence: bytes | None = None
+        if self.attest is not None:
+            with trio.move_on_after(ATTEST_SECONDS):
+                evidence = await self.attest(statement)
+            if evidence is None:
+                raise Unavailable(f"the machine gave no evidence within {ATTEST_SECONDS:.0f} seconds")
         self.showcase.show(Shown(statement, evidence))
         return evidence

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import trio
 
 from cocoon_p2p.attestation.evidence import evidence_hash
-from cocoon_p2p.errors import MalformedMessage, RemoteProtocolError, Unavailable
+from cocoon_p2p.attestation.turnstile import Turnstile
+from cocoon_p2p.errors import MalformedMessage, Refused, RemoteProtocolError, Unavailable
 from cocoon_p2p.identity import Identity, NetworkId, PeerId
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Stream
@@ -34,11 +35,19 @@ QUESTIONS_MAX = 64
 
 STREAMS_PER_PEER_MAX = 4
 
-EVIDENCES_MAX = 1_024
-"192 KiB each at most, 6 KiB as a rule."
+QUESTIONS_AT_ONCE = 64
+QUESTION_SECONDS = 0.1
+"A peer may ask so many at once, then one in so many seconds: a presence costs us a signature."
+
+QUESTIONS_TOTAL = 1_024
+QUESTION_TOTAL_SECONDS = 0.001
+"All peers together, since a peer id costs nothing."
+
+EVIDENCES_PER_PEER = 2
+"What a peer shows now, and what it showed before: quotes that name that are under way."
 
 EVIDENCES_MAX_BYTES = 64 * 1024 * 1024
-"All together; the least recently asked for are forgotten, and fetched from their workers again."
+"Of all others together, 192 KiB each at most, 6 KiB as a rule; those not asked for longest go first."
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +59,40 @@ class Shown:
     "None: it has no hardware that proves anything."
 
 
-class Showcase:
-    """What a node has to show."""
+@dataclass(frozen=True, slots=True)
+class _Other:
+    owner: PeerId
+    evidence: bytes
 
-    def __init__(self, identity: Identity, network: NetworkId) -> None:
+
+class Showcase:
+    """What a node has to show.
+
+    Args:
+        identity: Signs presences.
+        network: The network that they are for.
+        others_max_bytes: How much of others' evidence is kept.
+    """
+
+    def __init__(
+        self, identity: Identity, network: NetworkId, *, others_max_bytes: int = EVIDENCES_MAX_BYTES
+    ) -> None:
         self._identity = identity
         self._network = network
         self._own: Shown | None = None
         self._own_evidence: OrderedDict[bytes, bytes] = OrderedDict()
-        self._others: OrderedDict[bytes, bytes] = OrderedDict()
+        self._others: OrderedDict[bytes, _Other] = OrderedDict()
         self._others_bytes = 0
+        self._others_max_bytes = others_max_bytes
+        self._names: dict[PeerId, list[bytes]] = {}
         self._streams: dict[PeerId, int] = {}
+        self._turnstile = Turnstile(
+            "questions",
+            per_sender=QUESTIONS_AT_ONCE,
+            per_sender_seconds=QUESTION_SECONDS,
+            total=QUESTIONS_TOTAL,
+            total_seconds=QUESTION_TOTAL_SECONDS,
+        )
 
     def show(self, own: Shown) -> None:
         """Show this of ourselves from now on. Evidence for the statement before it can still be had."""
@@ -70,22 +102,39 @@ class Showcase:
             while len(self._own_evidence) > 2:
                 self._own_evidence.popitem(last=False)
 
-    def add(self, evidence: bytes) -> None:
+    def add(self, evidence: bytes, *, owner: PeerId) -> None:
         """Show somebody else's evidence too."""
         name = evidence_hash(evidence)
-        if name not in self._others:
-            self._others[name] = evidence
-            self._others_bytes += len(evidence)
-        self._others.move_to_end(name)
-        while len(self._others) > EVIDENCES_MAX or self._others_bytes > EVIDENCES_MAX_BYTES:
-            _, dropped = self._others.popitem(last=False)
-            self._others_bytes -= len(dropped)
+        if name in self._others:
+            return
+        self._others[name] = _Other(owner, evidence)
+        self._others_bytes += len(evidence)
+        names = self._names.setdefault(owner, [])
+        names.append(name)
+        if len(names) > EVIDENCES_PER_PEER:
+            self._drop(names[0])
+        while self._others_bytes > self._others_max_bytes:
+            self._drop(next(iter(self._others)))
+
+    def forget(self, owner: PeerId) -> None:
+        """Show no more of somebody who is gone."""
+        for name in tuple(self._names.get(owner, ())):
+            self._drop(name)
+
+    def _drop(self, name: bytes) -> None:
+        other = self._others.pop(name)
+        self._others_bytes -= len(other.evidence)
+        names = self._names[other.owner]
+        names.remove(name)
+        if not names:
+            del self._names[other.owner]
 
     def find(self, name: bytes) -> bytes | None:
         """Find evidence by its hash."""
-        if name in self._others:
+        if (other := self._others.get(name)) is not None:
             self._others.move_to_end(name)
-        return self._own_evidence.get(name) or self._others.get(name)
+            return other.evidence
+        return self._own_evidence.get(name)
 
     async def accept(self, stream: Stream) -> None:
         """Answer on one stream until the peer closes it (the transport's acceptor)."""
@@ -114,6 +163,10 @@ class Showcase:
                 await messages.send(self._answer(question, messages.peer))
 
     def _answer(self, question: object, asker: PeerId) -> object:
+        try:
+            self._turnstile.admit(asker, now=trio.current_time())
+        except Refused as exc:
+            return EvidenceRefused(Reason.RATE_LIMITED, str(exc))
         match question:
             case PresenceWanted():
                 return self._presence(question.nonce, asker)

@@ -32,25 +32,44 @@ class _Bucket:
 
 
 class Turnstile:
-    """Counts appraisals by who sent the evidence. Time is an argument, in seconds of any clock."""
+    """Counts what peers make us do, by who they are. Time is an argument, in seconds of any clock.
 
-    __slots__ = ("_all", "_senders")
+    Args:
+        what: What is counted, in the plural, for the refusal's text.
+        per_sender: So many at once, then one in `per_sender_seconds`.
+        per_sender_seconds: See above.
+        total: The same of all senders together.
+        total_seconds: See above.
+    """
 
-    def __init__(self) -> None:
-        self._all = _Bucket(TOTAL, 0.0)
+    __slots__ = ("_all", "_per_sender", "_senders", "_total", "_what")
+
+    def __init__(
+        self,
+        what: str = "appraisals",
+        *,
+        per_sender: int = PER_SENDER,
+        per_sender_seconds: float = PER_SENDER_SECONDS,
+        total: int = TOTAL,
+        total_seconds: float = TOTAL_SECONDS,
+    ) -> None:
+        self._what = what
+        self._per_sender = (per_sender, per_sender_seconds)
+        self._total = (total, total_seconds)
+        self._all = _Bucket(total, 0.0)
         self._senders: OrderedDict[PeerId, _Bucket] = OrderedDict()
 
     def admit(self, sender: PeerId, *, now: float) -> None:
-        """Count one appraisal for a sender.
+        """Count one for a sender.
 
         Raises:
             Refused: `rate-limited`, with `retry_after`. Nothing was done, and nothing is counted.
         """
-        bucket = self._senders.pop(sender, None) or _Bucket(PER_SENDER, now)
+        bucket = self._senders.pop(sender, None) or _Bucket(self._per_sender[0], now)
         self._senders[sender] = bucket
         if len(self._senders) > SENDERS_MAX:
             self._senders.popitem(last=False)
-        buckets = ((bucket, PER_SENDER, PER_SENDER_SECONDS), (self._all, TOTAL, TOTAL_SECONDS))
+        buckets = ((bucket, *self._per_sender), (self._all, *self._total))
         for each, most, seconds in buckets:
             # A clock that goes back fills nothing, and must not stop the filling afterwards.
             each.left = min(most, each.left + max(0.0, now - each.filled) / seconds)
@@ -58,7 +77,7 @@ class Turnstile:
         for each, most, seconds in buckets:
             if each.left < 1:
                 raise Refused(
-                    f"rate limited: too many appraisals (at once={most}, then one in {seconds:g} seconds)",
+                    f"rate limited: too many {self._what} (at once={most}, then one in {seconds:g} seconds)",
                     code=Reason.RATE_LIMITED.code,
                     retry_after=(1 - each.left) * seconds,
                 )

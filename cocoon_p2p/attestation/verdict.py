@@ -192,20 +192,69 @@ def satisfies(level: Trust | None, asked: Trust) -> bool:
     return level >= asked
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What somebody knows about a machine in the moment when it decides."""
+
+    level: Trust
+    verdict: Verdict | None = None
+    "None: nobody has looked."
+
+    why: str = ""
+    "For people: why it is no more than that, where the verdict does not say."
+
+
+NO_PROOF = Proof(Trust.OPEN)
+
+
 def require(verdict: Verdict, asked: Trust) -> None:
     """Let a verdict pass, or say who failed at which gate.
 
     Raises:
         AttestationFailed: The level is below `asked`.
     """
-    if satisfies(verdict.level, asked):
+    if not satisfies(verdict.level, asked):
+        raise _failure(verdict.peer, verdict.role, verdict.level, asked, _lacking(verdict))
+
+
+def require_proof(proof: Proof, asked: Trust, *, peer: PeerId, role: Role) -> None:
+    """Let a machine pass by what is known of it, or say who failed at which gate.
+
+    Raises:
+        AttestationFailed: The level is below `asked`.
+    """
+    if satisfies(proof.level, asked):
         return
-    who = "" if verdict.peer is None else f" of {peer_id_text(verdict.peer)}"
-    role = "peer" if verdict.role is None else verdict.role.name.lower()
-    proven = "nothing" if verdict.level is None else verdict.level.name.lower().replace("_", "+")
-    facts = f"{verdict.cause.code}{verdict.detail and ': '}{verdict.detail}"
-    raise AttestationFailed(
-        f"attestation failed: {role}{who} at gate {verdict.cause.gate.name.lower()}: {facts} "
-        f"(proven={proven} asked={asked.name.lower().replace('_', '+')})",
+    if proof.verdict is None:
+        why = f"gate type: {Cause.NO_EVIDENCE.code}{proof.why and ': '}{proof.why}"
+    else:
+        why = f"gate configuration: {proof.why}" if proof.why else _lacking(proof.verdict)
+    raise _failure(peer, role, proof.level, asked, why)
+
+
+def _lacking(verdict: Verdict) -> str:
+    """Name the gate that let through no more than this."""
+    if not verdict.has_passed:
+        facts = f"{verdict.cause.code}{verdict.detail and ': '}{verdict.detail}"
+        return f"gate {verdict.cause.gate.name.lower()}: {facts}"
+    if verdict.level is Trust.TDX:
+        return "gate gpu: no GPU was shown"
+    return f"gate type: it showed {verdict.evidence_type}"
+
+
+def _failure(
+    peer: PeerId | None, role: Role | None, level: Trust | None, asked: Trust, why: str
+) -> AttestationFailed:
+    who = "" if peer is None else f" of {peer_id_text(peer)}"
+    name = "peer" if role is None else role.name.lower()
+    proven = "nothing" if level is None else trust_text(level)
+    return AttestationFailed(
+        f"attestation failed: {name}{who} at {why} (proven={proven} asked={trust_text(asked)})",
         hint="ask for less trust, or for a peer that your policy accepts",
+        peer=peer,
     )
+
+
+def trust_text(trust: Trust) -> str:
+    """Spell a level the way it is asked for: `open`, `tdx+gpu`."""
+    return trust.name.lower().replace("_", "+")

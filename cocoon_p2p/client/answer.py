@@ -6,6 +6,7 @@ from typing import Self
 
 import trio
 
+from cocoon_p2p.attestation.verdict import Verdict
 from cocoon_p2p.client.reception import Piece, Reception
 from cocoon_p2p.errors import AnswerBroken, CocoonError, Unavailable
 from cocoon_p2p.identity import PeerId
@@ -25,6 +26,7 @@ class Report:
     """What is known about an answer so far. Written by its `Inquiry`, read by its `Answer`."""
 
     proxy: PeerId | None = None
+    proxy_verdict: Verdict | None = None
     terms: Terms | None = None
     usage: Usage = NOTHING
     finish: FinishReason | None = None
@@ -121,6 +123,16 @@ class Answer:
     def trust(self) -> Trust | None:
         """What was proven about the worker's machine, by this client's own appraisal."""
         return None if self._report.terms is None else self._report.terms.trust
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The appraisal behind `trust`, claim by claim; None where nobody has looked."""
+        return None if self._report.terms is None else self._report.terms.verdict
+
+    @property
+    def proxy_verdict(self) -> Verdict | None:
+        """The same of the proxy, which sees sizes and money, never words; None: it was not asked."""
+        return self._report.proxy_verdict
 
     @property
     def exchange(self) -> ExchangeId | None:

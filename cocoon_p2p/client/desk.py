@@ -3,12 +3,14 @@
 import logging
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
-from cocoon_p2p.attestation.doorkeeper import Doorkeeper
+from cocoon_p2p.attestation.doorkeeper import ANSWER_SECONDS, Doorkeeper
+from cocoon_p2p.attestation.verdict import Proof
 from cocoon_p2p.client.link import Link
 from cocoon_p2p.client.policy import Policy
 from cocoon_p2p.client.proxies import ProxyView
@@ -18,11 +20,29 @@ from cocoon_p2p.network.transport import Transport
 from cocoon_p2p.payments.settlement import Accounts
 from cocoon_p2p.protocols.exchange.terms import Rules
 from cocoon_p2p.protocols.ids import Role, Trust
-from cocoon_p2p.protocols.messages import KeyStatement, Quote, Record, Signed
+from cocoon_p2p.protocols.messages import Quote, Record, Signed
 from cocoon_p2p.protocols.papers import check
 from cocoon_p2p.records import check_pair, check_record
 
 log = logging.getLogger(__name__)
+
+
+UNASKED_SECONDS = 1.0
+"How long a request that asks for no proof waits for one all the same: it is only shown."
+
+UNLEARNT_SECONDS = 60.0
+UNLEARNT_MAX = 256
+"How long it then waits no more, and of how many machines that is remembered."
+
+
+@dataclass(frozen=True, slots=True)
+class Unlearnt:
+    """Why nothing was learnt of a machine."""
+
+    at: float
+    "On trio's clock."
+
+    why: str
 
 
 @dataclass(slots=True)
@@ -43,6 +63,12 @@ class Desk:
     "Finds out what machines prove; None: nothing is proven."
 
     links: dict[PeerId, Link] = field(default_factory=dict[PeerId, Link])
+    unlearnt: OrderedDict[bytes, Unlearnt] = field(default_factory=OrderedDict[bytes, Unlearnt])
+    "Why nothing is known of a machine, by the hash of its statement."
+
+    def __post_init__(self) -> None:
+        if self.doorkeeper is not None:
+            self.doorkeeper.watch(self.forget_sessions)
 
     def link(self, record: Record) -> Link:
         """Give the link to a proxy, with its newest record."""
@@ -72,15 +98,19 @@ class Desk:
             appraise=self._appraise,
         )
 
-    def _appraise(self, record: Record, _statement: KeyStatement) -> Trust:
+    def _appraise(self, record: Record, statement: Signed) -> Proof:
         """Say what was found out about a worker's machine; `learn` comes before."""
         if self.doorkeeper is None:
-            return Trust.OPEN
-        return self.doorkeeper.level(record, now=self.clock())
+            return Proof(Trust.OPEN, why="this client examines nobody")
+        proof = self.doorkeeper.proof(record, statement)
+        if proof.verdict is None and (unlearnt := self.unlearnt.get(record.statement_hash)) is not None:
+            return replace(proof, why=unlearnt.why)
+        return proof
 
-    async def learn(self, signed: Signed, *, via: PeerId) -> None:
+    async def learn(self, signed: Signed, *, via: PeerId, asked: Trust) -> None:
         """Find out about the worker of a quote, as far as that is possible; the quote is not judged here.
 
+        Whoever asks for no proof waits a moment at most, and not again for a while where there was none.
         A cancel leaves nothing but, perhaps, a verdict.
         """
         if self.doorkeeper is None:
@@ -90,11 +120,35 @@ class Desk:
             now, network = self.clock(), self.network
             record = check_record(quote.worker_record, network=network, now=now, role=Role.WORKER)
             check_pair(record, quote.worker_statement, network=network, now=now, role=Role.WORKER)
-            if record.evidence_hash is not None:
-                await self.doorkeeper.learn(record, quote.worker_statement, via=via)
+        except RemoteProtocolError:
+            # Judging the quote says what is wrong with it.
+            return
+        if record.evidence_hash is not None and (asked is not Trust.OPEN or self._may_try(record)):
+            await self._learn(record, quote.worker_statement, via, asked)
+
+    async def _learn(self, record: Record, statement: Signed, via: PeerId, asked: Trust) -> None:
+        assert self.doorkeeper is not None
+        why = "the proxy is slow to show its evidence"
+        try:
+            with trio.move_on_after(UNASKED_SECONDS if asked is Trust.OPEN else ANSWER_SECONDS):
+                await self.doorkeeper.learn(record, statement, via=via)
+                self.unlearnt.pop(record.statement_hash, None)
+                return
         except (RemoteProtocolError, Refused, Unavailable) as exc:
-            # Whoever asked for proof is told that there is none.
-            log.info("nothing learnt of a worker", extra={"proxy": peer_id_text(via), "why": str(exc)})
+            why = str(exc)
+        log.info("nothing learnt of a worker", extra={"proxy": peer_id_text(via), "why": why})
+        self.unlearnt[record.statement_hash] = Unlearnt(trio.current_time(), why)
+        if len(self.unlearnt) > UNLEARNT_MAX:
+            self.unlearnt.popitem(last=False)
+
+    def _may_try(self, record: Record) -> bool:
+        unlearnt = self.unlearnt.get(record.statement_hash)
+        return unlearnt is None or trio.current_time() >= unlearnt.at + UNLEARNT_SECONDS
+
+    def forget_sessions(self) -> None:
+        """Greet every worker anew: under another policy its keys may be worth nothing."""
+        for link in self.links.values():
+            link.forget_sessions()
 
     def close(self) -> None:
         """Give up the streams that are kept open."""

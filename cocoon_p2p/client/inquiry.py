@@ -196,7 +196,7 @@ class Inquiry:
         """
         try:
             with self._reception.until(self._deadline) as scope:
-                await link.connect()
+                await link.connect(self._request.trust)
                 account = await link.pay_through(Nano(self._max_cost))
                 borrowed = await link.borrow()
         except (Unavailable, Refused, AttestationFailed) as error:
@@ -240,11 +240,11 @@ class Inquiry:
             deliver=self._deliver,
             clock=desk.clock,
             claimed=partial(link.claim, borrowed),
-            learn=partial(desk.learn, via=link.peer),
+            learn=partial(desk.learn, via=link.peer, asked=self._request.trust),
             seals=seals,
             account=account,
         )
-        self._report.proxy = link.peer
+        self._report.proxy, self._report.proxy_verdict = link.peer, link.verdict
         return _Try(link, account, attempt, ask.exchange)
 
     def _deliver(self, attempt: Attempt, content: AnswerContent, usage: Usage) -> None:
@@ -271,8 +271,11 @@ class Inquiry:
                     made.account.reopen()
                 return self._declined(made, refusal_error(refusal), refusal.reason)
             case Dropped(error):
+                if isinstance(error, AttestationFailed) and error.peer is not None:
+                    # The proxy may have a worker that proves more, and judge by another policy than we do.
+                    self._excluded.add(PeerId(error.peer))
                 # A channel that another request has just found used up is replaced for the next try.
-                if error is not None and error.code != Reason.DRAINING.code:
+                elif error is not None and error.code != Reason.DRAINING.code:
                     self._avoid(made.link, is_its_fault=False)
                 return error
             case Disputed(error, terms, settlement):

@@ -83,7 +83,7 @@ async def _ask(link: Link, account: PayingAccount, exchange: ExchangeId, lost: L
     pause = ASK_AGAIN_FIRST_SECONDS
     while True:
         try:
-            await link.connect()
+            await link.reach()
             with trio.move_on_after(ASK_SECONDS):
                 paper = await account.paper(exchange, quote=quote, meter=lost.meter)
                 return None if paper is None else paper.settlement

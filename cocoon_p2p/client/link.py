@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import trio
 
 from cocoon_p2p.attestation.doorkeeper import Doorkeeper
+from cocoon_p2p.attestation.verdict import Verdict, require, trust_text
 from cocoon_p2p.client.policy import Policy
 from cocoon_p2p.errors import AttestationFailed, CocoonError, Unavailable
 from cocoon_p2p.identity import PeerId, peer_id_text
@@ -56,6 +57,19 @@ class Borrowed:
     "No quote on it waits to be used."
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why the last try to connect came to nothing."""
+
+    at: float
+    asked: Trust
+    error: CocoonError
+
+    def is_shared(self, asked: Trust, began: float) -> bool:
+        """Whether it is the failure of one who began to wait then, too."""
+        return self.at > began and (self.asked is asked or isinstance(self.error, Unavailable))
+
+
 class Link:
     """What this client has with one proxy.
 
@@ -95,7 +109,10 @@ class Link:
         self._nursery = nursery
         self._doorkeeper = doorkeeper
         self._account: PayingAccount | None = None
-        self._is_admitted = False
+        self.verdict: Verdict | None = None
+        "What the proxy proved when it was last asked."
+
+        self._failure: _Failure | None = None
         self._connecting = trio.Lock()
         self._streams = trio.Semaphore(STREAMS_MAX)
         # Held from an Ask until its quote is used: a proxy grants one client no more at once.
@@ -129,27 +146,69 @@ class Link:
 
     # ------------------------------------------------------------ connection and channel
 
-    async def connect(self) -> None:
+    async def connect(self, trust: Trust | None = None) -> None:
         """Connect, if there is no connection, and have the proxy prove what is asked of proxies.
+
+        Those who wait for another's try share its failure: a proxy that hangs holds up all of them
+        once, and not one after another.
+
+        Args:
+            trust: What a request asks of workers; None: what the policy does.
 
         Raises:
             Unavailable: It does not answer, or somebody else does.
             AttestationFailed: It proves too little; the connection stays, and nothing is said on it.
         """
+        asked, began = self._asked(self._policy.trust if trust is None else trust), trio.current_time()
         async with self._connecting:
-            if not self._transport.is_connected(self.peer):
-                await self._dial()
-            asked = self._policy.proxy_trust
-            if self._is_admitted or asked is Trust.OPEN:
-                return
-            if self._doorkeeper is None:
-                raise AttestationFailed(f"proxies must prove {asked.name.lower()}, and nothing here can tell")
-            await self._doorkeeper.admit(self.peer, Role.PROXY, asked)
-            self._is_admitted = True
+            if (failure := self._failure) is not None and failure.is_shared(asked, began):
+                raise failure.error
+            try:
+                await self._reach()
+                await self._examine(asked)
+            except (Unavailable, AttestationFailed) as error:
+                self._failure = _Failure(trio.current_time(), asked, error)
+                raise
+
+    async def reach(self) -> None:
+        """Connect, if there is no connection, to settle what is owed: nothing new may be said.
+
+        Raises:
+            Unavailable: It does not answer, or somebody else does.
+        """
+        async with self._connecting:
+            await self._reach()
+
+    def _asked(self, trust: Trust) -> Trust:
+        if self._policy.proxy_trust is not None:
+            return self._policy.proxy_trust
+        if self._doorkeeper is not None and not self._doorkeeper.policy.are_proxies_attested:
+            return Trust.OPEN
+        # A proxy computes nothing, so nobody asks it for a GPU.
+        return min(trust, Trust.TDX)
+
+    async def _examine(self, asked: Trust) -> None:
+        if asked is Trust.OPEN:
+            return
+        if self._doorkeeper is None:
+            raise AttestationFailed(f"proxies must prove {trust_text(asked)}, and nothing here can tell")
+        if self.verdict is None or not self._doorkeeper.seconds_left(self.verdict):
+            self.verdict = None
+            with trio.move_on_after(self._policy.connect_seconds):
+                self.verdict = await self._doorkeeper.admit(self.peer, Role.PROXY, asked)
+        if self.verdict is None:
+            raise AttestationFailed(
+                f"the proxy does not say in time who it is (peer={peer_id_text(self.peer)})", peer=self.peer
+            )
+        require(self.verdict, asked)
+
+    async def _reach(self) -> None:
+        if not self._transport.is_connected(self.peer):
+            await self._dial()
 
     async def _dial(self) -> None:
         self._drop_spare()
-        self._is_admitted = False
+        self.verdict = None
         with trio.move_on_after(self._policy.connect_seconds):
             peer = await self._transport.dial(self.record.addresses)
             if peer != self.peer:
@@ -254,6 +313,10 @@ class Link:
         self._sessions.move_to_end(terms.statement_hash)
         if len(self._sessions) > SESSIONS_MAX:
             self._sessions.popitem(last=False)
+
+    def forget_sessions(self) -> None:
+        """Drop all: the workers' keys are to be judged anew. What runs in one runs on."""
+        self._sessions.clear()
 
     def forget_session(self, terms: Terms) -> None:
         """Drop a session that the worker does not know any more."""

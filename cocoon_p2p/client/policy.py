@@ -51,5 +51,6 @@ class Policy:
     connect_seconds: float = 10.0
     "For dialling a proxy and opening a channel to it."
 
-    proxy_trust: Trust = Trust.OPEN
-    "What must be proven about a proxy's machine before anything is said to it: it sees sizes, never words."
+    proxy_trust: Trust | None = None
+    """What must be proven about a proxy's machine before anything is said to it: it sees sizes, never words.
+    None: as much as a request asks of workers, unless the appraisal policy asks nothing of proxies."""

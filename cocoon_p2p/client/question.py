@@ -79,7 +79,7 @@ async def ask_prices(request: Request, records: Sequence[Record], desk: Desk) ->
 
 async def _ask(request: Request, record: Record, desk: Desk) -> PriceQuote:
     link = desk.link(record)
-    await link.connect()
+    await link.connect(request.trust)
     borrowed = await link.borrow()
     is_clean = False
     try:
@@ -110,7 +110,7 @@ def _make(request: Request, link: Link, borrowed: Borrowed, desk: Desk) -> Attem
         reception=Reception(),
         deliver=lambda attempt, content, usage: None,
         clock=desk.clock,
-        learn=partial(desk.learn, via=link.peer),
+        learn=partial(desk.learn, via=link.peer, asked=request.trust),
     )
 
 

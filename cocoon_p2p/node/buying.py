@@ -5,10 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from cocoon_p2p.client import Client, Policy, parse_trust
-from cocoon_p2p.config import ClientFile, ClientSection, Loaded
+from cocoon_p2p.config import ClientFile, Loaded
 from cocoon_p2p.node.parts import Parts, open_parts
 from cocoon_p2p.payments.funding import FundingPolicy
-from cocoon_p2p.protocols.ids import Trust
 from cocoon_p2p.units import Nano
 
 
@@ -40,7 +39,7 @@ async def open_paying_client(loaded: Loaded[ClientFile]) -> AsyncIterator[Opened
         trust=parse_trust(settings.trust),
         max_cost=Nano(settings.max_cost),
         channel_capacity=Nano(settings.channel_capacity),
-        proxy_trust=_proxy_trust(settings),
+        proxy_trust=None if settings.proxy_trust is None else parse_trust(settings.proxy_trust),
         weights={name: bytes.fromhex(weights) for name, weights in settings.weights.items()},
     )
     # A client opens its channels by hand; what is open is topped up.
@@ -58,10 +57,5 @@ async def open_paying_client(loaded: Loaded[ClientFile]) -> AsyncIterator[Opened
             doorkeeper=parts.doorkeeper,
         ) as client,
     ):
-        parts.deeds.reach = client.account
+        parts.deeds.reach, parts.deeds.connect = client.account, client.connect
         yield OpenedClient(client, parts)
-
-
-def _proxy_trust(settings: ClientSection) -> Trust:
-    """Say what proxies must prove: what workers must, unless the file says otherwise. They use no GPU."""
-    return min(parse_trust(settings.proxy_trust or settings.trust), Trust.TDX)

@@ -19,6 +19,7 @@ from cocoon_p2p.attestation.keeping import PolicyKeeper
 from cocoon_p2p.attestation.makers import Machine, attest
 from cocoon_p2p.attestation.makers.configfs import ConfigfsMachine
 from cocoon_p2p.attestation.makers.dstack import DstackMachine
+from cocoon_p2p.attestation.mirror import PccsMirror
 from cocoon_p2p.attestation.proving import Attest, Proving
 from cocoon_p2p.attestation.shelf import CollateralShelf
 from cocoon_p2p.attestation.showing import Showcase
@@ -32,6 +33,9 @@ from cocoon_p2p.records import NOTHING_MEASURED
 
 ATTESTATION = "attestation"
 "The folder, in the node's data folder, of the newest policy and of Intel's lists."
+
+CLIENT_EVIDENCE_MAX_BYTES = 8 * 1024 * 1024
+"What a client keeps of its workers' evidence: nobody asks it for that, but a receipt's bundle holds it."
 
 AFile = Loaded[ClientFile] | Loaded[ProxyFile] | Loaded[WorkerFile]
 
@@ -47,9 +51,14 @@ async def open_doorkeeper(
     """
     folder = loaded.data_directory / ATTESTATION
     policy = await _policy(loaded.settings.trust, loaded, folder, network)
-    showcase = Showcase(identity, network)
-    # Without a mirror the lists are what lies in the folder.
-    verifier = Verifier(policy, CollateralShelf(folder, ()))
+    is_client = isinstance(loaded.settings, ClientFile)
+    showcase = (
+        Showcase(identity, network, others_max_bytes=CLIENT_EVIDENCE_MAX_BYTES)
+        if is_client
+        else Showcase(identity, network)
+    )
+    mirrors = [PccsMirror(url) for url in loaded.settings.trust.mirrors]
+    verifier = Verifier(policy, CollateralShelf(folder, mirrors))
     return showcase, Doorkeeper(verifier, showcase, transport, network, identity.peer_id, os.urandom)
 
 

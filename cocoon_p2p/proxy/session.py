@@ -43,6 +43,9 @@ class WorkerSession:
         self._claims: dict[ExchangeId, bool] = {}
         "Our exchanges that have a slot here, and whether the worker knows of it."
 
+        self.scope = trio.CancelScope()
+        "Cancelled to end the session from our side."
+
     @property
     def peer(self) -> PeerId:
         return self._standing.peer
@@ -64,7 +67,11 @@ class WorkerSession:
         """Take a newer record. What was quoted from the old one stands."""
         self.record, self.statement, self.sequence = register.record, register.statement, record.sequence
         self._standing = replace(
-            self._standing, offers=standing.offers, trust=standing.trust, expires=standing.expires
+            self._standing,
+            offers=standing.offers,
+            trust=standing.trust,
+            trust_until=standing.trust_until,
+            expires=standing.expires,
         )
 
     def take_load(self, load: Load, now: float) -> bool:

@@ -37,6 +37,9 @@ REFRESH_SECONDS = RECORD_LIFETIME_MAX_SECONDS / 2
 PAUSE_SECONDS = 1.0
 "Between two records at least: a DHT store is a dozen messages, and a worker may come and go."
 
+STATEMENT_USABLE_SECONDS = STATEMENT_LIFETIME_MAX_SECONDS - RECORD_LIFETIME_MAX_SECONDS
+"A record is worth nothing without its statement, so it must not outlive it."
+
 LOOK_SECONDS = 60.0
 "How often the date is looked at: a machine that slept, or whose clock was set, has other papers due."
 
@@ -157,18 +160,29 @@ class Storefront:
             models = models[:-1]
 
     async def _stated(self, date: float) -> Signed:
+        """Give our key statement: a new one at half the life of the last, once the machine speaks for it."""
         if self._statement is None or self._is_older(self._stated_at, STATEMENT_LIFETIME_MAX_SECONDS / 2):
-            agency, proving = self._agency, self._agency.proving
-            statement = make_statement(
-                agency.identity,
-                agency.network,
-                role=Role.PROXY,
-                sealing_key=NO_SEALING_KEY,
-                now=date,
-                nonce=self._draw(16),
-                configuration_hash=NOTHING_MEASURED if proving is None else proving.configuration_hash,
-            )
-            evidence = None if proving is None else await proving.show(statement)
-            self._evidence_hash = None if evidence is None else evidence_hash(evidence)
-            self._statement, self._stated_at = statement, date
+            try:
+                await self._state(date)
+            except Unavailable as exc:
+                # The one before stands a while longer; without proof nobody would take the new one.
+                if self._statement is None or self._is_older(self._stated_at, STATEMENT_USABLE_SECONDS):
+                    raise
+                log.error("no evidence for a new statement", extra={"why": str(exc)})
+        assert self._statement is not None, "there is one, or this was left"
         return self._statement
+
+    async def _state(self, date: float) -> None:
+        agency, proving = self._agency, self._agency.proving
+        statement = make_statement(
+            agency.identity,
+            agency.network,
+            role=Role.PROXY,
+            sealing_key=NO_SEALING_KEY,
+            now=date,
+            nonce=self._draw(16),
+            configuration_hash=NOTHING_MEASURED if proving is None else proving.configuration_hash,
+        )
+        evidence = None if proving is None else await proving.show(statement)
+        self._evidence_hash = None if evidence is None else evidence_hash(evidence)
+        self._statement, self._stated_at = statement, date

@@ -12,6 +12,7 @@ from contextlib import suppress
 import trio
 
 from cocoon_p2p.attestation.proving import Proving
+from cocoon_p2p.attestation.verdict import NO_PROOF, Proof, require_proof
 from cocoon_p2p.errors import (
     AttestationFailed,
     MalformedMessage,
@@ -28,7 +29,6 @@ from cocoon_p2p.protocols.ids import (
     HEARTBEAT_SECONDS,
     Reason,
     Role,
-    Trust,
 )
 from cocoon_p2p.protocols.messages import (
     Drain,
@@ -51,6 +51,9 @@ log = logging.getLogger(__name__)
 REGISTER_SECONDS = 10.0
 "How long a worker may take for its first Register, and to read an answer."
 
+EXAMINE_SECONDS = 45.0
+"How long finding out who a worker is may take, Intel's lists from slow mirrors included."
+
 
 class Workers:
     """Every worker that stands with us, by peer."""
@@ -69,6 +72,8 @@ class Workers:
         self._sessions: dict[PeerId, WorkerSession] = {}
         self._changed = trio.Event()
         self.is_draining = False
+        if proving is not None:
+            proving.doorkeeper.watch(self.judge_again)
 
     def __iter__(self) -> Iterator[WorkerSession]:
         return iter(tuple(self._sessions.values()))
@@ -98,9 +103,12 @@ class Workers:
         except RemoteProtocolError as exc:
             log.warning("worker refused", extra={"worker": peer_id_text(stream.peer), "fault": str(exc)})
             await _refuse(messages, Reason.MALFORMED, str(exc))
-        except (Refused, AttestationFailed) as exc:
+        except AttestationFailed as exc:
             log.warning("worker refused", extra={"worker": peer_id_text(stream.peer), "fault": str(exc)})
             await _refuse(messages, Reason.TRUST_BELOW_REQUEST, str(exc))
+        except Refused as exc:
+            log.info("worker not examined", extra={"worker": peer_id_text(stream.peer), "why": str(exc)})
+            await _refuse(messages, Reason.RATE_LIMITED, str(exc))
         except (Unavailable, trio.TooSlowError) as exc:
             log.info("worker lost", extra={"worker": peer_id_text(stream.peer), "why": str(exc)})
             messages.reset()
@@ -114,11 +122,14 @@ class Workers:
         await self._examine(messages.peer, register)
         session = self._register(messages, register)
         try:
-            with trio.fail_after(REGISTER_SECONDS):
-                await session.tell(Registered(session.sequence))
-            await self._listen(session, messages)
+            with session.scope:
+                with trio.fail_after(REGISTER_SECONDS):
+                    await session.tell(Registered(session.sequence))
+                await self._listen(session, messages)
         finally:
             self._forget(session)
+        self._require(session.peer, Register(session.record, session.statement))
+        raise Unavailable("another session of the worker has taken its place")
 
     def _reason_against(self, peer: PeerId) -> Reason | None:
         if self.is_draining:
@@ -126,19 +137,45 @@ class Workers:
         is_full = peer not in self._sessions and len(self._sessions) >= self._policy.workers_max
         return Reason.NO_CAPACITY if is_full else None
 
-    async def _examine(self, peer: PeerId, register: Register) -> None:
+    async def _examine(self, peer: PeerId, register: Register, *, was_met: bool = False) -> None:
         """Have a worker prove what it says it can prove, and all that we ask of workers.
+
+        Args:
+            peer: Who is at the other end.
+            register: What it wants to be offered under.
+            was_met: It was examined on this very session; what is remembered is enough.
 
         Raises:
             AttestationFailed: It proves less than we ask.
-            Unavailable, Refused, RemoteProtocolError: Who it is cannot be told.
+            Unavailable, Refused, RemoteProtocolError, trio.TooSlowError: Who it is cannot be told.
         """
         if self._proving is None:
             return
-        record = self._read(peer, register)[0]
-        asked = self._proving.asked_of_workers
-        if record.evidence_hash is not None or asked is not Trust.OPEN:
-            await self._proving.doorkeeper.admit(peer, Role.WORKER, asked)
+        record, doorkeeper = self._read(peer, register)[0], self._proving.doorkeeper
+        is_known = was_met and doorkeeper.proof(record, register.statement).verdict is not None
+        if record.evidence_hash is not None and not is_known:
+            with trio.fail_after(EXAMINE_SECONDS):
+                await doorkeeper.examine(record, register.statement)
+        self._require(peer, register)
+
+    def _require(self, peer: PeerId, register: Register) -> None:
+        """Raise `AttestationFailed` if less is proven under a record than we ask of workers."""
+        if self._proving is not None:
+            proof = self._proof(self._read(peer, register)[0], register.statement)
+            require_proof(proof, self._proving.asked_of_workers, peer=peer, role=Role.WORKER)
+
+    def judge_again(self) -> None:
+        """Look at all that stand with the policy of this moment. Who no longer passes is told to go."""
+        for session in self:
+            register = Register(session.record, session.statement)
+            try:
+                self._require(session.peer, register)
+                record, standing = self._check(session.peer, register)
+            except (AttestationFailed, RemoteProtocolError):
+                session.scope.cancel()
+            else:
+                session.renew(register, standing, record)
+        self._change()
 
     def _register(self, messages: MessageStream, message: Register) -> WorkerSession:
         peer = messages.peer
@@ -147,6 +184,7 @@ class Workers:
         if (known := self._sessions.get(peer)) is not None:
             # The worker came back before we knew that it was gone.
             known.end()
+            known.scope.cancel()
         self._sessions[peer] = session
         self._change()
         models = [offer.name for offer in record.models]
@@ -160,10 +198,12 @@ class Workers:
 
     def _check(self, peer: PeerId, register: Register) -> tuple[Record, WorkerStanding]:
         record, statement = self._read(peer, register)
+        proof = self._proof(record, register.statement)
         standing = WorkerStanding(
             peer=peer,
             offers=record.models,
-            trust=self._trust(record),
+            trust=proof.level,
+            trust_until=float("inf") if proof.verdict is None else proof.verdict.until,
             slots_free=0,
             is_draining=False,
             heard=trio.current_time(),
@@ -171,10 +211,8 @@ class Workers:
         )
         return record, standing
 
-    def _trust(self, record: Record) -> Trust:
-        if self._proving is None:
-            return Trust.OPEN
-        return self._proving.doorkeeper.level(record, now=self._now())
+    def _proof(self, record: Record, statement: Signed) -> Proof:
+        return NO_PROOF if self._proving is None else self._proving.doorkeeper.proof(record, statement)
 
     async def _listen(self, session: WorkerSession, messages: MessageStream) -> None:
         while not session.is_over:
@@ -194,7 +232,7 @@ class Workers:
                     raise RemoteProtocolError(f"{type(message).__name__} is not for a session")
 
     async def _renew(self, session: WorkerSession, register: Register) -> None:
-        await self._examine(session.peer, register)
+        await self._examine(session.peer, register, was_met=True)
         record, standing = self._check(session.peer, register)
         if record.sequence > session.sequence:
             session.renew(register, standing, record)
@@ -214,7 +252,8 @@ class Workers:
         register = Register(record, session.statement)
         try:
             read, standing = self._check(session.peer, register)
-        except (RecordRejected, MalformedMessage):
+            self._require(session.peer, register)
+        except (RecordRejected, MalformedMessage, AttestationFailed):
             # It has a new statement too, perhaps: then it will register again by itself.
             return
         if read.sequence > session.sequence:
@@ -225,6 +264,8 @@ class Workers:
         session.end()
         if self._sessions.get(session.peer) is session:
             del self._sessions[session.peer]
+            if self._proving is not None:
+                self._proving.doorkeeper.forget(session.peer)
             self._change()
 
 

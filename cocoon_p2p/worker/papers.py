@@ -159,7 +159,7 @@ class Papers:
         """Renew at half life, for ever."""
         while True:
             await trio.sleep(LOOK_SECONDS)
-            if self._attest is not None and self._are_keys_due(self._now()):
+            if self._attest is not None and self._is_proof_due(self._now()):
                 await self._renew_proven()
             if _is_due(self._offers[-1].expires, RECORD_LIFETIME_MAX_SECONDS, self._now()):
                 self.renew()
@@ -188,11 +188,15 @@ class Papers:
     def _attest(self) -> Attest | None:
         return None if self._proving is None else self._proving.attest
 
+    def _is_proof_due(self, now: float) -> bool:
+        """Say whether new keys must be proven: also where the machine was silent until the old ones ended."""
+        return self._keys[-1].statement_hash not in self._evidence or self._are_keys_due(now)
+
     def _are_keys_due(self, now: float) -> bool:
         return _is_due(self._keys[-1].expires, STATEMENT_LIFETIME_MAX_SECONDS, now)
 
     def _new_keys(self, now: float) -> SealingKey:
-        secret, proving = self._draw(32), self._proving
+        secret = self._draw(32)
         statement = make_statement(
             self._identity,
             self._network,

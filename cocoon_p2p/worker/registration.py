@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import trio
 
 from cocoon_p2p.attestation.proving import Proving
+from cocoon_p2p.attestation.verdict import Verdict
 from cocoon_p2p.errors import AttestationFailed, Refused, RemoteProtocolError, Unavailable
 from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.network.messaging import MessageStream
@@ -52,6 +53,9 @@ class ProxyStanding:
     peer: PeerId
     addresses: Sequence[str]
     is_registered: bool = False
+    is_admitted: bool = False
+    "Whether it has proven what is asked of proxies. Before that it gets nothing from us."
+
     since: float = 0.0
     "On trio's clock: when `is_registered` turned last, or when it was joined."
 
@@ -88,20 +92,44 @@ async def stay_registered(
         try:
             if not transport.is_connected(standing.peer):
                 await transport.dial(standing.addresses)
-            if proving is not None and proving.asked_of_proxies is not Trust.OPEN:
-                await proving.doorkeeper.admit(standing.peer, Role.PROXY, proving.asked_of_proxies)
-            stream = MessageStream(
-                await transport.open_stream(standing.peer, SESSION),
-                frame_size_max_bytes=FRAME_SIZE_MAX_NEWCOMER_BYTES,
-            )
-            await _Session(standing, stream, papers, slots).run()
+            await _meet(standing, transport, papers, slots, proving)
         except* (Unavailable, Refused, RemoteProtocolError, AttestationFailed) as group:
             log.info("proxy lost", extra={"proxy": proxy, "why": str(group.exceptions[0])})
         was_registered = standing.is_registered
+        standing.is_admitted = False
         standing.turn(False)
         pause = REDIAL_FIRST_SECONDS if was_registered else min(2 * pause, REDIAL_LAST_SECONDS)
         # Half of it by chance: a proxy that comes back is not stormed by all its workers at once.
         await trio.sleep(pause * (1 + draw(1)[0] / 255) / 2)
+
+
+async def _meet(
+    standing: ProxyStanding, transport: Transport, papers: Papers, slots: Slots, proving: Proving | None
+) -> None:
+    """Have a connected proxy prove itself, stand with it, and have it prove itself again when that lapses."""
+    asked = Trust.OPEN if proving is None else proving.asked_of_proxies
+    if proving is None or asked is Trust.OPEN:
+        standing.is_admitted = True
+        await _Session(standing, await _open(standing, transport), papers, slots).run()
+        return
+    verdict = await proving.doorkeeper.admit(standing.peer, Role.PROXY, asked)
+    standing.is_admitted = True
+    async with trio.open_nursery() as nursery:
+
+        async def watch(verdict: Verdict) -> None:
+            while True:
+                await proving.doorkeeper.wait_lapsed(verdict)
+                verdict = await proving.doorkeeper.admit(standing.peer, Role.PROXY, asked)
+
+        nursery.start_soon(watch, verdict)
+        await _Session(standing, await _open(standing, transport), papers, slots).run()
+
+
+async def _open(standing: ProxyStanding, transport: Transport) -> MessageStream:
+    return MessageStream(
+        await transport.open_stream(standing.peer, SESSION),
+        frame_size_max_bytes=FRAME_SIZE_MAX_NEWCOMER_BYTES,
+    )
 
 
 class _Session:

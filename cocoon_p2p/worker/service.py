@@ -125,8 +125,10 @@ class Worker:
 
     async def accept(self, stream: Stream) -> None:
         """Serve a proxy's exchange stream (the transport's acceptor)."""
-        scopes = self._streams.get(stream.peer)
-        if self._is_over or scopes is None or len(scopes) >= 2 * self.slots.total + STREAMS_SPARE:
+        scopes, standing = self._streams.get(stream.peer), self._standings.get(stream.peer)
+        is_stranger = standing is not None and not standing.is_admitted
+        is_full = scopes is not None and len(scopes) >= 2 * self.slots.total + STREAMS_SPARE
+        if self._is_over or scopes is None or is_stranger or is_full:
             log.warning("exchange stream refused", extra={"peer": peer_id_text(stream.peer)})
             stream.reset()
             return

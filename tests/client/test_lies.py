@@ -14,7 +14,7 @@ from cocoon_p2p.protocols import messages
 from cocoon_p2p.protocols.ids import Outcome, Reason, Trust
 from cocoon_p2p.protocols.messages import Hello, Usage
 from cocoon_p2p.testing.papers import PRICE, paper_identity, paper_worker
-from tests.client.scene import NETWORK, PROMPT, QUESTION, Script, Talk, honest, now, scene
+from tests.client.scene import NETWORK, POLICY, PROMPT, QUESTION, Script, Talk, honest, now, scene
 
 
 async def whole(talk: Talk) -> None:
@@ -73,8 +73,8 @@ async def test_a_worker_that_was_excluded_is_not_taken_from_a_proxy_that_offers_
 
 
 async def test_trust_is_this_client_s_own_appraisal(autojump_clock: MockClock) -> None:
-    async with scene(honest) as stage:
-        with pytest.raises(CocoonError, match="asked=tdx proven=open") as raised:
+    async with scene(honest, policy=replace(POLICY, proxy_trust=Trust.OPEN)) as stage:
+        with pytest.raises(CocoonError, match="proven=open asked=tdx") as raised:
             async with stage.client.chat("scripted", QUESTION, trust=Trust.TDX):
                 pytest.fail("there can be no answer")
 

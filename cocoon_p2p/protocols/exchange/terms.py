@@ -9,8 +9,8 @@ Spec: protocols/exchange.md (Who checks what: Quoted).
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cocoon_p2p.attestation.verdict import satisfies
-from cocoon_p2p.errors import AttestationFailed, RecordRejected, Refused
+from cocoon_p2p.attestation.verdict import NO_PROOF, Proof, Verdict, require_proof
+from cocoon_p2p.errors import RecordRejected, Refused
 from cocoon_p2p.identity import NetworkId, PeerId, peer_id_text
 from cocoon_p2p.payments.pricing import client_amount, worker_amount
 from cocoon_p2p.protocols.ids import CLOCK_SKEW_SECONDS, QUOTE_LIFETIME_SECONDS, Kind, Reason, Role, Trust
@@ -19,13 +19,13 @@ from cocoon_p2p.protocols.papers import check, message_hash, paper_hash
 from cocoon_p2p.records import check_pair, check_record
 from cocoon_p2p.units import Nano
 
-Appraise = Callable[[Record, KeyStatement], Trust]
-"Says what is proven about a worker's machine. Pure: evidence was fetched before."
+Appraise = Callable[[Record, Signed], Proof]
+"Says what is proven about the machine behind a record and its key statement. Evidence was fetched before."
 
 
-def prove_nothing(_record: Record, _statement: KeyStatement) -> Trust:
+def prove_nothing(_record: Record, _statement: Signed) -> Proof:
     """Appraise without evidence: every machine is `OPEN`."""
-    return Trust.OPEN
+    return NO_PROOF
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,9 @@ class Terms:
     offer: ModelOffer
     trust: Trust
     "What is proven about the worker's machine, which may be more than was asked for."
+
+    verdict: Verdict | None = None
+    "The appraisal behind `trust`; None where nobody has looked."
 
     def amount(self, usage: Usage) -> Nano:
         """Say what the client pays for this usage, commission included."""
@@ -81,6 +84,7 @@ def judge_quote(
     _check_answers(quote, ask, now)
     record = check_record(quote.worker_record, network=network, now=now, role=Role.WORKER)
     statement = check_pair(record, quote.worker_statement, network=network, now=now, role=Role.WORKER)
+    proof = rules.appraise(record, quote.worker_statement)
     terms = Terms(
         signed=signed,
         quote=quote,
@@ -89,16 +93,13 @@ def judge_quote(
         statement=statement,
         statement_hash=paper_hash(quote.worker_statement),
         offer=_offer(record, quote, ask),
-        trust=rules.appraise(record, statement),
+        trust=proof.level,
+        verdict=proof.verdict,
     )
     if record.peer in ask.exclude:
         raise RecordRejected(f"quote: of a worker that was excluded (worker={peer_id_text(terms.worker)})")
     _check_cost(terms, ask, rules)
-    if not satisfies(terms.trust, ask.trust):
-        raise AttestationFailed(
-            f"trust below request (asked={ask.trust.name.lower()} proven={terms.trust.name.lower()})",
-            hint="ask for less trust, or for a model that attested workers offer",
-        )
+    require_proof(proof, ask.trust, peer=terms.worker, role=Role.WORKER)
     return terms
 
 

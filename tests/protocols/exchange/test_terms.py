@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from cocoon_p2p.attestation.verdict import Proof
 from cocoon_p2p.errors import AttestationFailed, CocoonError, RecordRejected, Refused
 from cocoon_p2p.identity import network_id
 from cocoon_p2p.protocols.exchange.terms import Rules, Terms, judge_quote
@@ -139,10 +140,10 @@ def test_a_cached_token_dearer_than_a_computed_one_is_refused() -> None:
 def test_trust_is_what_the_client_s_own_appraisal_says_and_not_what_the_proxy_chose() -> None:
     ask = replace(ASK, trust=Trust.TDX)
 
-    with pytest.raises(AttestationFailed, match="asked=tdx proven=open"):
+    with pytest.raises(AttestationFailed, match="gate type: no-evidence .proven=open asked=tdx."):
         judge(deal(ask).quote, ask)
 
-    proven = judge(deal(ask).quote, ask, Rules(appraise=lambda record, statement: Trust.TDX_GPU))
+    proven = judge(deal(ask).quote, ask, Rules(appraise=lambda record, statement: Proof(Trust.TDX_GPU)))
     assert proven.trust is Trust.TDX_GPU
 
 
