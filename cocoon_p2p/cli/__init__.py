@@ -23,7 +23,7 @@ _COMMANDS = {
     "bootstrap": ("cocoon_p2p.cli.nodes", "bootstrap", "Run a bootstrap node."),
     "proxy": ("cocoon_p2p.cli.nodes", "proxy", "Run a proxy."),
     "worker": ("cocoon_p2p.cli.nodes", "worker", "Run a worker."),
-    "channels": ("cocoon_p2p.cli.money", "channels", "A node's payment channels."),
+    "channels": ("cocoon_p2p.cli.channels", "channels", "A node's payment channels: open, close, watch."),
     "earnings": ("cocoon_p2p.cli.money", "earnings", "What a node was paid and what it paid."),
     "wallet": ("cocoon_p2p.cli.wallet", "wallet", "A TON wallet: make one, look at it, send from it."),
     "receipt": ("cocoon_p2p.cli.receipt", "receipt", "Check a receipt that was kept, offline."),

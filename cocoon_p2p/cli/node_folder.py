@@ -43,20 +43,41 @@ def of_node(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+def role_of(file: Path) -> str:
+    """Say whose file it is: `client`, where no section says otherwise (or it cannot be read)."""
+    sections = _sections(file)
+    return next((role for role in ("worker", "bootstrap", "proxy") if role in sections), "client")
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a process answers at a node's socket. One that is busy does."""
+    import socket
+
+    from cocoon_p2p.node import CONTROL_SOCKET
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
+        try:
+            stream.connect(os.fspath(folder / CONTROL_SOCKET))
+        except OSError:
+            return False
+    return True
+
+
 def data_folder(file: Path) -> Path:
     """Give the data folder that a node's file names.
 
     Raises:
         ConfigurationError: The file cannot be read, or has mistakes.
     """
-    sections = _sections(file)
-    if "worker" in sections:
-        return load(WorkerFile, file, os.environ).data_directory
-    if "bootstrap" in sections:
-        return load(BootstrapFile, file, os.environ).data_directory
-    if "proxy" in sections:
-        return load(ProxyFile, file, os.environ).data_directory
-    return load(ClientFile, file, os.environ).data_directory
+    match role_of(file):
+        case "worker":
+            return load(WorkerFile, file, os.environ).data_directory
+        case "bootstrap":
+            return load(BootstrapFile, file, os.environ).data_directory
+        case "proxy":
+            return load(ProxyFile, file, os.environ).data_directory
+        case _:
+            return load(ClientFile, file, os.environ).data_directory
 
 
 def _sections(file: Path) -> frozenset[str]:

@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Unpack
 
 import trio
@@ -23,18 +23,20 @@ from cocoon_p2p.client.answer import Answer, Report
 from cocoon_p2p.client.choice import Offered, list_offers, rank
 from cocoon_p2p.client.desk import Desk
 from cocoon_p2p.client.inquiry import Inquiry
+from cocoon_p2p.client.link import Link
 from cocoon_p2p.client.policy import Policy
 from cocoon_p2p.client.proxies import ProxyView
 from cocoon_p2p.client.question import PriceQuote, ask_prices
 from cocoon_p2p.client.reception import Reception
 from cocoon_p2p.client.request import Message, Request, Wishes, build_request, read_messages
-from cocoon_p2p.errors import Refused, Unavailable
+from cocoon_p2p.errors import AttestationFailed, Refused, Unavailable
 from cocoon_p2p.identity import NetworkId, PeerId
 from cocoon_p2p.network.directory import Directory
 from cocoon_p2p.network.transport import Transport
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.payments.settlement import Accounts, PayingAccount
 from cocoon_p2p.protocols.exchange.client import SETTLE_SECONDS
+from cocoon_p2p.protocols.messages import Record
 from cocoon_p2p.units import Nano
 
 log = logging.getLogger(__name__)
@@ -110,17 +112,33 @@ class Client:
             Refused: The directory does not know the proxy, or it does not want us.
             Unavailable: Nobody offers anything, or the proxy does not answer.
         """
+        link = await self._reached(proxy)
+        return await link.pay_through(Nano(0))
+
+    async def connect(self, proxy: PeerId) -> None:
+        """Connect to a proxy, to which nothing is said that it has to prove anything for.
+
+        Raises:
+            Refused: The directory does not know the proxy.
+            Unavailable: The proxy does not answer.
+        """
+        with suppress(AttestationFailed):
+            await self._reached(proxy)
+
+    async def _reached(self, proxy: PeerId | None) -> Link:
         desk = self._desk
         records = await desk.view.known(desk.policy.first_view_seconds)
-        wanted = [one for one in records if one.models] if proxy is None else []
-        wanted += [one for one in records if one.peer == proxy]
+        wanted = _wanted(records, proxy)
+        if not wanted:
+            # A view that is young may lack a proxy, or what one sells.
+            wanted = _wanted(await desk.view.refreshed(desk.policy.first_view_seconds), proxy)
         if not wanted and proxy is None:
             raise Unavailable("no proxy offers anything", hint="is the bootstrap address right, and up?")
         if not wanted:
             raise Refused("the directory does not know this proxy", code="proxy-unknown")
         link = desk.link(wanted[0])
         await link.connect()
-        return await link.pay_through(Nano(0))
+        return link
 
     def chat(
         self, model: str, messages: Sequence[Message], **wishes: Unpack[Wishes]
@@ -183,6 +201,10 @@ class Client:
                 await reception.ended.wait()
             if scope.cancelled_caught:
                 log.warning("left an answer before it was settled")
+
+
+def _wanted(records: Sequence[Record], proxy: PeerId | None) -> list[Record]:
+    return [one for one in records if (one.peer == proxy if proxy else one.models)]
 
 
 async def _keep_open(task_status: trio.TaskStatus[trio.Nursery]) -> None:

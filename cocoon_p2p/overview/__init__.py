@@ -9,6 +9,7 @@ from cocoon_p2p.overview.channels import view_of as view_of
 from cocoon_p2p.overview.channels import view_of_row as view_of_row
 from cocoon_p2p.overview.channels import views_of_rows as views_of_rows
 from cocoon_p2p.overview.deeds import ALL as ALL
+from cocoon_p2p.overview.deeds import ANY as ANY
 from cocoon_p2p.overview.deeds import CLOSE as CLOSE
 from cocoon_p2p.overview.deeds import FUND as FUND
 from cocoon_p2p.overview.deeds import Close as Close
@@ -21,3 +22,5 @@ from cocoon_p2p.overview.earnings import Sums as Sums
 from cocoon_p2p.overview.earnings import earnings_in as earnings_in
 from cocoon_p2p.overview.earnings import earnings_of as earnings_of
 from cocoon_p2p.overview.earnings import reckon as reckon
+from cocoon_p2p.overview.vouchers import vouchers_in as vouchers_in
+from cocoon_p2p.overview.vouchers import vouchers_of_rows as vouchers_of_rows

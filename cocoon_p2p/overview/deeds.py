@@ -32,6 +32,12 @@ from cocoon_p2p.units import NANO_MAX, Nano
 ALL = "all"
 "Named instead of a channel: every one that is not settled."
 
+ANY = "any"
+"Named instead of a payee: whoever sells something."
+
+AGREE_SECONDS = 60.0
+"How long the other end is given to agree to a close, unless whoever asks waits for all of it."
+
 CAPACITY_MAX = Nano(NANO_MAX - contract.deposit_for(Nano(0)) - OPENING_COSTS)
 "A deposit's storage and costs come on top of it."
 
@@ -44,20 +50,30 @@ LOOK_SECONDS = 0.1
 CHAIN_LOOK_FIRST_SECONDS, CHAIN_LOOK_LAST_SECONDS = 1.0, 60.0
 "How often the chain is asked whether everybody was paid: with doubling pauses, but at the end of a delay."
 
+_ALONE_HINT = (
+    "try again later; or close alone: after the close delay a payer gets back what was not collected"
+)
+
 Account = PayingAccount | ReceivingAccount
 
-Reach = Callable[[PeerId], Awaitable[PayingAccount]]
-"Gives the account that a payee is paid through, opened if need be."
+Reach = Callable[[PeerId | None], Awaitable[PayingAccount]]
+"Gives the account that a payee (None: whoever sells something) is paid through, opened if need be."
+
+Connect = Callable[[PeerId], Awaitable[None]]
+"Connects to a payee."
 
 
 class Fund(Request, tag="fund", frozen=True):
     """Ask for so much more capacity, as a channel's first deposit or as a top-up."""
 
     to: str
-    "A channel (the first digits of its id, its address), or the peer id of whom to pay."
+    "A channel (the first digits of its id, its address), or the peer id of whom to pay, or `ANY`."
 
     capacity: int
     "In nanoTON."
+
+    is_first: bool = False
+    "Whether it is meant as a channel's first deposit: refused where there is one already."
 
 
 class Close(Request, tag="close", frozen=True):
@@ -82,6 +98,7 @@ class Deeds:
 
     Attributes:
         reach: How a payee is reached that is named by its peer id.
+        connect: How one is connected to, for a close; None: it is for the other end to dial.
     """
 
     def __init__(self, store: Store, accounts: Accounts, treasury: Treasury | None) -> None:
@@ -89,6 +106,7 @@ class Deeds:
         self._accounts = accounts
         self._treasury = treasury
         self.reach: Reach = self._reach_connected
+        self.connect: Connect | None = None
 
     # ------------------------------------------------------------ money in
 
@@ -108,6 +126,10 @@ class Deeds:
             )
         treasury = self._required_treasury()
         account = await self._payable(request.to)
+        if request.is_first:
+            # Finds a deposit that was under way when somebody was interrupted.
+            await treasury.attend(account.channel)
+            _require_unfunded(account)
         await say(view_of(account))
         await treasury.fund(account, Nano(request.capacity))
         await say(view_of(account))
@@ -116,8 +138,8 @@ class Deeds:
         await say(view_of(account))
 
     async def _payable(self, to: str) -> PayingAccount:
-        if is_peer(to):
-            account: Account | None = await self.reach(read_peer(to))
+        if to == ANY or is_peer(to):
+            account: Account | None = await self.reach(None if to == ANY else read_peer(to))
         else:
             channel = named(to, await self._channels())
             account = self._accounts.account(channel)
@@ -131,7 +153,9 @@ class Deeds:
             )
         return account
 
-    async def _reach_connected(self, payee: PeerId) -> PayingAccount:
+    async def _reach_connected(self, payee: PeerId | None) -> PayingAccount:
+        if payee is None:
+            raise ConfigurationError("this node does not choose whom to pay", hint="name a peer id")
         return await self._accounts.paying(payee, capacity=Nano(0))
 
     # ------------------------------------------------------------ closing
@@ -164,8 +188,10 @@ class Deeds:
 
     def _closeable(self, *, alone: bool) -> Sequence[Account]:
         paying = self._accounts.payees()
-        every: tuple[Account, ...] = paying if alone else (*paying, *self._accounts.payers())
-        return [account for account in every if not account.backing.is_settled]
+        if alone:
+            return [one for one in paying if one.backing.epoch and not one.backing.is_settled]
+        every: tuple[Account, ...] = (*paying, *self._accounts.payers())
+        return [one for one in every if not one.backing.is_settled]
 
     async def _close_one_of_many(
         self, account: Account, request: Close, say: Say[ChannelView], failures: list[CocoonError]
@@ -180,11 +206,39 @@ class Deeds:
             if request.alone:
                 await self._leave(account)
             else:
-                await account.close()
+                await self._agree(account, AGREE_SECONDS if request.wait == "agreed" else float("inf"))
         if request.wait == "settled" and not account.backing.is_settled:
             await say(view_of(account))
             await self._settled(account)
         await say(view_of(account))
+
+    async def _agree(self, account: Account, seconds: float) -> None:
+        """Close by both ends' word.
+
+        Raises:
+            Unavailable: The other end is not to be reached; what was begun is gone on with when it is back.
+        """
+        if isinstance(account, PayingAccount) and account.phase is not Phase.CLOSED:
+            await self._meet(account)
+        with trio.move_on_after(seconds):
+            await account.close()
+            return
+        raise Unavailable(
+            f"the other end has not agreed to the close (channel={account.channel.hex()[:16]}"
+            f" waited={seconds:g} seconds)",
+            hint=_ALONE_HINT,
+        )
+
+    async def _meet(self, account: PayingAccount) -> None:
+        """See to it that there is a connection to the payee: before anything is signed."""
+        if account.is_connected or account.phase is Phase.STOPPED:
+            return
+        if self.connect is not None:
+            try:
+                await self.connect(account.payee)
+            except (Refused, Unavailable) as exc:
+                raise Unavailable(f"the payee cannot be reached: {exc}", hint=_ALONE_HINT) from exc
+        account.wanted.set()
 
     async def _leave(self, account: Account) -> None:
         """Begin to close without the payee; once the delay is over, finish."""
@@ -235,6 +289,14 @@ class Deeds:
                 "this node uses no chain", hint="name one in [chain], and a wallet in [wallet], of its config"
             )
         return self._treasury
+
+
+def _require_unfunded(account: PayingAccount) -> None:
+    if account.backing.epoch:
+        raise ConfigurationError(
+            f"there is a channel to this payee already (channel={account.channel.hex()[:16]})",
+            hint="put more into it with `cocoon channels top-up`",
+        )
 
 
 def _one_by_one(say: Say[ChannelView]) -> Say[ChannelView]:

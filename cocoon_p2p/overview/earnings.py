@@ -3,9 +3,11 @@
 Income is what was charged to those who pay us, an expense what we were charged; each counts on
 the day (UTC) on which it was booked, whether it was collected from a chain or not. A charge that
 was lowered later counts against the day on which it was.
+
+Of what we are paid through contracts it is said as well what they have paid, and what they have not.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +17,8 @@ import trio
 
 from cocoon_p2p.control import Request, Verb
 from cocoon_p2p.identity import PeerId, peer_id_text
-from cocoon_p2p.ledger import Account, ChannelName, Line
+from cocoon_p2p.ledger import Account, ChannelName, ChannelRow, Line, Side
+from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.store.reading import read_ledger
 
 K = TypeVar("K")
@@ -50,6 +53,12 @@ class Earnings(msgspec.Struct, frozen=True):
     days: dict[str, Sums]
     "By day (`2026-11-01`, UTC), in order. Days on which nothing was booked are left out."
 
+    collected_nano: int
+    "What contracts have paid us in the span, before what a claim costs."
+
+    uncollected_nano: int
+    "What is vouchered to us on contracts now, and not collected yet."
+
 
 EARNINGS = Verb(SumEarnings, Earnings)
 
@@ -77,15 +86,29 @@ def earnings_in(ledger: Path, since: int) -> Earnings:
         Unavailable: It cannot be read.
     """
     with read_ledger(ledger) as reading:
-        peers = {row.name: row.peer for row in reading.channels()}
-        return reckon(reading.lines(), peers, since)
+        return reckon(reading.lines(), reading.channels(), since)
 
 
-def reckon(lines: Iterable[Line], peers: Mapping[ChannelName, PeerId], since: int) -> Earnings:
-    """Add up the lines that were booked at `since` (seconds since the Unix epoch) or later."""
+def reckon(lines: Iterable[Line], rows: Iterable[ChannelRow], since: int) -> Earnings:
+    """Add up the lines that were booked at `since` (seconds since the Unix epoch) or later.
+
+    Args:
+        lines: The books.
+        rows: Every channel.
+        since: Seconds since the Unix epoch.
+    """
+    peers: dict[ChannelName, PeerId] = {}
+    uncollected: dict[ChannelName, int] = {}
+    for row in rows:
+        peers[row.name] = row.peer
+        if row.name.side is Side.PAYEE and row.epoch:
+            uncollected[row.name] = _uncollected(row)
+    collected = 0
     by_channel: dict[ChannelName, tuple[int, int]] = {}
     by_day: dict[int, tuple[int, int]] = {}
     for line in lines:
+        if line.at >= since and line.target is Account.WALLET and line.name in uncollected:
+            collected += line.amount
         if line.at >= since and (moved := _moved(line)) != (0, 0):
             _add(by_channel, line.name, moved)
             _add(by_day, line.at // DAY_SECONDS, moved)
@@ -97,7 +120,17 @@ def reckon(lines: Iterable[Line], peers: Mapping[ChannelName, PeerId], since: in
         _sums((sum(income for income, _ in by_day.values()), sum(expense for _, expense in by_day.values()))),
         {peer: _sums(sums) for peer, sums in sorted(by_peer.items(), key=lambda item: _rank(*item))},
         {_spell_day(day): _sums(sums) for day, sums in sorted(by_day.items())},
+        collected_nano=collected,
+        uncollected_nano=sum(uncollected.values()),
     )
+
+
+def _uncollected(row: ChannelRow) -> int:
+    if row.is_settled:
+        return 0
+    # Both have agreed to a close at what was charged: vouchers beyond it are worth nothing.
+    due = row.charged if row.phase == Phase.CLOSED else row.vouchered
+    return max(due - row.claimed, 0)
 
 
 def _moved(line: Line) -> tuple[int, int]:

@@ -3,7 +3,9 @@
 import random
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -12,9 +14,10 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from cocoon_p2p.identity import Identity, peer_id_text
-from cocoon_p2p.ledger import Account, ChannelName, Line, Side, balances
+from cocoon_p2p.ledger import Account, ChannelName, ChannelRow, Line, Side, balances
 from cocoon_p2p.overview import Earnings, SumEarnings, earnings, earnings_of, reckon
 from cocoon_p2p.overview.earnings import DAY_SECONDS, Sums
+from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.protocols.messages import ChannelId
 from cocoon_p2p.testing.overlay import open_overlay
 from cocoon_p2p.units import NANO_MAX, Nano
@@ -23,6 +26,8 @@ PEERS = [Identity.from_seed(bytes([number]) * 32).peer_id for number in range(3)
 NAMES = [ChannelName(side, ChannelId(bytes([number]) * 32)) for number in range(4) for side in Side]
 # Two channels with the first peer; the last channel's row is lost.
 OF = {name: PEERS[max(name.channel[0] - 1, 0)] for name in NAMES if name.channel[0] < 3}
+
+ROWS = [ChannelRow(name=name, peer=peer, offer=b"", seed=None, phase=Phase.OPEN) for name, peer in OF.items()]
 
 times = st.integers(0, 4 * DAY_SECONDS)
 lines = st.lists(
@@ -49,7 +54,7 @@ def naive(chosen: Sequence[Line]) -> Sums:
 
 @given(lines, times)
 def test_the_sums_are_what_a_replay_of_the_span_gives(booked: list[Line], since: int) -> None:
-    seen = reckon(booked, OF, since)
+    seen = reckon(booked, ROWS, since)
 
     chosen = [line for line in booked if line.at >= since]
     assert seen.total == naive(chosen)
@@ -70,7 +75,7 @@ def test_the_order_of_lines_does_not_matter_and_days_come_in_theirs(
 ) -> None:
     mixed = draw.sample(booked, len(booked))
 
-    first, second = reckon(booked, OF, since), reckon(mixed, OF, since)
+    first, second = reckon(booked, ROWS, since), reckon(mixed, ROWS, since)
 
     assert first == second
     assert list(first.peers) == list(second.peers)
@@ -80,8 +85,49 @@ def test_the_order_of_lines_does_not_matter_and_days_come_in_theirs(
 
 
 def test_books_without_a_line_give_nothing() -> None:
-    assert reckon((), {}, 0).total == Sums(0, 0, 0)
-    assert reckon((), {}, 0).peers == reckon((), {}, 0).days == {}
+    assert reckon((), (), 0).total == Sums(0, 0, 0)
+    assert reckon((), (), 0).peers == reckon((), (), 0).days == {}
+
+
+def paying_us(number: int, **fields: Any) -> ChannelRow:
+    name = ChannelName(Side.PAYEE, ChannelId(bytes([number]) * 32))
+    row = ChannelRow(name=name, peer=PEERS[0], offer=b"", seed=None, phase=Phase.OPEN, epoch=1)
+    return replace(row, **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "uncollected"),
+    [
+        ({"vouchered": 90, "charged": 70, "claimed": 40}, 50),
+        ({"vouchered": 90, "charged": 70, "claimed": 40, "phase": Phase.CLOSED}, 30),
+        ({"vouchered": 90, "charged": 70, "claimed": 80, "phase": Phase.CLOSED}, 0),
+        ({"vouchered": 90, "charged": 70, "claimed": 70, "phase": Phase.CLOSED, "is_settled": True}, 0),
+        ({"vouchered": 90, "charged": 70, "epoch": 0}, 0),
+    ],
+)
+def test_what_is_not_collected_yet_is_what_contracts_still_owe(
+    fields: dict[str, Any], uncollected: int
+) -> None:
+    assert reckon((), [paying_us(7, **fields)], 0).uncollected_nano == uncollected
+
+
+def test_what_contracts_paid_in_the_span_is_summed_and_nothing_else() -> None:
+    backed, unbacked = paying_us(7), paying_us(8, epoch=0)
+    payer = replace(backed, name=ChannelName(Side.PAYER, backed.name.channel))
+
+    def line(row: ChannelRow, source: Account, amount: int, at: int) -> Line:
+        return Line(row.name, 0, source, Account.WALLET, Nano(amount), None, at)
+
+    booked = [
+        line(backed, Account.VOUCHERS, 1, 9),
+        line(backed, Account.VOUCHERS, 2, 10),
+        line(backed, Account.OWED, 4, 11),
+        line(unbacked, Account.OWED, 8, 11),
+        line(payer, Account.DEPOSIT, 16, 11),
+        Line(backed.name, 0, Account.OWED, Account.VOUCHERS, Nano(32), None, 11),
+    ]
+
+    assert reckon(booked, [backed, unbacked, payer], 10).collected_nano == 6
 
 
 async def test_a_proxy_s_difference_is_its_commission(autojump_clock: MockClock) -> None:
@@ -92,7 +138,7 @@ async def test_a_proxy_s_difference_is_its_commission(autojump_clock: MockClock)
         assert answer.settlement is not None
 
         disk = overlay.nodes["proxy"].disk
-        seen = reckon(disk.lines.values(), {name: row.peer for name, row in disk.channels.items()}, 0)
+        seen = reckon(disk.lines.values(), disk.channels.values(), 0)
 
     assert seen.total == Sums(paid, earned, answer.settlement.commission)
     assert seen.peers[peer_id_text(overlay.nodes["client"].identity.peer_id)] == Sums(paid, 0, paid)
@@ -108,7 +154,7 @@ async def test_many_who_ask_at_once_take_one_thread_and_those_who_give_up_no_oth
     def read(_ledger: Path, since: int) -> Earnings:
         reading.append(since)
         go_on.wait(5)
-        return Earnings(since, Sums(), {}, {})
+        return Earnings(since, Sums(), {}, {}, collected_nano=0, uncollected_nano=0)
 
     monkeypatch.setattr(earnings, "earnings_in", read)
     answer = earnings_of(tmp_path)
