@@ -76,3 +76,12 @@ def waiting_seconds(pid: int) -> float:
     Reads Linux's /proc: what other work on the machine has cost this process.
     """
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+
+
+def working_seconds(pid: int) -> float:
+    """Say how much processor time all of a process's threads have had, since each began, to the nanosecond.
+
+    Reads Linux's /proc.
+    """
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9

@@ -23,14 +23,13 @@ from nacl import bindings
 from cocoon_p2p.identity import Identity, network_id
 from cocoon_p2p.payments.settlement import PayingAccount, ReceivingAccount, open_accounts
 from cocoon_p2p.payments.voucher import check_voucher, sign_voucher
-from cocoon_p2p.protocols.messages import ChannelId, ChannelReference, ExchangeId, Voucher
+from cocoon_p2p.protocols.messages import ChannelId, ExchangeId, Voucher
 from cocoon_p2p.store import open_store
 from cocoon_p2p.testing.memory import MemoryNetwork
 from cocoon_p2p.units import Nano
 
 KEY, SECRET = bindings.crypto_sign_seed_keypair(bytes(32))
 CHANNEL = ChannelId(hashlib.sha256(b"channel").digest())
-REFERENCE = ChannelReference(CHANNEL, 1)
 EXCHANGE = ExchangeId(bytes(16))
 NETWORK = network_id("bench")
 CAPACITY = Nano(10**15)
@@ -57,7 +56,7 @@ def measure_crypto(rounds: int, count: int) -> None:
             lambda: bindings.crypto_sign(message, SECRET),
         ),
         "checked": (
-            lambda: check_voucher(KEY, REFERENCE, voucher, paid=Nano(0)),
+            lambda: check_voucher(KEY, CHANNEL, 1, voucher, paid=Nano(0)),
             lambda: bindings.crypto_sign_open(signed, KEY),
         ),
     }
@@ -87,7 +86,7 @@ async def measure_ways(folder: Path, ways: int) -> None:
             accounts.append(await stack.enter_async_context(opened))
         await transports[0].dial(transports[1].addresses)
         paying = await accounts[0].paying(payee.peer_id, capacity=CAPACITY)
-        receiving = accounts[1].receiving(paying.reference, payer.peer_id)
+        receiving = accounts[1].receiving(paying.channel, payer.peer_id)
         await measure_alone(folder, paying, receiving, ways)
         await measure_many(paying, receiving, ways // 4)
         await measure_path(paying, receiving, 100 * ways)

@@ -39,6 +39,9 @@ LOG_TAIL_LINES = 12
 Watch = Callable[[str, dict[str, Any]], None]
 "Told of every step of every node: the node's name, and the step as `cocoon <role> --json` printed it."
 
+Tables = Mapping[str, Mapping[str, object]]
+"A config file: its sections, and each one's keys."
+
 
 def _unwatched(_name: str, _step: dict[str, Any]) -> None:
     """Watch nothing."""
@@ -140,6 +143,9 @@ class LocalNetwork:
     fortune: Fortune | None = None
     "The chain beside the network, and everybody's wallets; None without one."
 
+    more: Mapping[str, Tables] = field(default_factory=dict[str, Tables])
+    "What nodes' files say besides."
+
     @property
     def client_file(self) -> Path:
         """The config of a client of this network, for this and any other command."""
@@ -171,6 +177,7 @@ async def open_local_network(
     worker_keys: Mapping[str, object] | None = None,
     proxy_keys: Mapping[str, object] | None = None,
     on_chain: bool = False,
+    more: Mapping[str, Tables] | None = None,
     watch: Watch = _unwatched,
 ) -> AsyncIterator[LocalNetwork]:
     """Bring a network up in `place`, and take it down when the block ends (also by a cancel).
@@ -181,12 +188,13 @@ async def open_local_network(
         worker_keys: What to set in every worker's `[worker]`.
         proxy_keys: What to set in the proxy's `[proxy]`.
         on_chain: Whether contracts on a local chain stand behind the channels.
+        more: What to set in one node's file besides, by its name and the section.
         watch: Told of every step.
 
     Raises:
         Unavailable: A node did not come up; the text ends with its log.
     """
-    network = LocalNetwork(f"demo-{secrets.token_hex(8)}", place)
+    network = LocalNetwork(f"demo-{secrets.token_hex(8)}", place, more=more or {})
     async with open_service_nursery() as nursery:
         try:
             bootstrap = await _start(network, nursery, watch, "bootstrap", "bootstrap", {}, listens=True)
@@ -273,22 +281,27 @@ def _tables(
     bootstrap: list[str],
     *,
     listens: bool = False,
-) -> dict[str, Mapping[str, object]]:
-    listen = ["/ip4/127.0.0.1/tcp/0"] if listens else []
+) -> Tables:
     fortune = network.fortune
-    money: Mapping[str, Mapping[str, object]] = {}
+    money: Tables = {}
     if fortune is not None and name in fortune.addresses:
         money = fortune.tables(name)
-    return {
+    tables: Tables = {
         role: keys,
-        "network": {"name": network.name, "bootstrap": bootstrap, "listen": listen},
+        "network": {
+            "name": network.name,
+            "bootstrap": bootstrap,
+            "listen": ["/ip4/127.0.0.1/tcp/0"] if listens else [],
+        },
         **money,
         "data": {"directory": f"{name}-data"},
         "log": {"level": "warning", "json": True},
     }
+    more = network.more.get(name, {})
+    return {section: {**tables.get(section, {}), **more.get(section, {})} for section in {**tables, **more}}
 
 
-def _write(file: Path, tables: Mapping[str, Mapping[str, object]]) -> None:
+def _write(file: Path, tables: Tables) -> None:
     """Write a config. JSON's spelling of strings, numbers, booleans and lists is TOML's too."""
     lines: list[str] = []
     for table, keys in tables.items():
