@@ -75,9 +75,10 @@ class ChannelSettled:
 
 @dataclass(frozen=True, slots=True)
 class TermsLapsed:
-    """Nobody handed the agreed close terms to the chain in time: others may be signed."""
+    """The contract was seen to stand still: if the agreed close terms are past, others may be signed."""
 
     now: float
+    "A time at which it stood, by the chain's clock: one that is ahead would give terms up that still hold."
 
 
 # ---------------------------------------------------------------- events of the payer

@@ -129,7 +129,7 @@ async def hear(account: ReceivingAccount, party: Party, message: object) -> None
             account.apply(TermsReceived(terms, message, party.close_now))
             if account.phase is not Phase.CLOSED:
                 account.looking.want()
-        case Funded():
+        case Funded() if message.channel == account.channel:
             account.looking.want()
         case ChannelRefused():
             log.warning("the payer refused", extra={"reason": message.reason.code, "detail": message.detail})

@@ -223,7 +223,7 @@ def hear(account: PayingAccount, party: Party, message: object) -> None:
             log.warning("the payee refused", extra={"reason": message.reason.code, "detail": message.detail})
         case CloseWanted() | CloseAgreed():
             _take_terms(account, party, message)
-        case DepositSeen():
+        case DepositSeen() if message.channel == account.channel:
             account.apply(DepositTaken(message.deposit))
             # What had no room may be due now.
             account.outbox.wake()

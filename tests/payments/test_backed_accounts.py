@@ -7,10 +7,10 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from cocoon_p2p.errors import RecordRejected, Refused, Unavailable
+from cocoon_p2p.errors import RecordRejected, Refused, RemoteProtocolError, Unavailable
 from cocoon_p2p.identity import Identity
 from cocoon_p2p.ledger import audit
-from cocoon_p2p.payments import contract
+from cocoon_p2p.payments import contract, payee_stream, payer_stream
 from cocoon_p2p.payments.books import restore_payee, restore_payer
 from cocoon_p2p.payments.channel import Phase, channel_of, contract_salt, make_backed_offer
 from cocoon_p2p.payments.close_terms import sign_close_terms
@@ -22,10 +22,13 @@ from cocoon_p2p.payments.opening import CLOSE_DELAY_SECONDS_ACCEPTED
 from cocoon_p2p.protocols.ids import CHANNEL, Reason
 from cocoon_p2p.protocols.messages import (
     ChannelAccepted,
+    ChannelId,
     ChannelOffer,
     ChannelRefused,
     CloseTerms,
     CloseWanted,
+    Deposit,
+    DepositSeen,
     Funded,
     OpenChannel,
     Payout,
@@ -263,6 +266,16 @@ async def test_a_payee_with_an_old_ledger_is_told_of_the_deposit_before_the_vouc
             assert back.vouchered() == 500
 
 
+async def test_words_about_another_channel_break_the_protocol(autojump_clock: MockClock) -> None:
+    async with stand() as both:
+        other = ChannelId(bytes(32))
+
+        with pytest.raises(RemoteProtocolError):
+            payer_stream.hear(both.paying, both.paying._party, DepositSeen(other, Deposit(0, 1)))
+        with pytest.raises(RemoteProtocolError):
+            await payee_stream.hear(both.receiving, both.receiving._party, Funded(other))
+
+
 # ---------------------------------------------------------------- closing
 
 
@@ -477,6 +490,18 @@ async def test_a_restart_finds_everything_at_each_step(autojump_clock: MockClock
         both.contract.chain.now += DELAY
         assert both.contract.finish_close().done
         both.settle(700_000)
+        await settled_on_disk(both)
+
+
+async def test_a_deposit_that_comes_after_a_close_by_word_is_on_disk(autojump_clock: MockClock) -> None:
+    async with stand(grant=Nano(100), is_funded=False) as both:
+        await both.exchange(ONE, 80)
+        await close(both)
+        await settled_on_disk(both)
+
+        await both.fund()
+
+        assert both.paying.backing == both.seen()
         await settled_on_disk(both)
 
 
