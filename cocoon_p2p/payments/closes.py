@@ -22,6 +22,9 @@ from cocoon_p2p.protocols.ids import Reason
 HAND_IN_SECONDS = 30.0
 "Terms that hold for less than this are not handed in any more: they could expire on their way."
 
+LOOK_SECONDS = 15.0
+"How long the first pause is while agreed terms wait for the chain."
+
 LAPSE_MARGIN_SECONDS = float(EXPIRY_MARGIN_SECONDS)
 "How far the chain must be past terms' time before they count as void: a block that is behind may take them."
 
@@ -62,13 +65,13 @@ class Closes:
         now, until = self._lookout.now(), float(account.terms_until or 0)
         # The payer first: it gets the change. A payee with a wallet follows when half the time is over.
         turn = now if isinstance(account, PayingAccount) else until - _terms_seconds(account) / 2
-        lapsed = until + LAPSE_MARGIN_SECONDS + 1.0
         if self._purse is None or now > until - HAND_IN_SECONDS:
-            return lapsed - now
-        if now < turn:
-            return turn - now
-        await self._tell(account, body)
-        return lapsed - now
+            turn = until + LAPSE_MARGIN_SECONDS + 1.0
+        if turn <= now:
+            await self._tell(account, body)
+        # The other may hand them in at any time: it is looked for with growing pauses.
+        look = max(LOOK_SECONDS, now - until + _terms_seconds(account))
+        return look if turn <= now else min(look, turn - now)
 
     async def start(self, account: PayingAccount) -> None:
         """Begin to close without the payee; raises as `Treasury.start_close`."""

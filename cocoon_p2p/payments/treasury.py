@@ -221,6 +221,7 @@ class Treasury:
             await self._deposits.finish(account)
             await self._lookout.look(account)
             await self._deposits.put_in(account, capacity)
+        self._look_in(account.channel, TELL_SECONDS)
 
     async def start_close(self, account: PayingAccount) -> None:
         """Begin to close without the payee: after the delay, what it has not claimed comes back to us.

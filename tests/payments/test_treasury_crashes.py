@@ -299,13 +299,18 @@ async def live(
     return life
 
 
+FIRST = {("payer", "write"): 14, ("payer", "step"): 34, ("payer", "outage"): 34}
+"Up to about there all lives are alike."
+
+
 async def everywhere(end: End, who: str, how: str, *, payee_key: WalletKey | None = PAYEE_KEY) -> int:
-    """Kill somebody at each write, or at each step, until a life ends before it comes to that; count them."""
-    for number in range(1, 1000):
+    """Hit somebody at each point, until a life ends before it comes to that; say how many there are."""
+    first = 1 if end is payer_closes else FIRST.get((who, how), 1)
+    for number in range(first, 1000):
         try:
             life = await live(end, payee_key=payee_key, **{who: {how: number}})
         except BaseException as exc:
-            exc.add_note(f"{who} killed at {how} {number}")
+            exc.add_note(f"{who}: {how} {number}")
             raise
         being = life.payer if who == "payer" else life.payee
         if not being.was_hit:
@@ -325,7 +330,7 @@ WHO = pytest.mark.parametrize("who", ["payer", "payee"])
 async def test_a_channel_ends_alike_wherever_somebody_is_killed_or_cut_off(
     end: str, who: str, how: str, autojump_clock: MockClock
 ) -> None:
-    assert await everywhere(ENDS[end], who, how) >= 10
+    assert await everywhere(ENDS[end], who, how) >= 8
 
 
 @pytest.mark.slow
@@ -341,9 +346,7 @@ async def test_a_payee_without_a_wallet_is_paid_all_the_same_wherever_it_is_kill
 async def test_a_channel_ends_alike_whichever_message_the_chain_loses(
     end: str, autojump_clock: MockClock
 ) -> None:
-    number = lost = 1
-    while lost:
-        life = await live(ENDS[end], loses=number)
-        lost, number = life.lost, number + 1
-    # Two deposits, two claims or one, and what closes.
-    assert number > 5
+    lost = sum([(await live(ENDS[end], loses=number)).lost for number in range(1, 8)])
+
+    # Two deposits, what closes, and a claim where that comes first.
+    assert lost >= 3
