@@ -46,6 +46,7 @@ from cocoon_p2p.payments.books import (
     restore_payer,
 )
 from cocoon_p2p.payments.channel import Phase, channel_of
+from cocoon_p2p.payments.events import GrantChanged
 from cocoon_p2p.payments.opening import judge_deployment, offer_to, payout_for
 from cocoon_p2p.payments.party import Party, SettleBroken
 from cocoon_p2p.payments.payee import opened
@@ -106,6 +107,11 @@ class Accounts:
         self._opening: defaultdict[PeerId, trio.Lock] = defaultdict(trio.Lock)
         self._payees: list[PayingAccount] = []
         self._receiving: dict[ChannelId, ReceivingAccount] = {}
+
+    @property
+    def store(self) -> Store:
+        """The ledger that all of them are in."""
+        return self._party.store
 
     # ------------------------------------------------------------ as payer
 
@@ -294,6 +300,11 @@ class Accounts:
         )
         return Nano(max(self._grant_policy(account.payer) - sum(other.owed for other in others), 0))
 
+    def renew_grants(self) -> None:
+        """Grant every payer what it may owe now: an exchange may come before its channel's stream does."""
+        for account in self.payers():
+            account.apply(GrantChanged(self._grant(account)))
+
     def _forget_uncharged(self, account: ReceivingAccount, *, is_old: bool) -> None:
         """Forget a payer that is gone and was never charged, also in the ledger.
 
@@ -385,7 +396,8 @@ async def open_accounts(
     async with open_service_nursery() as nursery:
         accounts = Accounts(party, nursery, grant_policy, draw)
         for row in rows:
-            _stand_up(accounts, party, row, unsettled, grant_policy)
+            _stand_up(accounts, party, row, unsettled)
+        accounts.renew_grants()
         transport.accept_streams(CHANNEL, accounts.accept)
         nursery.start_soon(accounts.forget_old)
         yield accounts
@@ -396,7 +408,6 @@ def _stand_up(
     party: Party,
     row: ChannelRow,
     unsettled: Sequence[ExchangeRow],
-    grant_policy: GrantPolicy,
 ) -> None:
     page = Page(row, channel_of_row(row))
     if row.name.side is Side.PAYER:
@@ -404,4 +415,4 @@ def _stand_up(
         if not account.is_over:
             accounts.add_paying(account)
     else:
-        accounts.add_receiving(ReceivingAccount(party, restore_payee(row, grant_policy(row.peer)), page))
+        accounts.add_receiving(ReceivingAccount(party, restore_payee(row, Nano(0)), page))

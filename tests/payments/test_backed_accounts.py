@@ -433,6 +433,11 @@ async def test_a_grant_is_for_all_channels_of_a_payer_together(autojump_clock: M
 
         assert again.paying.channel != both.paying.channel
         assert again.receiving.grant == again.paying.grant == 20
+        await again.exchange(TWO, 20)
+        both.scene.network.crash(PAYEE.peer_id)
+        async with both.scene.node(PAYEE, grant=Nano(100), bank=tills(both.scene)[1]) as payee:
+            grants = {account.channel: account.grant for account in payee.accounts.payers()}
+            assert grants == {both.paying.channel: 80, again.paying.channel: 20}
 
 
 async def test_who_was_stopped_stays_unpaid_when_the_contract_is_gone(autojump_clock: MockClock) -> None:
