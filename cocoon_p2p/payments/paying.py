@@ -8,13 +8,13 @@ Spec: payments/settlement.md.
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import trio
 
 from cocoon_p2p.errors import CocoonError, LocalProtocolError, Refused
+from cocoon_p2p.failpoint import Failpoint, reached
 from cocoon_p2p.identity import PeerId
-from cocoon_p2p.ledger import Change, ExchangeRow, Status, Written
+from cocoon_p2p.ledger import Change, Evidence, ExchangeRow, Status, Written
 from cocoon_p2p.payments.books import Page, close_body
 from cocoon_p2p.payments.channel import Backing, Phase, capacity
 from cocoon_p2p.payments.contract import Deployment
@@ -34,10 +34,12 @@ from cocoon_p2p.payments.outbox import Outbox
 from cocoon_p2p.payments.party import Party, read_close
 from cocoon_p2p.payments.payer import Payer, step
 from cocoon_p2p.payments.payer_effects import PayerEffects
+from cocoon_p2p.payments.questions import Leftover as Leftover
+from cocoon_p2p.payments.questions import Question as Question
+from cocoon_p2p.payments.questions import leftover_of
 from cocoon_p2p.protocols.ids import Reason
 from cocoon_p2p.protocols.messages import (
     ChannelId,
-    ChannelRefused,
     CloseAgreed,
     CloseTerms,
     CloseWanted,
@@ -47,7 +49,7 @@ from cocoon_p2p.protocols.messages import (
     PaperWanted,
     Signed,
 )
-from cocoon_p2p.protocols.schema import decode_message
+from cocoon_p2p.protocols.papers import encode_signed
 from cocoon_p2p.units import Nano
 
 log = logging.getLogger(__name__)
@@ -72,28 +74,6 @@ class Attempt:
         self.done.set()
 
 
-class Question:
-    """A paper that was asked for."""
-
-    def __init__(self, wanted: PaperWanted) -> None:
-        self.wanted = wanted
-        self.answered = trio.Event()
-        self.paper: Paper | None = None
-        self.refusal: ChannelRefused | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Leftover:
-    """An exchange whose end only the payee knows."""
-
-    question: PaperWanted
-    amount: Nano | None
-    "What it was settled at; None if a crash of ours forgot what we saw."
-
-    since: int
-    "When it broke, or when we came back from the crash, in seconds since the Unix epoch."
-
-
 class PayingAccount:
     """What we pay one payee. Made by `Accounts.paying`."""
 
@@ -112,7 +92,7 @@ class PayingAccount:
 
         self.questions: dict[ExchangeId, Question] = {}
         self.leftovers = {
-            row.exchange: _leftover(row, party.at) for row in unsettled if row.name == page.name
+            row.exchange: leftover_of(row, party.at) for row in unsettled if row.name == page.name
         }
         "Exchanges whose end only the payee knows."
 
@@ -244,6 +224,7 @@ class PayingAccount:
             self.apply(ExchangeCharged(exchange, amount, paper))
             self.leftovers.pop(exchange, None)
         await self.saved()
+        reached(Failpoint.CHARGE_BOOKED)
 
     async def break_off(
         self, exchange: ExchangeId, amount: Nano, quote: Signed, meter: Signed | None = None
@@ -295,6 +276,15 @@ class PayingAccount:
         """Stop paying on this channel, because papers do not hold; keep them as evidence."""
         self.apply(Disputed(reason, papers))
         await self._party.store.submit().wait()
+
+    async def keep(self, reason: str, *papers: Signed) -> None:
+        """Keep papers as evidence of what somebody did who is not the payee; paying goes on.
+
+        Raises:
+            Unavailable: The ledger cannot be written.
+        """
+        kept = tuple(encode_signed(paper) for paper in papers)
+        await self._party.store.submit(Evidence(self._page.name, reason, kept, self._party.at)).wait()
 
     def ended(self, exchange: ExchangeId) -> ExchangeRow | None:
         """Look up what is known of an exchange on this channel: that it runs, broke or ended, and how."""
@@ -441,11 +431,3 @@ class PayingAccount:
 
     def _row(self, exchange: ExchangeId) -> ExchangeRow | None:
         return self._party.store.exchange(self._page.name, exchange)
-
-
-def _leftover(row: ExchangeRow, at: int) -> Leftover:
-    if row.status is not Status.BROKEN or row.paper is None:
-        return Leftover(PaperWanted(row.exchange), None, at)
-    question = decode_message(row.paper)
-    assert isinstance(question, PaperWanted)
-    return Leftover(question, row.amount, row.at)
