@@ -57,7 +57,10 @@ def open_channel(amount: Nano, proxy: str | None, file: Path, as_json: bool) -> 
     contract's storage cost. Returns when the proxy has seen the deposit.
     """
     from cocoon_p2p.overview import ANY, Fund
+    from cocoon_p2p.overview.naming import read_peer
 
+    if proxy is not None:
+        read_peer(proxy)
     role = role_of(file)
     if role != "client":
         raise ConfigurationError(
@@ -117,6 +120,8 @@ def close(channel: str | None, every: bool, alone: bool, wait: bool, file: Path,
     source = _carry_out(file, CLOSE, request, show)
     if not found:
         click.echo("no channel is open", err=True)
+    if any(view.close_at and not view.is_settled for view in found.values()):
+        click.echo("give the same command again after the close delay: it finishes", err=True)
     _print(source, list(found.values()), as_json)
 
 
@@ -171,7 +176,8 @@ async def _here(loaded: Loaded[ClientFile], request: "Request", show: Show) -> N
         await trio.lowlevel.checkpoint()
         show(view)
 
-    async with open_paying_client(loaded) as opened:
+    # What goes in is what the person says: a channel that is to be closed is not topped up before.
+    async with open_paying_client(loaded, tops_up=False) as opened:
         deeds = opened.parts.deeds
         if isinstance(request, Fund):
             await deeds.fund(request, say)

@@ -32,8 +32,15 @@ async def open_client(loaded: Loaded[ClientFile]) -> AsyncIterator[Client]:
 
 
 @asynccontextmanager
-async def open_paying_client(loaded: Loaded[ClientFile]) -> AsyncIterator[OpenedClient]:
-    """Open a client whose channels are to be opened and closed too. Raises as `open_client`."""
+async def open_paying_client(
+    loaded: Loaded[ClientFile], *, tops_up: bool = True
+) -> AsyncIterator[OpenedClient]:
+    """Open a client whose channels are to be opened and closed too. Raises as `open_client`.
+
+    Args:
+        loaded: The client's file.
+        tops_up: Whether channels are topped up before they run dry.
+    """
     settings = loaded.settings.client
     policy = Policy(
         trust=parse_trust(settings.trust),
@@ -47,7 +54,7 @@ async def open_paying_client(loaded: Loaded[ClientFile]) -> AsyncIterator[Opened
         Nano(settings.channel_capacity), deposits_max=Nano(loaded.settings.wallet.deposits_max)
     )
     async with (
-        open_parts(loaded, mode="client", grant=Nano(0), funding=funding) as parts,
+        open_parts(loaded, mode="client", grant=Nano(0), funding=funding if tops_up else None) as parts,
         Client.open(
             parts.transport,
             parts.directory,

@@ -145,9 +145,9 @@ class Deeds:
             account = self._accounts.account(channel)
         if not isinstance(account, PayingAccount):
             raise ConfigurationError(f"we do not pay through this channel, or no longer (channel={to})")
-        if account.phase is not Phase.OPEN:
+        if account.phase is not Phase.OPEN or account.backing.close_at:
             raise Refused(
-                f"the channel takes no more money (phase={account.phase.name.lower()})",
+                f"the channel closes, or is closed: no more goes in (channel={account.channel.hex()[:16]})",
                 code=Reason.DRAINING.code,
                 hint="open another one",
             )

@@ -17,6 +17,7 @@ _ADDRESS = re.compile(r"-?\d{1,3}:.*|[A-Za-z0-9_+/-]{48}")
 _PEER_START = "12D3Koo"
 "Every Ed25519 key's peer id begins so: no hexadecimal digits, and no address."
 
+_SHOWN_LETTERS = 64
 _SHOWN = 4
 "Of the channels that a prefix may mean, so many are named."
 
@@ -34,8 +35,10 @@ def read_peer(text: str) -> PeerId:
     """
     try:
         return parse_peer_id(text)
-    except RecordRejected as exc:
-        raise ConfigurationError(str(exc), hint="copy it again, whole: 52 letters and digits") from None
+    except RecordRejected:
+        raise ConfigurationError(
+            f"not a peer id: {text[:_SHOWN_LETTERS]!r}", hint="copy it again, whole: 52 letters and digits"
+        ) from None
 
 
 def named(text: str, channels: Iterable[ChannelId]) -> ChannelId:
@@ -66,7 +69,8 @@ def _digits(text: str) -> str:
         # Which network an address is spelled for does not matter here: nothing is sent by it.
         return parse_address(text, global_id=MAINNET_ID - 1).account.hex()
     raise ConfigurationError(
-        f"not a channel: {text!r}", hint="give the first digits of its id, or its contract's address"
+        f"not a channel: {text[:_SHOWN_LETTERS]!r}",
+        hint="give the first digits of its id, or its contract's address",
     )
 
 

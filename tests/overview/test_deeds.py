@@ -104,7 +104,7 @@ async def test_a_channel_that_closes_takes_no_money(autojump_clock: MockClock) -
         await both.fund()
         await both.payer.treasury.start_close(both.paying)
 
-        with pytest.raises(Refused, match="takes no more money"):
+        with pytest.raises(Refused, match="no more goes in"):
             await fund(both, both.paying.channel.hex())
 
 
