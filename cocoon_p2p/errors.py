@@ -8,6 +8,7 @@ do about it? The first picks the base class, the second the attributes.
     |- ConfigurationError    the person who runs this node wrote something that cannot be
     |- RemoteProtocolError   the peer sent what is not allowed here: drop it, count it
     |  |- MalformedMessage, VoucherRejected, SealBroken, RecordRejected
+    |  |  |- Miscounted      its counts contradict each other, or what we can count ourselves
     |- AttestationFailed     the peer may be honest, its evidence does not satisfy the policy
     |  |- PolicyRejected     the policy itself is not the one that the user pinned: nothing passes
     |- Unavailable           the world: no worker, no route; trying again may help
@@ -89,6 +90,23 @@ class RecordRejected(RemoteProtocolError):
     """A signed record, key statement or quote is not what it claims, or its time has passed."""
 
     code = "record-rejected"
+
+
+class Miscounted(RecordRejected):
+    """A peer's token counts contradict each other, or what the client can count by itself.
+
+    Attributes:
+        is_by_worker: Whether the worker itself sealed or signed what contradicts; else the proxy may
+            have altered or held back something on the way.
+        papers: What was signed of it: a `messages.Signed` each.
+    """
+
+    code = "miscounted"
+
+    def __init__(self, message: str, *, is_by_worker: bool, papers: tuple[object, ...] = ()) -> None:
+        super().__init__(message)
+        self.is_by_worker = is_by_worker
+        self.papers = papers
 
 
 class AttestationFailed(CocoonError):

@@ -15,10 +15,11 @@ from cocoon_p2p.client.reception import Reception
 from cocoon_p2p.client.seals import Seals
 from cocoon_p2p.client.transcript import Transcript
 from cocoon_p2p.errors import MalformedMessage, Refused, RemoteProtocolError, SealBroken, Unavailable
+from cocoon_p2p.identity import PeerId
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.payments.settlement import PayingAccount
 from cocoon_p2p.protocols.contents import AnswerContent
-from cocoon_p2p.protocols.exchange.client import Order, begin, next_wake, step
+from cocoon_p2p.protocols.exchange.client import Order, begin, next_wake, prompt_tokens, step
 from cocoon_p2p.protocols.exchange.client_events import (
     CancelWanted,
     Charge,
@@ -120,6 +121,16 @@ class Attempt:
     def delivery(self) -> Delivery:
         """What was delivered."""
         return self._exchange.delivery
+
+    @property
+    def proxy(self) -> PeerId:
+        """Who is asked."""
+        return self._order.proxy
+
+    @property
+    def prompt_tokens_max(self) -> int | None:
+        """How many tokens the prompt can have, as far as the client knows; None before there are terms."""
+        return None if self.terms is None else prompt_tokens(self._order, self.terms).most
 
     async def run(self) -> End:
         """Run the exchange to its end.

@@ -1,6 +1,6 @@
-"""Which proxy is asked first: one that has not failed lately, has a channel, is cheap, is quick."""
+"""Which proxy is asked first: one that has not failed or lied lately, has a channel, is cheap, is quick."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from cocoon_p2p.client.link import Link
@@ -45,6 +45,11 @@ def list_offers(records: Iterable[Record], links: Mapping[PeerId, Link]) -> tupl
     return tuple(sorted(offers, key=lambda offer: (offer.model.name, offer.cost(thousand), offer.proxy)))
 
 
+def without_fault(_peer: PeerId) -> float:
+    """Hold nothing against anybody."""
+    return 0.0
+
+
 def rank(
     records: Iterable[Record],
     links: Mapping[PeerId, Link],
@@ -52,6 +57,7 @@ def rank(
     policy: Policy,
     *,
     now: float,
+    faults: Callable[[PeerId], float] = without_fault,
 ) -> tuple[Record, ...]:
     """Put the proxies that may serve a request into the order in which they are asked.
 
@@ -61,8 +67,9 @@ def rank(
         request: What is asked for.
         policy: The client's rules.
         now: On trio's clock.
+        faults: How much counts against a proxy (`standing`).
     """
-    ranked: list[tuple[tuple[bool, bool, int, float, bytes], Record]] = []
+    ranked: list[tuple[tuple[bool, int, bool, int, float, bytes], Record]] = []
     for record in records:
         if record.commission_basis_points > policy.commission_basis_points_max:
             continue
@@ -75,7 +82,9 @@ def rank(
         if link is not None and link.latency_seconds is not None:
             latency = link.latency_seconds
         is_avoided = link is not None and link.is_avoided(now)
-        ranked.append(((is_avoided, not has_channel, cost, latency, record.peer), record))
+        # Whole ones: what was only suspected once comes before no price.
+        proven = int(faults(PeerId(record.peer)) + 0.5)
+        ranked.append(((is_avoided, proven, not has_channel, cost, latency, record.peer), record))
     return tuple(record for _, record in sorted(ranked, key=lambda pair: pair[0]))
 
 

@@ -6,21 +6,25 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import trio
 
 from cocoon_p2p.attestation.doorkeeper import ANSWER_SECONDS, Doorkeeper
 from cocoon_p2p.attestation.verdict import Proof
 from cocoon_p2p.client.link import Link
-from cocoon_p2p.client.policy import Policy
+from cocoon_p2p.client.policy import CountPrompt, Policy
 from cocoon_p2p.client.proxies import ProxyView
+from cocoon_p2p.client.request import Request
+from cocoon_p2p.client.standing import Standings
 from cocoon_p2p.errors import Refused, RemoteProtocolError, Unavailable
 from cocoon_p2p.identity import NetworkId, PeerId, peer_id_text
 from cocoon_p2p.network.transport import Transport
 from cocoon_p2p.payments.settlement import Accounts
+from cocoon_p2p.protocols.exchange.client import Order
 from cocoon_p2p.protocols.exchange.terms import Rules
 from cocoon_p2p.protocols.ids import Role, Trust
-from cocoon_p2p.protocols.messages import Quote, Record, Signed
+from cocoon_p2p.protocols.messages import Ask, Quote, Record, Signed
 from cocoon_p2p.protocols.papers import check
 from cocoon_p2p.records import check_pair, check_record
 
@@ -62,11 +66,15 @@ class Desk:
     doorkeeper: Doorkeeper | None = None
     "Finds out what machines prove; None: nothing is proven."
 
+    standings: Standings = field(init=False)
+    "What the client holds against peers."
+
     links: dict[PeerId, Link] = field(default_factory=dict[PeerId, Link])
     unlearnt: OrderedDict[bytes, Unlearnt] = field(default_factory=OrderedDict[bytes, Unlearnt])
     "Why nothing is known of a machine, by the hash of its statement."
 
     def __post_init__(self) -> None:
+        self.standings = Standings(self.accounts.store, self.clock)
         if self.doorkeeper is not None:
             self.doorkeeper.watch(self.forget_sessions)
 
@@ -97,6 +105,19 @@ class Desk:
             window_tokens_max=policy.window_tokens_max,
             appraise=self._appraise,
         )
+
+    def order(self, request: Request, ask: Ask, record: Record, deadline: float) -> Order:
+        """Say what is wanted of a proxy, by when (on trio's clock), on what conditions."""
+        count = self.policy.count_prompt
+        order = Order(
+            ask,
+            PeerId(record.peer),
+            self.network,
+            self.rules(record),
+            deadline,
+            prompt_tokens_max=request.prompt_tokens_bound,
+        )
+        return order if count is None else replace(order, count_prompt=partial(_count, count, request))
 
     def _appraise(self, record: Record, statement: Signed) -> Proof:
         """Say what was found out about a worker's machine; `learn` comes before."""
@@ -154,3 +175,7 @@ class Desk:
         """Give up the streams that are kept open."""
         for link in self.links.values():
             link.close()
+
+
+def _count(count: CountPrompt, request: Request, tokenizer_hash: bytes) -> int | None:
+    return count(tokenizer_hash, request.content)

@@ -6,6 +6,7 @@ answer is that worker's: if it breaks, it ends with an error.
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +14,7 @@ import trio
 
 from cocoon_p2p.client.answer import Report
 from cocoon_p2p.client.attempt import Attempt
+from cocoon_p2p.client.blame import hold_against, keep_evidence
 from cocoon_p2p.client.choice import rank
 from cocoon_p2p.client.desk import Desk
 from cocoon_p2p.client.ends import HINTS, printable, refusal_error
@@ -21,12 +23,14 @@ from cocoon_p2p.client.link import Borrowed, Link
 from cocoon_p2p.client.reception import Piece, Reception
 from cocoon_p2p.client.request import Request, build_ask
 from cocoon_p2p.client.seals import Seals
+from cocoon_p2p.client.standing import PROVEN, SUSPECTED
 from cocoon_p2p.errors import (
     AnswerBroken,
     AttestationFailed,
     CocoonError,
     LocalProtocolError,
     Refused,
+    RemoteProtocolError,
     Unavailable,
 )
 from cocoon_p2p.identity import PeerId, peer_id_text
@@ -34,10 +38,9 @@ from cocoon_p2p.payments.settlement import PayingAccount
 from cocoon_p2p.protocols.contents import AnswerContent
 from cocoon_p2p.protocols.exchange.bill import Bill
 from cocoon_p2p.protocols.exchange.bundle import Bundle
-from cocoon_p2p.protocols.exchange.client import Order
 from cocoon_p2p.protocols.exchange.client_events import Declined, Disputed, Dropped, End, Lost, Paid, Priced
-from cocoon_p2p.protocols.ids import EXCHANGE_ID_SIZE_BYTES, Outcome, Reason
-from cocoon_p2p.protocols.messages import ExchangeId, Usage
+from cocoon_p2p.protocols.ids import EXCHANGE_ID_SIZE_BYTES, PEERS_MAX, Outcome, Reason
+from cocoon_p2p.protocols.messages import ExchangeId, Record, Usage
 from cocoon_p2p.units import Nano
 
 log = logging.getLogger(__name__)
@@ -148,8 +151,8 @@ class Inquiry:
             Unavailable: No proxy is known, or the time is up.
             Refused: None that is known offers the model.
         """
-        desk, now = self._desk, trio.current_time()
-        if now >= self._deadline:
+        desk = self._desk
+        if trio.current_time() >= self._deadline:
             raise self._out_of_time()
         with self._reception.until(self._deadline):
             await desk.view.known(desk.policy.first_view_seconds)
@@ -159,13 +162,13 @@ class Inquiry:
                 "no proxy was found on the network",
                 hint="check the network's name and the bootstrap addresses, then `cocoon doctor`",
             )
-        ranked = rank(records, desk.links, self._request, desk.policy, now=now)
+        ranked = self._rank(records)
         if not ranked and not self._looked_again:
             # A worker that has just come stands in no view yet.
             self._looked_again = True
             with self._reception.until(self._deadline):
                 records = await desk.view.refreshed(desk.policy.first_view_seconds)
-            ranked = rank(records, desk.links, self._request, desk.policy, now=now)
+            ranked = self._rank(records)
         if not ranked:
             names = sorted({model.name for record in records for model in record.models})
             raise Refused(
@@ -175,6 +178,10 @@ class Inquiry:
             )
         left = [record for record in ranked if record.peer not in self._avoided]
         return desk.link(left[0]) if left else None
+
+    def _rank(self, records: Iterable[Record]) -> tuple[Record, ...]:
+        desk, now = self._desk, trio.current_time()
+        return rank(records, desk.links, self._request, desk.policy, now=now, faults=desk.standings.faults)
 
     def _out_of_time(self) -> CocoonError:
         return AnswerBroken(
@@ -229,9 +236,9 @@ class Inquiry:
             seconds_left=self._deadline - trio.current_time(),
             channel=account.channel,
             prefer=self._prefer,
-            exclude=self._excluded,
+            exclude=self._excluded.union(self._shunned()),
         )
-        order = Order(ask, link.peer, desk.network, desk.rules(link.record), self._deadline)
+        order = desk.order(self._request, ask, link.record, self._deadline)
         seals = Seals(order, self._request.content, link=link, clock=desk.clock, draw=desk.draw)
         attempt = Attempt(
             order,
@@ -246,6 +253,11 @@ class Inquiry:
         )
         self._report.proxy, self._report.proxy_verdict = link.peer, link.verdict
         return _Try(link, account, attempt, ask.exchange)
+
+    def _shunned(self) -> tuple[PeerId, ...]:
+        """Name workers that are left out for what they did, as many as there is room to name."""
+        shunned = self._desk.standings.shunned(but=self._request.prefer)
+        return shunned[: max(0, PEERS_MAX - len(self._excluded))]
 
     def _deliver(self, attempt: Attempt, content: AnswerContent, usage: Usage) -> None:
         report = self._report
@@ -278,14 +290,20 @@ class Inquiry:
                 elif error is not None and error.code != Reason.DRAINING.code:
                     self._avoid(made.link, is_its_fault=False)
                 return error
-            case Disputed(error, terms, settlement):
+            case Disputed(error, terms, settlement, meter):
                 self._avoid(made.link)
                 self._report.dispute = error
-                await made.account.dispute(str(error), terms.signed, settlement)
+                # The proxy has signed it, whoever else did.
+                hold_against(self._desk.standings, made.attempt, error, proxy_by=PROVEN)
+                papers = (settlement,) if meter is None else (settlement, meter)
+                await made.account.dispute(str(error), terms.signed, *papers)
                 return self._broken(made, error)
             case Lost(error):
                 self._avoid(made.link)
                 self._seek_settlement(made, end)
+                if isinstance(error, RemoteProtocolError):
+                    hold_against(self._desk.standings, made.attempt, error, proxy_by=SUSPECTED)
+                    await keep_evidence(made.account, made.attempt, error)
                 return self._broken(made, error)
             case Priced():
                 raise LocalProtocolError("a request that pays was answered with a price")
@@ -349,15 +367,18 @@ class Inquiry:
 
     async def _settle_late(self, made: _Try, lost: Lost) -> None:
         try:
-            await settle_late(
+            error = await settle_late(
                 made.link,
                 made.account,
                 made.exchange,
                 lost,
                 network=self._desk.network,
                 report=self._report,
+                prompt_tokens_max=made.attempt.prompt_tokens_max,
                 prove=partial(_bundle, made),
             )
+            if error is not None:
+                hold_against(self._desk.standings, made.attempt, error, proxy_by=PROVEN)
         except CocoonError as error:
             log.error("a lost exchange was not settled", extra={"error": str(error)})
 

@@ -33,11 +33,23 @@ async def settle_late(
     *,
     network: NetworkId,
     report: Report,
+    prompt_tokens_max: int | None,
     prove: Callable[[Bill], Bundle],
-) -> None:
+) -> RemoteProtocolError | None:
     """Ask the proxy how an exchange ended until it says so, and pay for it, or dispute it.
 
-    `prove` makes the bundle of a bill that was accepted.
+    Args:
+        link: To the proxy.
+        account: That the exchange was held on.
+        exchange: Its id.
+        lost: How it ended for us.
+        network: The network that all papers must be for.
+        report: Of the request; what is booked is added to it.
+        prompt_tokens_max: How many tokens the prompt can have, as far as we know.
+        prove: Makes the bundle of a bill that was accepted.
+
+    Returns:
+        Why the settlement was disputed, if it was.
 
     A cancel leaves what is held for the exchange held: the account asks again after a restart.
 
@@ -45,6 +57,7 @@ async def settle_late(
         Unavailable: The ledger cannot be written.
     """
     assert lost.terms is not None, "nothing is owed without terms"
+    dispute: RemoteProtocolError | None = None
     settlement = await _ask(link, account, exchange, lost)
     facts = {"exchange": exchange.hex()}
     if settlement is None:
@@ -60,11 +73,13 @@ async def settle_late(
                 amount_max=lost.owed_max,
                 proxy=link.peer,
                 network=network,
+                prompt_tokens_max=prompt_tokens_max,
             )
         except RemoteProtocolError as error:
             log.error("a settlement was not accepted", extra={**facts, "error": str(error)})
-            report.dispute = error
-            await account.dispute(str(error), lost.terms.signed, settlement)
+            report.dispute = dispute = error
+            papers = (settlement,) if lost.meter is None else (settlement, lost.meter)
+            await account.dispute(str(error), lost.terms.signed, *papers)
             account.release(exchange)
         else:
             if bill.amount:
@@ -76,6 +91,7 @@ async def settle_late(
                 report.bill, report.bundle = bill, prove(bill)
             log.info("a lost exchange was settled", extra={**facts, "amount": bill.amount})
     report.pending -= lost.owed_max
+    return dispute
 
 
 async def _ask(link: Link, account: PayingAccount, exchange: ExchangeId, lost: Lost) -> Signed | None:

@@ -1,10 +1,15 @@
 """What a client insists on, and how patient it is, unless a request says otherwise."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from cocoon_p2p.protocols.contents import RequestContent
 from cocoon_p2p.protocols.ids import Trust
 from cocoon_p2p.units import Nano
+
+CountPrompt = Callable[[bytes, RequestContent], int | None]
+"""Says how many tokens a request's prompt has, template included, by the tokenizer with this hash (the
+worker's record names it); None if that is not at hand. Pure, and quick: the answer waits for it."""
 
 _MAX_COST = Nano(100_000_000)
 _CHANNEL_CAPACITY = Nano(1_000_000_000)
@@ -50,6 +55,9 @@ class Policy:
 
     connect_seconds: float = 10.0
     "For dialling a proxy and opening a channel to it."
+
+    count_prompt: CountPrompt | None = None
+    "Counts a prompt exactly where the client has the worker's tokenizer; else its bytes bound it."
 
     proxy_trust: Trust | None = None
     """What must be proven about a proxy's machine before anything is said to it: it sees sizes, never words.

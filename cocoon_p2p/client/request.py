@@ -83,7 +83,12 @@ class Request:
     """A request that can be asked of any proxy."""
 
     content: RequestContent
+    prompt_tokens_bound: int
+    "How many tokens the prompt can have. Not told: it is the prompt's length."
+
     prompt_tokens_max: int
+    "What is told instead."
+
     features: tuple[str, ...]
     max_cost: Nano
     trust: Trust
@@ -192,7 +197,7 @@ def build_request(
     size_bytes = sum(len(turn.content.encode()) + 64 for turn in messages) + len((prompt or "").encode())
     if size_bytes > _SIZE_MAX_BYTES:
         raise ConfigurationError(f"the request is too long (size={size_bytes} max={_SIZE_MAX_BYTES} bytes)")
-    trust = wishes.get("trust")
+    trust, bound = wishes.get("trust"), prompt_tokens_bound(messages, prompt)
     content = RequestContent(
         kind=Kind.CHAT if prompt is None else Kind.COMPLETION,
         model=model,
@@ -208,7 +213,8 @@ def build_request(
     )
     return Request(
         content=content,
-        prompt_tokens_max=told_bound(prompt_tokens_bound(messages, prompt)),
+        prompt_tokens_bound=bound,
+        prompt_tokens_max=told_bound(bound),
         features=_features(content),
         max_cost=Nano(wishes.get("max_cost") or policy.max_cost),
         trust=policy.trust if trust is None else parse_trust(trust) if isinstance(trust, str) else trust,
@@ -260,6 +266,9 @@ def _features(content: RequestContent) -> tuple[str, ...]:
 
 
 def _check_wishes(wishes: Wishes) -> None:
+    if unknown := sorted(wishes.keys() - Wishes.__annotations__.keys()):
+        # One that is misspelt, and so not kept, may have been the one that mattered.
+        raise ConfigurationError(f"unknown wishes: {', '.join(unknown)}")
     _check_range("max_cost", wishes.get("max_cost"), 1, UINT_MAX)
     _check_range("completion_tokens_max", wishes.get("completion_tokens_max"), 1, UINT_MAX)
     _check_range("temperature", wishes.get("temperature"), 0, 100)

@@ -11,7 +11,6 @@ import logging
 import trio
 
 from cocoon_p2p.errors import MalformedMessage, RemoteProtocolError
-from cocoon_p2p.failpoint import Failpoint, reached
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.payments.events import CloseRequested, GrantChanged, OwnStateReturned, TermsReceived
@@ -102,7 +101,6 @@ async def _write(outbox: Outbox, stream: MessageStream) -> None:
         messages = await outbox.take()
         if messages:
             await stream.send(*messages)
-            reached(Failpoint.CHARGE_SENT)
         else:
             await outbox.woken()
 

@@ -93,7 +93,11 @@ def test_what_not_every_engine_can_do_is_asked_for_by_name(
         {"stop": ["x" * 257]},
         {"timeout_seconds": 0},
         {"timeout_seconds": 4000},
-        {"weights_hash": b"short"},
+        {"weights": b"short"},
+        {"weights": b""},
+        {"weights": "ab" * 31},
+        {"weights": "xy" * 32},
+        {"weights_hash": bytes(32)},
         {"exclude": [b"peer"] * 33},
         {"trust": "none"},
     ],
@@ -101,6 +105,19 @@ def test_what_not_every_engine_can_do_is_asked_for_by_name(
 def test_a_wish_out_of_range_is_named(wishes: Mapping[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         request(**wishes)
+
+
+def test_weights_are_pinned_by_the_request_or_else_by_the_policy() -> None:
+    policy = Policy(weights={"demo": bytes(32)})
+    turns = read_messages([{"role": "user", "content": "x"}])
+
+    def pinned(model: str, **wishes: Any) -> bytes | None:
+        return build_request(model, Wishes(**wishes), policy, messages=turns).weights_hash
+
+    assert pinned("demo") == bytes(32)
+    assert pinned("another") is None
+    assert pinned("demo", weights="0f" * 32) == b"\x0f" * 32
+    assert pinned("another", weights=b"\x0f" * 32) == b"\x0f" * 32
 
 
 @pytest.mark.parametrize(

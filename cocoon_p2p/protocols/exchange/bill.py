@@ -8,7 +8,7 @@ Spec: protocols/exchange.md (Who checks what: Settled; Amounts; Cancel and loss)
 
 from dataclasses import dataclass
 
-from cocoon_p2p.errors import RecordRejected
+from cocoon_p2p.errors import Miscounted, RecordRejected
 from cocoon_p2p.identity import NetworkId, PeerId
 from cocoon_p2p.payments.pricing import client_amount, owed_usage, worker_amount
 from cocoon_p2p.protocols.exchange.delivery import NOTHING, Delivery
@@ -42,6 +42,7 @@ def judge_settlement(
     amount_max: Nano,
     proxy: PeerId,
     network: NetworkId,
+    prompt_tokens_max: int | None = None,
 ) -> Bill:
     """Decide whether to accept a charge.
 
@@ -56,8 +57,10 @@ def judge_settlement(
             for the exchange when we lost sight of it.
         proxy: Who must have signed the settlement.
         network: The network that all papers must be for.
+        prompt_tokens_max: How many tokens the prompt can have, as far as we know by ourselves.
 
     Raises:
+        Miscounted: The counts are not those of what we were given, or cannot be.
         RecordRejected, MalformedMessage: The charge is not what the rules say. Nothing is owed
             for now; both papers are worth keeping.
     """
@@ -70,6 +73,11 @@ def judge_settlement(
     check_worker_amount(settlement, receipt, due)
     check_commission(settlement, due, terms.quote.commission_basis_points)
     amount = Nano(settlement.worker_amount + settlement.commission)
+    if prompt_tokens_max is not None and (tokens := usage.prompt + usage.cached) > prompt_tokens_max:
+        raise Miscounted(
+            f"settlement: more prompt tokens than it can have (limit={prompt_tokens_max} got={tokens})",
+            is_by_worker=True,
+        )
     if delivery is not None:
         _check_delivery(settlement, receipt, usage, delivery)
         is_prompt_charged = usage.prompt + usage.cached > 0
@@ -116,7 +124,9 @@ def read_metered(settlement: Settlement, terms: Terms, network: NetworkId) -> Us
 def check_worker_amount(settlement: Settlement, receipt: Receipt | None, due: Nano) -> None:
     """Hold what the worker gets against what is due to it. Raises `RecordRejected`."""
     if receipt is not None and receipt.amount != due:
-        raise RecordRejected(f"receipt: wrong amount (expected={due} got={receipt.amount} nanoTON)")
+        raise Miscounted(
+            f"receipt: wrong amount (expected={due} got={receipt.amount} nanoTON)", is_by_worker=True
+        )
     # A proxy may ask for less: it bears the loss where it let a worker run ahead of our credit.
     if settlement.worker_amount > due:
         raise RecordRejected(
@@ -138,10 +148,12 @@ def _check_delivery(
     settlement: Settlement, receipt: Receipt | None, usage: Usage, delivery: Delivery
 ) -> None:
     is_whole = delivery.is_complete and usage == delivery.usage
+    # The worker signed for the very chunks that we have; with others a proxy may have held some back.
+    is_by_worker = receipt is not None and receipt.answer_hash == delivery.answer_hash
     if settlement.outcome is Outcome.COMPLETED and not is_whole:
-        raise RecordRejected("settlement: completed, but not what was delivered")
+        raise Miscounted("settlement: completed, but not what was delivered", is_by_worker=is_by_worker)
     if not is_within(usage, delivery.usage):
-        raise RecordRejected("settlement: for more than was delivered")
+        raise Miscounted("settlement: for more than was delivered", is_by_worker=is_by_worker)
     if receipt is not None and receipt.answer_hash != delivery.answer_hash:
         raise RecordRejected("receipt: of another answer")
 

@@ -21,6 +21,7 @@ Spec: protocols/exchange.md. What goes in and out: `client_events`. What is acce
 it is paid for: `terms`, `delivery`, `bill`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import assert_never
@@ -65,7 +66,7 @@ from cocoon_p2p.protocols.exchange.client_events import (
     Send,
     Woke,
 )
-from cocoon_p2p.protocols.exchange.delivery import Delivery, meter_prompt, take_chunk
+from cocoon_p2p.protocols.exchange.delivery import Delivery, PromptTokens, meter_prompt, take_chunk
 from cocoon_p2p.protocols.exchange.pulse import Pulse
 from cocoon_p2p.protocols.exchange.terms import Rules, Terms, judge_quote
 from cocoon_p2p.protocols.ids import Reason
@@ -96,6 +97,10 @@ _NOTHING_SENT = (Phase.ASKED, Phase.SEALING, Phase.GREETED)
 _UNDER_WAY = (Phase.SENT, Phase.METERED, Phase.ANSWERING)
 
 
+def know_no_tokenizer(_tokenizer_hash: bytes) -> None:
+    """Count by no tokenizer: a prompt's bytes must do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What the client wants, from whom, by when, on what conditions."""
@@ -108,6 +113,12 @@ class Order:
     rules: Rules
     deadline: float
     "On the steady clock."
+
+    prompt_tokens_max: int | None = None
+    "A closer bound than the Ask tells, which must not say how long the prompt is."
+
+    count_prompt: Callable[[bytes], int | None] = know_no_tokenizer
+    "Counts the prompt by the tokenizer with this hash, where the client has it. Pure."
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,11 +255,20 @@ def _quoted(exchange: Exchange, quote: Signed, date: float) -> tuple[Exchange, E
 
 
 def _metered(exchange: Exchange, usage: Usage) -> tuple[Exchange, Effects]:
-    delivery = meter_prompt(exchange.delivery, usage, prompt_tokens_max=exchange.order.ask.prompt_tokens_max)
+    delivery = meter_prompt(exchange.delivery, usage, prompt_tokens(exchange.order, _terms(exchange)))
     exchange = replace(exchange, delivery=delivery)
     if exchange.phase is Phase.CANCELLING:
         return exchange, ()
     return _hold(replace(exchange, phase=Phase.METERED), usage)
+
+
+def prompt_tokens(order: Order, terms: Terms) -> PromptTokens:
+    """Say how many tokens the prompt has, as far as the client knows by itself."""
+    exact = order.count_prompt(terms.offer.tokenizer_hash)
+    if exact is not None:
+        return PromptTokens(exact, exact)
+    told = order.ask.prompt_tokens_max
+    return PromptTokens(0, told if order.prompt_tokens_max is None else min(told, order.prompt_tokens_max))
 
 
 def _hold(exchange: Exchange, usage: Usage) -> tuple[Exchange, Effects]:
@@ -283,9 +303,11 @@ def _settled(exchange: Exchange, message: messages.Settled, now: float) -> tuple
             amount_max=Nano(order.ask.max_cost),
             proxy=order.proxy,
             network=order.network,
+            prompt_tokens_max=prompt_tokens(order, terms).most,
         )
     except RemoteProtocolError as error:
-        return ended, (*_release(exchange), Reset(), Finish(Disputed(error, terms, message.settlement)))
+        disputed = Disputed(error, terms, message.settlement, exchange.delivery.meter)
+        return ended, (*_release(exchange), Reset(), Finish(disputed))
     booked: Effects = (Charge(bill),) if bill.amount else _release(exchange)
     return ended, (*booked, Finish(Paid(bill, exchange.cancelled, message.reason, message.detail)))
 

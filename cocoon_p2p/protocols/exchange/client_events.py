@@ -127,11 +127,13 @@ class Paid:
 
 @dataclass(frozen=True, slots=True)
 class Disputed:
-    """The charge was not accepted. Keep both papers, and pay nothing more on this channel."""
+    """The charge was not accepted. Keep the papers, and pay nothing more on this channel."""
 
     error: CocoonError
     terms: Terms
     settlement: Signed
+    meter: Signed | None
+    "The newest that the worker signed."
 
 
 @dataclass(frozen=True, slots=True)

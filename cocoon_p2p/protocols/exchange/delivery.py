@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from cocoon_p2p.errors import RemoteProtocolError
+from cocoon_p2p.errors import Miscounted, RemoteProtocolError
 from cocoon_p2p.identity import NetworkId
 from cocoon_p2p.protocols.contents import AnswerContent
 from cocoon_p2p.protocols.exchange.terms import Terms
@@ -56,18 +56,34 @@ class Delivery:
         return self.digest.digest()
 
 
-def meter_prompt(delivery: Delivery, usage: Usage, *, prompt_tokens_max: int) -> Delivery:
+@dataclass(frozen=True, slots=True)
+class PromptTokens:
+    """How many tokens a prompt has, as far as the client knows by itself."""
+
+    least: int
+    most: int
+    "The same, where the client has the tokenizer."
+
+
+def meter_prompt(delivery: Delivery, usage: Usage, known: PromptTokens) -> Delivery:
     """Take what PromptMetered says.
 
     Raises:
-        RemoteProtocolError: It counts more tokens than the prompt can have, or tokens of an
-            answer that cannot have begun.
+        Miscounted: It counts another number of tokens than the prompt can have, or tokens of an
+            answer that cannot have begun. It is not sealed: the proxy may have altered it.
     """
     if usage.completion or usage.reasoning:
-        raise RemoteProtocolError("prompt metered: counts tokens of an answer")
-    if (tokens := usage.prompt + usage.cached) > prompt_tokens_max:
-        raise RemoteProtocolError(
-            f"prompt metered: more tokens than it can have (limit={prompt_tokens_max} got={tokens})"
+        raise Miscounted("prompt metered: counts tokens of an answer", is_by_worker=False)
+    tokens = usage.prompt + usage.cached
+    if tokens > known.most:
+        raise Miscounted(
+            f"prompt metered: more tokens than it can have (limit={known.most} got={tokens})",
+            is_by_worker=False,
+        )
+    if tokens < known.least:
+        raise Miscounted(
+            f"prompt metered: fewer tokens than it has (counted={known.least} got={tokens})",
+            is_by_worker=False,
         )
     return replace(delivery, metered=usage, usage=usage)
 
@@ -92,10 +108,13 @@ def take_chunk(
         network: The network that a Meter must be signed for.
 
     Raises:
-        RemoteProtocolError: It is not the next chunk, its counts cannot be, or the Meter's
-            signature is not the worker's.
+        Miscounted: Its counts cannot be. If it was signed for them, the paper is in the error.
+        RemoteProtocolError: It is not the next chunk, or the Meter's signature is not the worker's.
     """
     text_bytes = delivery.text_bytes + len(content.text.encode())
+    meter = _meter(chunk, terms, network)
+    papers = () if meter is None else (meter,)
+    _judge_counts(delivery, chunk.usage, completion_tokens_max, papers)
     _judge(delivery, chunk, content, completion_tokens_max, text_bytes)
     digest = delivery.digest.copy()
     digest.update(chunk.sealed)
@@ -105,25 +124,34 @@ def take_chunk(
         chunks=delivery.chunks + 1,
         text_bytes=text_bytes,
         is_complete=chunk.final,
-        meter=_meter(chunk, terms, network) or delivery.meter,
+        meter=meter or delivery.meter,
         digest=digest,
     )
 
 
 def _judge(delivery: Delivery, chunk: Chunk, content: AnswerContent, limit: int, text_bytes: int) -> None:
-    before, usage = delivery.usage, chunk.usage
     if chunk.number != delivery.chunks:
         raise RemoteProtocolError(f"chunk: out of order (expected={delivery.chunks} got={chunk.number})")
-    if (usage.prompt, usage.cached) != (before.prompt, before.cached):
-        raise RemoteProtocolError("chunk: another prompt than was metered")
-    if usage.completion < before.completion or usage.reasoning < before.reasoning:
-        raise RemoteProtocolError("chunk: its usage falls")
-    if (tokens := usage.completion + usage.reasoning) > limit:
-        raise RemoteProtocolError(f"chunk: more tokens than were asked for (limit={limit} got={tokens})")
     if chunk.final is not (content.finish is not None):
         raise RemoteProtocolError("chunk: its final flag and its finish reason disagree")
     if text_bytes > TOKEN_TEXT_MAX_BYTES * limit:
         raise RemoteProtocolError("chunk: more text than the tokens that were asked for can hold")
+
+
+def _judge_counts(delivery: Delivery, usage: Usage, limit: int, papers: tuple[Signed, ...]) -> None:
+    before = delivery.usage
+    if (usage.prompt, usage.cached) != (before.prompt, before.cached):
+        # Two chunks are sealed by the worker; before the first it is a message that anybody can alter.
+        is_by_worker = delivery.chunks > 0
+        raise Miscounted("chunk: another prompt than was metered", is_by_worker=is_by_worker, papers=papers)
+    if usage.completion < before.completion or usage.reasoning < before.reasoning:
+        raise Miscounted("chunk: its usage falls", is_by_worker=True, papers=papers)
+    if (tokens := usage.completion + usage.reasoning) > limit:
+        raise Miscounted(
+            f"chunk: more tokens than were asked for (limit={limit} got={tokens})",
+            is_by_worker=True,
+            papers=papers,
+        )
 
 
 def _meter(chunk: Chunk, terms: Terms, network: NetworkId) -> Signed | None:
