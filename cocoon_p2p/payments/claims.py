@@ -6,6 +6,7 @@ Spec: payments/settlement.md (Claims).
 import logging
 from dataclasses import dataclass
 
+from cocoon_p2p.failpoint import Failpoint, reached
 from cocoon_p2p.payments.chain import AccountSeen, MessageRefused
 from cocoon_p2p.payments.claiming import changed, claim
 from cocoon_p2p.payments.contract import AccountId
@@ -75,6 +76,7 @@ class Claims:
     async def _claim(self, account: ReceivingAccount, voucher: Voucher, seen: AccountSeen) -> None:
         claimed, latest = account.backing.claimed, seen
         await claim(self._lookout.chain, voucher, self._purse)
+        reached(Failpoint.CLAIM_SENT)
         # A top-up changes the contract too: what counts is that it has paid.
         while account.backing.claimed == claimed:
             await changed(self._lookout.chain, AccountId(account.channel), latest)
@@ -82,6 +84,7 @@ class Claims:
             if looked is None:
                 return
             latest = looked
+        reached(Failpoint.CLAIM_LANDED)
         amount = account.backing.claimed - claimed
         log.info("claimed", extra={"channel": account.channel.hex()[:16], "amount": amount})
         self._notebook.write(_CLAIMED + account.channel.hex(), int(self._lookout.now()))

@@ -4,6 +4,7 @@ Spec: payments/settlement.md (Closing).
 """
 
 from cocoon_p2p.errors import Refused
+from cocoon_p2p.failpoint import Failpoint, reached
 from cocoon_p2p.payments import contract
 from cocoon_p2p.payments.chain import AccountSeen
 from cocoon_p2p.payments.channel import CLOSE_TERMS_SECONDS, TERMS_PARTS, Phase
@@ -68,6 +69,7 @@ class Closes:
         if self._purse is None or now > until - HAND_IN_SECONDS:
             turn = until + LAPSE_MARGIN_SECONDS + 1.0
         if turn <= now:
+            reached(Failpoint.CLOSE_AGREED)
             await self._tell(account, body)
         # The other may hand them in at any time: it is looked for with growing pauses.
         look = max(LOOK_SECONDS, now - until + _terms_seconds(account))
@@ -95,6 +97,7 @@ class Closes:
             return
         transfer = Transfer(channel, contract.ATTACHED_MIN, body, is_bounceable=True)
         paid = await purse.spend(new_number(), [transfer])
+        reached(Failpoint.CLOSE_SENT)
         await self._lookout.landed(account, paid.transaction.lt)
 
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from cocoon_p2p.errors import Refused, Unavailable
+from cocoon_p2p.failpoint import Failpoint, reached
 from cocoon_p2p.payments import contract
 from cocoon_p2p.payments.boc import read_one
 from cocoon_p2p.payments.chain import Transaction
@@ -149,6 +150,7 @@ class Deposits:
             await self._notebook.save(_key(channel), wallet.last_lt, amount)
         finally:
             del self._decided[channel]
+        reached(Failpoint.FUNDING_NOTED)
         try:
             await purse.spend(new_number(), [transfer])
         except OutcomeUnknown:
@@ -156,6 +158,7 @@ class Deposits:
         except (Refused, Unavailable):
             await self._notebook.save(_key(channel))
             raise
+        reached(Failpoint.FUNDING_PAID)
         await self.finish(account)
 
     async def finish(self, account: Account) -> None:
@@ -198,6 +201,7 @@ class Deposits:
         if isinstance(read_sight(deployment, account.backing, looked), NotOpened):
             self._sent_back.add(account.channel)
             raise _came_back(account.channel)
+        reached(Failpoint.FUNDING_ARRIVED)
         account.send(Funded(account.channel))
         deposit = format_ton(account.backing.deposit)
         log.info("channel funded", extra={"channel": account.channel.hex()[:16], "deposit": deposit})

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import trio
 
 from cocoon_p2p.errors import Refused, Unavailable
+from cocoon_p2p.failpoint import Failpoint, reached
 from cocoon_p2p.payments import contract
 from cocoon_p2p.payments.chain import AccountSeen, Chain
 from cocoon_p2p.payments.channel import Backing, Phase
@@ -122,6 +123,7 @@ class Lookout:
         if told is None and is_payer and agreed is not None:
             # Nothing was left to come back with a notice, or the servers have forgotten it.
             told = agreed
+        reached(Failpoint.CLOSE_LANDED)
         # Notes first: a channel that is settled is not looked at again.
         self._notebook.forget(account.channel)
         account.apply(ChannelSettled(Nano(max(told or 0, account.backing.claimed))))

@@ -11,6 +11,7 @@ import logging
 import trio
 
 from cocoon_p2p.errors import MalformedMessage, RemoteProtocolError
+from cocoon_p2p.failpoint import Failpoint, reached
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.payments.events import CloseRequested, GrantChanged, OwnStateReturned, TermsReceived
@@ -101,6 +102,7 @@ async def _write(outbox: Outbox, stream: MessageStream) -> None:
         messages = await outbox.take()
         if messages:
             await stream.send(*messages)
+            reached(Failpoint.CHARGE_SENT)
         else:
             await outbox.woken()
 

@@ -18,6 +18,7 @@ import logging
 import trio
 
 from cocoon_p2p.errors import CocoonError, Refused, RemoteProtocolError, Unavailable
+from cocoon_p2p.failpoint import Failpoint, reached
 from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.payments.channel import Phase, to_wire
@@ -192,7 +193,9 @@ async def _write(account: PayingAccount, stream: MessageStream) -> None:
         account.apply(VoucherDue())
         messages = await account.outbox.take()
         if messages:
+            reached(Failpoint.VOUCHER_SAVED)
             await stream.send(*messages)
+            reached(Failpoint.VOUCHER_SENT)
         elif account.phase is Phase.CLOSED:
             await stream.close()
             return

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 import trio
 
 from cocoon_p2p.errors import CocoonError, LocalProtocolError, Refused
-from cocoon_p2p.failpoint import Failpoint, reached
 from cocoon_p2p.identity import PeerId
 from cocoon_p2p.ledger import Change, Evidence, ExchangeRow, Status, Written
 from cocoon_p2p.payments.books import Page, close_body
@@ -224,7 +223,6 @@ class PayingAccount:
             self.apply(ExchangeCharged(exchange, amount, paper))
             self.leftovers.pop(exchange, None)
         await self.saved()
-        reached(Failpoint.CHARGE_BOOKED)
 
     async def break_off(
         self, exchange: ExchangeId, amount: Nano, quote: Signed, meter: Signed | None = None

@@ -11,6 +11,7 @@ import logging
 
 import trio
 
+from cocoon_p2p.failpoint import Failpoint, reached
 from cocoon_p2p.identity import PeerId
 from cocoon_p2p.ledger import Change, ExchangeRow, Written
 from cocoon_p2p.payments.books import Page, close_body
@@ -195,6 +196,7 @@ class ReceivingAccount:
         else:
             written, total = self._party.store.submit(), row.total
         await written.wait()
+        reached(Failpoint.CHARGE_SAVED)
         return total
 
     async def lower(self, exchange: ExchangeId, amount: Nano, paper: Signed) -> None:
@@ -314,6 +316,7 @@ class ReceivingAccount:
         written = self.apply(VoucherReceived(voucher))
         if written is not None:
             await written.wait()
+            reached(Failpoint.VOUCHER_TAKEN)
             self.apply(VoucherSaved(Nano(voucher.total)))
 
     # ------------------------------------------------------------ the machine
