@@ -150,7 +150,9 @@ async def reckon(
 async def _recalled(state: Path, address: str, global_id: int) -> list[Transaction]:
     account = AccountId(parse_address(address, global_id=global_id).account)
     wish = Recall(f"0:{account.hex()}")
-    recalled = await trio.to_thread.run_sync(control.ask, control_path(state), RECALL, wish)
+    recalled = await trio.to_thread.run_sync(
+        control.ask, control_path(state), RECALL, wish, abandon_on_cancel=True
+    )
     roots = (read_one(base64.b64decode(bag)) for bag in recalled.transactions)
     return [read_transaction(root, account).transaction for root in roots]
 

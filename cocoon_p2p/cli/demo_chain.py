@@ -3,13 +3,12 @@
 import time
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
 from cocoon_p2p.cli.chain_books import ChainBooks, Contract, look, reckon
-from cocoon_p2p.control import follow
+from cocoon_p2p.control import Feed, Request, follow
 from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.node import CONTROL_SOCKET, OpenedClient
 from cocoon_p2p.overview import CHANNELS, CLOSE, ChannelView, Close, ListChannels, view_of
@@ -19,6 +18,8 @@ from cocoon_p2p.payments.treasury import Treasury
 from cocoon_p2p.testing.fortune import Fortune
 from cocoon_p2p.testing.processes import LocalNetwork
 from cocoon_p2p.units import Nano, format_ton
+
+Q = TypeVar("Q", bound=Request)
 
 PROXY_KEYS = {"open_after": 0}
 "The demo's proxy opens a channel to a worker at once, and not when it has earned some."
@@ -106,27 +107,31 @@ class DemoChain:
 
     async def _close_ours(self, account: PayingAccount) -> None:
         began = time.perf_counter()
-        await account.close()
+        with trio.move_on_after(PATIENCE_SECONDS):
+            await account.close()
         await _until(lambda: account.backing.is_settled, "the client's channel does not close")
         self._tell("closed", view_of(account), began)
 
     async def _have_closed(self, view: ChannelView) -> None:
         began = time.perf_counter()
-        wish = Close(view.channel, wait="settled")
-        # The last of them shows how it ended.
-        *_, closed = await trio.to_thread.run_sync(lambda: list(follow(self._proxy_socket, CLOSE, wish)))
-        self._tell("closed", closed, began)
+        with trio.move_on_after(PATIENCE_SECONDS):
+            views = await self._ask_proxy(CLOSE, Close(view.channel, wait="settled"))
+            # The last of them shows how it ended.
+            self._tell("closed", views[-1], began)
+            return
+        raise Unavailable("the proxy's channel does not close", hint=HINT)
 
     async def _proxys(self) -> list[ChannelView]:
         """List the channels through which the proxy pays somebody who was at work for it."""
-        asked = await trio.to_thread.run_sync(
-            lambda: list(follow(self._proxy_socket, CHANNELS, ListChannels()))
-        )
+        asked = await self._ask_proxy(CHANNELS, ListChannels())
         return [view for view in asked if view.side == "payer" and (view.charged_nano or view.capacity_nano)]
 
-    @property
-    def _proxy_socket(self) -> Path:
-        return self._network.data_directory("proxy") / CONTROL_SOCKET
+    async def _ask_proxy(self, feed: Feed[Q, ChannelView], request: Q) -> list[ChannelView]:
+        socket = self._network.data_directory("proxy") / CONTROL_SOCKET
+        # The proxy may hang, and then whoever waits for it must still be able to leave.
+        return await trio.to_thread.run_sync(
+            lambda: list(follow(socket, feed, request)), abandon_on_cancel=True
+        )
 
     def _contract(self, view: ChannelView) -> Contract:
         payee = self._network.name_of(view.peer)

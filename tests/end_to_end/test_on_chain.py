@@ -78,18 +78,10 @@ def assert_on_chain(network: LocalNetwork, chain_books: ChainBooks) -> None:
     assert sum(balances.values()) == chain.last.accounts.weight
 
 
-async def test_without_a_channel_a_request_is_refused_and_told_how_to_open_one(tmp_path: Path) -> None:
-    async with network_on_chain(tmp_path) as network, paying(network) as (opened, _):
+async def test_no_channel_no_answer_and_on_one_two_at_once_are_paid_to_the_nanoton(tmp_path: Path) -> None:
+    async with network_on_chain(tmp_path) as network, paying(network) as (opened, chain):
         with pytest.raises(Refused) as caught:
             await ask(opened.client)
-
-    assert caught.value.code == "no-credit"
-    assert "cocoon channels open" in caught.value.hint
-    assert caught.value.charged == 0
-
-
-async def test_two_requests_at_once_are_paid_to_the_nanoton(tmp_path: Path) -> None:
-    async with network_on_chain(tmp_path) as network, paying(network) as (opened, chain):
         await chain.begin(CAPACITY)
         costs: list[int] = []
 
@@ -102,6 +94,9 @@ async def test_two_requests_at_once_are_paid_to_the_nanoton(tmp_path: Path) -> N
         await chain.see_proxy_open()
         chain_books = await chain.end()
 
+    assert caught.value.code == "no-credit"
+    assert "cocoon channels open" in caught.value.hint
+    assert caught.value.charged == 0
     books = await assert_agreed(network, chain_books)
     assert -books.earned("client") == sum(costs) > 0
     assert len(chain_books.contracts) == 2
