@@ -36,7 +36,7 @@ class Contract:
 
 
 @dataclass(frozen=True, slots=True)
-class Purse:
+class Balance:
     """One party's wallet. In nanoTON."""
 
     name: str
@@ -56,24 +56,24 @@ class Purse:
 class ChainBooks:
     """Everybody's wallet, and the contracts between them, all of them closed."""
 
-    purses: tuple[Purse, ...]
+    balances: tuple[Balance, ...]
     contracts: tuple[Contract, ...]
 
     @property
     def fees(self) -> int:
-        return sum(purse.fees for purse in self.purses)
+        return sum(balance.fees for balance in self.balances)
 
     @property
     def difference(self) -> int:
         """What nobody accounts for: it came from nowhere, or is lost if negative. There should be none."""
-        return sum(purse.moved for purse in self.purses)
+        return sum(balance.moved for balance in self.balances)
 
     def faults(self, books: Books) -> tuple[str, ...]:
         """Say where the chain differs from the ledgers, or from itself."""
         faults = [
-            f"{purse.name}: the chain says {purse.moved} nanoTON came in, its ledger says {booked}"
-            for purse in self.purses
-            if purse.moved != (booked := books.earned(purse.name))
+            f"{balance.name}: the chain says {balance.moved} nanoTON came in, its ledger says {booked}"
+            for balance in self.balances
+            if balance.moved != (booked := books.earned(balance.name))
         ]
         if self.difference:
             faults.append(f"the balances do not add up (difference={self.difference} nanoTON)")
@@ -81,11 +81,11 @@ class ChainBooks:
 
     def facts(self, books: Books) -> dict[str, object]:
         """Give it in JSON's types, in nanoTON."""
-        moved = {purse.name: purse.moved for purse in self.purses}
+        moved = {balance.name: balance.moved for balance in self.balances}
         return {
-            "before": {purse.name: purse.before for purse in self.purses},
-            "after": {purse.name: purse.after for purse in self.purses},
-            "fees": {purse.name: purse.fees for purse in self.purses},
+            "before": {balance.name: balance.before for balance in self.balances},
+            "after": {balance.name: balance.after for balance in self.balances},
+            "fees": {balance.name: balance.fees for balance in self.balances},
             "fees_total": self.fees,
             "client_spent": -moved["client"],
             "worker_earned": sum(amount for name, amount in moved.items() if name.startswith("worker")),
@@ -102,11 +102,12 @@ class ChainBooks:
         table = Table(box=None, header_style="bold")
         for name in ("on the chain, in TON", "before", "after", "fees", "but for fees"):
             table.add_column(name, justify="left" if name.startswith("on") else "right", no_wrap=True)
-        for purse in self.purses:
-            amounts = (purse.before, purse.after, purse.fees, purse.moved)
-            table.add_row(purse.name, *map(_ton, amounts))
-        befores, afters = (sum(getattr(purse, name) for purse in self.purses) for name in ("before", "after"))
-        table.add_row("all", *map(_ton, (befores, afters, self.fees, self.difference)), style="italic")
+        for balance in self.balances:
+            amounts = (balance.before, balance.after, balance.fees, balance.moved)
+            table.add_row(balance.name, *map(_ton, amounts))
+        before = sum(balance.before for balance in self.balances)
+        after = sum(balance.after for balance in self.balances)
+        table.add_row("all", *map(_ton, (before, after, self.fees, self.difference)), style="italic")
         console = Console()
         console.print(table)
         faults = self.faults(books)
@@ -138,13 +139,13 @@ async def reckon(
     fees = Counter[str]()
     for contract in contracts:
         fees[contract.payer] += _fees(await _recalled(fortune.state, contract.address, chain.global_id))
-    purses: list[Purse] = []
+    balances: list[Balance] = []
     for name, earlier in before.items():
         account = fortune.account(name)
         now = await chain.account(account)
         fees[name] += _fees(await chain.transactions(account, since_lt=earlier.last_lt))
-        purses.append(Purse(name, earlier.balance, now.balance, fees[name]))
-    return ChainBooks(tuple(purses), tuple(contracts))
+        balances.append(Balance(name, earlier.balance, now.balance, fees[name]))
+    return ChainBooks(tuple(balances), tuple(contracts))
 
 
 async def _recalled(state: Path, address: str, global_id: int) -> list[Transaction]:

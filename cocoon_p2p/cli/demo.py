@@ -49,10 +49,10 @@ DEFAULT_PROMPT = "Translate to Spanish: the red house"
     "--serve",
     "place",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Keep the network up until Ctrl-C, its config files in this folder, for other commands to use.",
+    help="Keep the network up until Ctrl-C, its config files and wallets in this folder, for other commands.",
 )
 def demo(prompt: str | None, as_json: bool, workers: int, place: Path | None) -> None:
-    """Bring up a whole network on this machine and buy an answer from it.
+    """Bring up a whole network on this machine, with a TON chain of its own, and buy an answer from it.
 
     Without --prompt, and with a terminal, it goes on asking what you want to know.
     """
@@ -126,7 +126,7 @@ async def _demo(
 
     on_chain = is_chain_here()
     if not on_chain:
-        show.line(NO_TONPY)
+        click.echo(NO_TONPY, err=show.is_quiet)
     show.line("A network of its own, every node a process on this machine:")
     async with open_service_nursery() as nursery:
         nursery.start_soon(_load_network_code)
@@ -211,11 +211,13 @@ async def _buy(client: "Client", model: str, prompt: str, show: Show) -> dict[st
 
 def conclude(facts: dict[str, object], books: "Books", chain_books: "ChainBooks | None", show: Show) -> bool:
     """Show who paid whom, and say whether all of it is accounted for."""
+    faults = [*books.faults, *(chain_books.faults(books) if chain_books else ())]
     facts |= {
         "unspent": books.unspent,
         "chain": None if chain_books is None else "local",
         "channel_addresses": [contract.address for contract in chain_books.contracts] if chain_books else [],
         "onchain": chain_books and chain_books.facts(books),
+        "faults": faults,
     }
     if show.is_quiet:
         click.echo(json.dumps(facts))
@@ -225,7 +227,7 @@ def conclude(facts: dict[str, object], books: "Books", chain_books: "ChainBooks 
         if chain_books is not None:
             show.line()
             chain_books.print(books)
-    return not books.faults and (chain_books is None or not chain_books.faults(books))
+    return not faults
 
 
 async def _serve(network: "LocalNetwork", show: Show) -> None:

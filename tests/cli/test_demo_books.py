@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cocoon_p2p.cli.books import Books, Entry
-from cocoon_p2p.cli.chain_books import ChainBooks, Contract, Purse
+from cocoon_p2p.cli.chain_books import Balance, ChainBooks, Contract
 from cocoon_p2p.cli.demo import Show, conclude
 from cocoon_p2p.identity import PeerId
 from cocoon_p2p.ledger import ChannelName, ChannelRow, Side
@@ -37,9 +37,9 @@ BOOKS = Books(
 def chain_books(*, worker: int = 180, proxy_fees: int = 30) -> ChainBooks:
     return ChainBooks(
         (
-            Purse("client", before=1000, after=1000 - 189 - 20, fees=20),
-            Purse("proxy", before=1000, after=1000 + 9 - 30, fees=proxy_fees),
-            Purse("worker-1", before=0, after=worker, fees=0),
+            Balance("client", before=1000, after=1000 - 189 - 20, fees=20),
+            Balance("proxy", before=1000, after=1000 + 9 - 30, fees=proxy_fees),
+            Balance("worker-1", before=0, after=worker, fees=0),
         ),
         (CONTRACT,),
     )
@@ -77,6 +77,7 @@ def test_a_ledger_with_a_fault_is_enough(capsys: pytest.CaptureFixture[str]) -> 
 
     told = json.loads(capsys.readouterr().out)
     assert (told["chain"], told["channel_addresses"], told["onchain"]) == (None, [], None)
+    assert told["faults"] == ["client: replay differs"]
 
 
 def test_json_tells_the_same_as_the_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,3 +87,4 @@ def test_json_tells_the_same_as_the_table(capsys: pytest.CaptureFixture[str]) ->
     assert told["chain"] == "local"
     assert told["channel_addresses"] == [CONTRACT.address]
     assert (told["onchain"]["reconciles"], told["onchain"]["difference"]) == (False, 1)
+    assert len(told["faults"]) == 2

@@ -73,7 +73,7 @@ def assert_on_chain(network: LocalNetwork, chain_books: ChainBooks) -> None:
     balances = {
         name: chain.account(LocalAccountId(fortune.account(name))).balance for name in fortune.addresses
     }
-    assert {purse.name: purse.after for purse in chain_books.purses} == balances
+    assert {balance.name: balance.after for balance in chain_books.balances} == balances
     # Nothing is left in any contract.
     assert sum(balances.values()) == chain.last.accounts.weight
 
