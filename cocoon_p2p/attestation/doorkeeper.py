@@ -196,6 +196,10 @@ class Doorkeeper:
         require(verdict, asked)
         return verdict
 
+    def evidence(self, name: bytes) -> bytes | None:
+        """Give evidence that was fetched, by its hash; None if it was not, or is gone."""
+        return self._showcase.find(name)
+
     def forget(self, peer: PeerId) -> None:
         """Forget a peer that is gone: its evidence, and its place on a platform that bears only so many."""
         self._showcase.forget(peer)

@@ -107,11 +107,11 @@ def verify(
         raise ConfigurationError(f"--at is no time (got={at})")
     policy = default_policy(network_id(network))
     if policy_file is not None:
-        policy = _read_pinned(policy_file, _read_pins(pins, pins_needed), now)
+        policy = _read_pinned(policy_file, read_pins(pins, pins_needed), now)
     try:
         found = _examine(
             _read_evidence(file),
-            _read_collateral(collateral_file),
+            read_collateral_file(collateral_file),
             _read_statement(statement_file),
             policy,
             now,
@@ -189,7 +189,8 @@ def _read_evidence(file: Path) -> Evidence:
     raise failure
 
 
-def _read_collateral(file: Path | None) -> Collateral | None:
+def read_collateral_file(file: Path | None) -> Collateral | None:
+    """Read Intel's lists, if a file is named. Raises `ConfigurationError`, or `MalformedMessage`."""
     return None if file is None else read_collateral(_read(file, COLLATERAL_SIZE_MAX_BYTES))
 
 
@@ -197,7 +198,8 @@ def _read_statement(file: Path | None) -> Signed | None:
     return None if file is None else decode_signed(_read(file, PAPER_SIZE_MAX_BYTES + 128))
 
 
-def _read_pins(keys: tuple[str, ...], needed: int | None) -> Pins:
+def read_pins(keys: tuple[str, ...], needed: int | None) -> Pins:
+    """Read the keys that a policy must be signed by, and how many of them. Raises `ConfigurationError`."""
     if not keys:
         raise ConfigurationError(
             "no key is pinned, so no policy can be taken", hint="name the keys that you trust with --pin KEY"

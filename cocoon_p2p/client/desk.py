@@ -22,10 +22,11 @@ from cocoon_p2p.identity import NetworkId, PeerId, peer_id_text
 from cocoon_p2p.network.transport import Transport
 from cocoon_p2p.payments.settlement import Accounts
 from cocoon_p2p.protocols.exchange.client import Order
-from cocoon_p2p.protocols.exchange.terms import Rules
+from cocoon_p2p.protocols.exchange.terms import Rules, Terms
 from cocoon_p2p.protocols.ids import Role, Trust
 from cocoon_p2p.protocols.messages import Ask, Quote, Record, Signed
 from cocoon_p2p.protocols.papers import check
+from cocoon_p2p.protocols.schema import decode_paper
 from cocoon_p2p.records import check_pair, check_record
 
 log = logging.getLogger(__name__)
@@ -165,6 +166,13 @@ class Desk:
     def _may_try(self, record: Record) -> bool:
         unlearnt = self.unlearnt.get(record.statement_hash)
         return unlearnt is None or trio.current_time() >= unlearnt.at + UNLEARNT_SECONDS
+
+    def evidence(self, terms: Terms) -> bytes | None:
+        """Give what a quoted worker's machine showed, as far as it was fetched."""
+        record = decode_paper(Record, terms.quote.worker_record.body)
+        if self.doorkeeper is None or record.evidence_hash is None:
+            return None
+        return self.doorkeeper.evidence(record.evidence_hash)
 
     def forget_sessions(self) -> None:
         """Greet every worker anew: under another policy its keys may be worth nothing."""

@@ -311,7 +311,7 @@ class Inquiry:
     def _paid(self, made: _Try, end: Paid) -> CocoonError | None:
         report, bill = self._report, end.bill
         report.bill, report.terms = bill, made.attempt.terms
-        report.bundle = _bundle(made, bill)
+        report.bundle = self._bundle(made, bill)
         report.charged += bill.amount
         log.info(
             "exchange settled",
@@ -375,12 +375,18 @@ class Inquiry:
                 network=self._desk.network,
                 report=self._report,
                 prompt_tokens_max=made.attempt.prompt_tokens_max,
-                prove=partial(_bundle, made),
+                prove=partial(self._bundle, made),
             )
             if error is not None:
                 hold_against(self._desk.standings, made.attempt, error, proxy_by=PROVEN)
         except CocoonError as error:
             log.error("a lost exchange was not settled", extra={"error": str(error)})
+
+    def _bundle(self, made: _Try, bill: Bill) -> Bundle:
+        terms, transcript = made.attempt.terms, made.attempt.transcript
+        assert terms is not None, "what was billed was agreed on"
+        assert transcript is not None, "a price question is not billed"
+        return transcript.bundle(terms, bill, self._desk.evidence(terms))
 
     def _avoid(self, link: Link, *, is_its_fault: bool = True) -> None:
         self._avoided.add(link.peer)
@@ -391,13 +397,6 @@ class Inquiry:
     def _exclude(self, made: _Try) -> None:
         if made.attempt.terms is not None:
             self._excluded.add(made.attempt.terms.worker)
-
-
-def _bundle(made: _Try, bill: Bill) -> Bundle:
-    terms, transcript = made.attempt.terms, made.attempt.transcript
-    assert terms is not None, "what was billed was agreed on"
-    assert transcript is not None, "a price question is not billed"
-    return transcript.bundle(terms, bill)
 
 
 def _more_telling(failure: CocoonError | None, error: CocoonError) -> CocoonError:

@@ -40,7 +40,7 @@ class Transcript:
             return
         self._chunks.append(SealedChunk(chunk.final, chunk.usage, chunk.sealed, chunk.meter_signature))
 
-    def bundle(self, terms: Terms, bill: Bill, evidence: bytes | None = None) -> Bundle:
+    def bundle(self, terms: Terms, bill: Bill, evidence: bytes | None) -> Bundle:
         """Put together what proves a bill. Only once it was settled: it holds the answer's key.
 
         Args:

@@ -162,3 +162,24 @@ def test_what_a_worker_wrote_cannot_steer_the_terminal(
 
     assert "all is well" in out
     assert "\x1b" not in out
+
+
+def test_a_policy_that_does_not_pass_the_evidence_ends_with_5(
+    receipt: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = receipt.with_name("policy.toml")
+    policy.write_text('network = "vectors"\nepoch = 1\nexpires = "2026-06-01T00:00:00Z"\n')
+    with pytest.raises(SystemExit):
+        main(["attest", "policy", "sign", str(policy), "--key", str(receipt.with_name("key"))])
+        raise SystemExit
+    pin = capsys.readouterr().out.split()[-1]
+
+    code, out, _ = run(capsys, "verify", receipt, "--policy", policy, "--pin", pin, "--json")
+    without_pin = run(capsys, "verify", receipt, "--policy", policy)
+    other_pin = run(capsys, "verify", receipt, "--policy", policy, "--pin", "00" * 32)
+
+    assert code == 5
+    assert "evidence: the policy does not pass it: evidence-malformed" in out
+    assert without_pin[0] == 2
+    assert other_pin[0] == 5
+    assert "not signed by enough pinned keys" in other_pin[2]

@@ -14,7 +14,8 @@ from cocoon_p2p.attestation.verdict import Tri
 from cocoon_p2p.client import Answer, transcript
 from cocoon_p2p.errors import AnswerBroken, ConfigurationError, MalformedMessage, SealBroken, Unavailable
 from cocoon_p2p.protocols.exchange.bundle import Bundle, decode_bundle, encode_bundle
-from cocoon_p2p.protocols.exchange.verification import Subject, Verification, verify_bundle
+from cocoon_p2p.protocols.exchange.findings import Subject, Verification
+from cocoon_p2p.protocols.exchange.verification import verify_bundle
 from cocoon_p2p.protocols.ids import Outcome, Reason
 from cocoon_p2p.sealing import open_answer_chunk
 from cocoon_p2p.testing.engine import ScriptedEngine

@@ -1,10 +1,8 @@
-"""What a bundle proves to somebody who was not there: one finding a question, in plain words.
+"""What a bundle proves to somebody who was not there.
 
-A finding is affirmed, refuted, or unknown where the bundle does not hold what it would take to
-say. What a client accepted (`terms`, `bill`) is affirmed here; the same rules are used.
-
-Who the proxy and the worker *are* is not found out: a bundle names keys, and anybody can make
-keys. Nor is the machine appraised: that takes a policy (`attestation`).
+What a client accepted (`terms`, `bill`) is affirmed here; the same rules are used. Who the proxy
+and the worker *are* is not found out: a bundle names keys, and anybody can make keys. What the
+worker's machine was worth is, where the reader brings a policy.
 
 Spec: protocols/bundle.md.
 """
@@ -12,10 +10,9 @@ Spec: protocols/bundle.md.
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TypeVar
 
-from cocoon_p2p.attestation.verdict import Tri
+from cocoon_p2p.attestation import VENDOR_ROOTS, Collateral, Policy, Roots, Tri, Verdict, examine, judge
 from cocoon_p2p.errors import MalformedMessage, RecordRejected, RemoteProtocolError
 from cocoon_p2p.identity import NetworkId, PeerId, peer_id_text
 from cocoon_p2p.payments.pricing import owed_usage, worker_amount
@@ -29,6 +26,7 @@ from cocoon_p2p.protocols.exchange.bill import (
 )
 from cocoon_p2p.protocols.exchange.bundle import Bundle, joined
 from cocoon_p2p.protocols.exchange.delivery import NOTHING
+from cocoon_p2p.protocols.exchange.findings import Finding, Subject, Verification
 from cocoon_p2p.protocols.exchange.terms import Terms
 from cocoon_p2p.protocols.ids import QUOTE_LIFETIME_SECONDS, Outcome, Role, Trust
 from cocoon_p2p.protocols.messages import (
@@ -52,71 +50,32 @@ from cocoon_p2p.units import Nano
 T = TypeVar("T")
 
 
-class Subject(StrEnum):
-    """What a finding is about, in the order in which they are looked at."""
-
-    QUOTE = "quote"
-    RECORD = "record"
-    KEYS = "keys"
-    SETTLEMENT = "settlement"
-    MODEL = "model"
-    RECEIPT = "receipt"
-    COUNTS = "counts"
-    AMOUNT = "amount"
-    COMMISSION = "commission"
-    TOTALS = "totals"
-    QUESTION = "question"
-    ANSWER = "answer"
-    EVIDENCE = "evidence"
-
-
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """How one question was answered."""
+class Yardstick:
+    """What the evidence in a bundle is appraised by."""
 
-    subject: Subject
-    claim: Tri
-    words: str
+    policy: Policy
+    collateral: Collateral | None = None
+    "Intel's lists for the platform, as they stood then."
 
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """All that was found, and what the papers say as far as they hold."""
-
-    findings: tuple[Finding, ...]
-    is_answer_given: bool
-    worker: PeerId | None
-    offer: ModelOffer | None
-    settlement: Settlement | None
-    receipt: Receipt | None
-    usage: Usage | None
-    "What was counted: the receipt's or, of a worker that vanished, its last Meter's."
-
-    text: str | None
-    "The answer, if the bundle opens it."
-
-    def __getitem__(self, subject: Subject) -> Finding:
-        return next(finding for finding in self.findings if finding.subject is subject)
-
-    @property
-    def holds(self) -> bool:
-        """Whether nothing is refuted and, if an answer was to be held against it, that was affirmed."""
-        is_answered = not self.is_answer_given or self[Subject.ANSWER].claim is Tri.AFFIRMED
-        return is_answered and all(finding.claim is not Tri.REFUTED for finding in self.findings)
+    roots: Roots = VENDOR_ROOTS
 
 
 class _NotShown(Exception):
     """What a finding would rest on is not there, or does not hold itself."""
 
 
-def verify_bundle(bundle: Bundle, *, answer: str | None = None) -> Verification:
+def verify_bundle(
+    bundle: Bundle, *, answer: str | None = None, yardstick: Yardstick | None = None
+) -> Verification:
     """Look at everything that a bundle shows. No clock: papers are judged at the time of the quote.
 
     Args:
         bundle: As it was read.
         answer: The answer that somebody kept, to be held against it; a line end after it does not count.
+        yardstick: What the evidence is appraised by, as of then; None: only whose it is is looked at.
     """
-    case = _Case(bundle, answer)
+    case = _Case(bundle, answer, yardstick)
     findings = tuple(_find(subject, look) for subject, look in case.questions())
     return Verification(
         findings,
@@ -127,7 +86,13 @@ def verify_bundle(bundle: Bundle, *, answer: str | None = None) -> Verification:
         case.receipt,
         case.usage,
         case.text,
+        case.verdict,
     )
+
+
+def quoted_at(bundle: Bundle) -> float:
+    """Say as of when a bundle's papers are judged; nothing is verified. Raises `MalformedMessage`."""
+    return _date(decode_paper(Quote, bundle.quote.body))
 
 
 def _find(subject: Subject, look: Callable[[], str]) -> Finding:
@@ -142,9 +107,10 @@ def _find(subject: Subject, look: Callable[[], str]) -> Finding:
 class _Case:
     """One bundle under examination. What a question has established, later ones stand on."""
 
-    def __init__(self, bundle: Bundle, answer: str | None) -> None:
+    def __init__(self, bundle: Bundle, answer: str | None, yardstick: Yardstick | None) -> None:
         self._bundle = bundle
         self._answer = answer
+        self._yardstick = yardstick
         self._network = NetworkId(bundle.network)
         self._proxy = PeerId(bundle.proxy)
         self._quote: Quote | None = None
@@ -156,6 +122,7 @@ class _Case:
         self.receipt: Receipt | None = None
         self.usage: Usage | None = None
         self.text: str | None = None
+        self.verdict: Verdict | None = None
 
     def questions(self) -> tuple[tuple[Subject, Callable[[], str]], ...]:
         return (
@@ -380,7 +347,32 @@ class _Case:
             raise _NotShown("the bundle does not hold what the worker's record names")
         if hashlib.sha256(shown).digest() != record.evidence_hash:
             raise RecordRejected("evidence: not what the worker's record names")
-        return "it is what the worker's record names; `cocoon attest verify` says what it proves"
+        if self._yardstick is None:
+            return "it is what the worker's record names; what it proves takes a policy"
+        return self._appraise(record, shown, self._yardstick)
+
+    def _appraise(self, record: Record, evidence: bytes, yardstick: Yardstick) -> str:
+        """Judge the machine as the policy would have judged it then."""
+        quote, offer = _need(self._quote, Subject.QUOTE), _need(self.offer, Subject.MODEL)
+        found = examine(
+            quote.worker_statement,
+            evidence,
+            network=self._network,
+            peer=PeerId(record.peer),
+            role=Role.WORKER,
+            collateral=yardstick.collateral,
+            now=_date(quote),
+            roots=yardstick.roots,
+        )
+        self.verdict = verdict = judge(found, yardstick.policy, now=_date(quote))
+        if not verdict.has_passed or verdict.level is None:
+            detail = f" ({verdict.detail})" if verdict.detail else ""
+            raise RecordRejected(f"evidence: the policy does not pass it: {verdict.cause.code}{detail}")
+        if found.configuration is not None and found.configuration.weights_hash != offer.weights_hash:
+            raise RecordRejected("evidence: the machine measured other weights")
+        level = verdict.level.name.lower().replace("_", "+")
+        warning = ", INSECURE: a simulation" if verdict.is_insecure else ""
+        return f"level {level} under the policy of epoch {verdict.policy_epoch}, as of then{warning}"
 
     # ------------------------------------------------------------ and of these
 

@@ -20,7 +20,8 @@ from cocoon_p2p.protocols.exchange.bundle import (
     encode_bundle,
     redact,
 )
-from cocoon_p2p.protocols.exchange.verification import Subject, Verification, verify_bundle
+from cocoon_p2p.protocols.exchange.findings import Subject, Verification
+from cocoon_p2p.protocols.exchange.verification import verify_bundle
 from cocoon_p2p.protocols.ids import (
     BUNDLE_CHUNKS_MAX,
     BUNDLE_CHUNKS_SIZE_MAX_BYTES,
