@@ -266,7 +266,7 @@ def restore_payer(row: ChannelRow, unsettled: Iterable[ExchangeRow]) -> Payer:
     state = None if newest is None else decode_paper(ChannelState, newest.body)
     return Payer(
         channel=channel_of_row(row),
-        phase=Phase(row.phase),
+        phase=_phase(row),
         backing=backing_of(row),
         vouchered=row.vouchered,
         charged=row.charged,
@@ -288,13 +288,19 @@ def restore_payee(row: ChannelRow, grant: Nano) -> Payee:
     state = payee.state if row.state is None else decode_paper(ChannelState, decode_signed(row.state).body)
     return replace(
         payee,
-        phase=Phase(row.phase),
+        phase=_phase(row),
         backing=backing_of(row),
         state=state,
         best=vouchered,
         vouchered=vouchered,
         terms=_terms(row),
     )
+
+
+def _phase(row: ChannelRow) -> Phase:
+    # That the payer leaves drains a channel; what was seen is kept, and says so again.
+    is_left = row.phase == Phase.OPEN and row.close_at != 0
+    return Phase.DRAINING if is_left else Phase(row.phase)
 
 
 def _terms(row: ChannelRow) -> CloseTerms | None:

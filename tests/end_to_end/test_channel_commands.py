@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -194,11 +195,8 @@ async def watching(
 ) -> None:
     command = [*COMMAND, "channels", "watch", "--json", *map(str, arguments)]
     async with trio.open_nursery() as nursery:
-        process: trio.Process = await nursery.start(
-            lambda task_status: trio.run_process(
-                command, stdout=subprocess.PIPE, check=False, task_status=task_status
-            )
-        )
+        run = partial(trio.run_process, command, stdout=subprocess.PIPE, check=False)
+        process: trio.Process = await nursery.start(run)
         watcher = Watcher(process)
         nursery.start_soon(watcher.follow)
         task_status.started(watcher)

@@ -10,8 +10,8 @@ from cocoon_p2p.overview import ALL, ChannelView, Close, Deeds, Fund
 from cocoon_p2p.overview.deeds import CAPACITY_MAX
 from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.units import NANO_MAX
-from tests.payments.parties import PAYEE
-from tests.payments.vault import (
+from tests.payments.parties import PAYEE, PAYER
+from tests.payments.vault import CAPACITY, DELAY_SECONDS, PAYEE_KEY, PAYER_KEY, Node, Pair, meet, pair, town, until
     CAPACITY,
     DELAY_SECONDS,
     Node,
@@ -225,6 +225,24 @@ async def test_a_channel_that_nobody_funded_closes_without_the_chain(autojump_cl
         assert settled.is_settled
         await until(lambda: both.receiving.backing.is_settled)
         assert both.town.audited() == ()
+
+
+async def test_after_a_restart_nothing_begins_on_a_channel_that_is_being_left(
+    autojump_clock: MockClock,
+) -> None:
+    async with town() as place, place.node(PAYEE, key=PAYEE_KEY) as payee:
+        async with place.node(PAYER, key=PAYER_KEY) as payer:
+            both = await meet(place, payer, payee)
+            await both.fund()
+            left = both.paying.channel
+            await close(payer, Close(left.hex(), alone=True))
+        async with place.node(PAYER, key=PAYER_KEY) as payer:
+            await place.dial()
+            account = await payer.accounts.paying(PAYEE.peer_id, capacity=CAPACITY)
+
+            assert account.channel != left
+            await deeds_of(payer).fund(Fund(account.channel.hex(), CAPACITY), Told().say)
+            assert account.capacity >= CAPACITY
 
 
 async def test_nothing_is_taken_back_from_a_channel_that_nobody_funded(autojump_clock: MockClock) -> None:
