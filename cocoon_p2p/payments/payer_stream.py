@@ -224,6 +224,8 @@ def hear(account: PayingAccount, party: Party, message: object) -> None:
             _refuse(account, exchange, message)
         case ChannelRefused():
             log.warning("the payee refused", extra={"reason": message.reason.code, "detail": message.detail})
+            # It may have collected more than we have seen: terms for less it cannot agree to.
+            account.looking.want()
         case CloseWanted() | CloseAgreed():
             _take_terms(account, party, message)
         case DepositSeen() if message.channel == account.channel:
