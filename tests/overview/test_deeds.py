@@ -11,12 +11,16 @@ from cocoon_p2p.overview.deeds import CAPACITY_MAX
 from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.units import NANO_MAX
 from tests.payments.parties import PAYEE, PAYER
-from tests.payments.vault import CAPACITY, DELAY_SECONDS, PAYEE_KEY, PAYER_KEY, Node, Pair, meet, pair, town, until
+from tests.payments.vault import (
     CAPACITY,
     DELAY_SECONDS,
+    PAYEE_KEY,
+    PAYER_KEY,
     Node,
     Pair,
+    meet,
     pair,
+    town,
     until,
 )
 
