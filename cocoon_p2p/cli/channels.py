@@ -63,4 +63,4 @@ def export(folder: Path) -> None:
     found = vouchers_in(folder / LEDGER)
     for watched in found:
         click.echo(write_line(watched))
-    click.echo(f"{len(found)} vouchers, from the ledger", err=True)
+    click.echo(f"vouchers: {len(found)}, from the ledger", err=True)

@@ -137,7 +137,7 @@ async def test_the_newest_voucher_is_exported_and_can_be_read_again(tmp_path: Pa
 
     (watched,) = read_lines(done.stdout.encode().splitlines())
     assert (watched.deployment, watched.voucher) == (DEPLOYMENT, VOUCHER)
-    assert "1 vouchers" in done.stderr
+    assert "vouchers: 1" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from cocoon_p2p.payments.devchain.control import ask as ask_chain
 from cocoon_p2p.testing.fortune import PLAY_MONEY
 from cocoon_p2p.testing.processes import LocalNetwork, open_local_network, place_of
 from cocoon_p2p.units import NANO_PER_TON
+from tests.end_to_end.scene import client_of
 
 COMMAND = [sys.executable, "-m", "cocoon_p2p.cli"]
 DEAR = {"worker-1": {"price": {"completion": 10 * NANO_PER_TON}}}
@@ -103,7 +104,11 @@ async def test_a_channel_is_opened_used_topped_up_and_closed_and_the_wallets_sho
         assert opened["source"] == "here"
         assert 7 * NANO_PER_TON // 10 <= channel["capacity_nano"] < channel["deposit_nano"]
         cost = await person.ask()
-        topped = (await person.channels("top-up", channel["channel"][:8], "0.3")).facts["channels"][0]
+        async with client_of(network):
+            # A program that has the ledger is asked.
+            done = await person.channels("top-up", channel["channel"][:8], "0.3")
+        assert done.facts["source"] == "daemon"
+        topped = done.facts["channels"][0]
         assert topped["capacity_nano"] - channel["capacity_nano"] in range(
             3 * NANO_PER_TON // 10, NANO_PER_TON // 3
         )

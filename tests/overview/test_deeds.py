@@ -5,9 +5,9 @@ import trio
 from trio.testing import MockClock
 
 from cocoon_p2p.errors import ConfigurationError, Refused, Unavailable
-from cocoon_p2p.identity import peer_id_text
-from cocoon_p2p.overview import ALL, ChannelView, Close, Deeds, Fund
-from cocoon_p2p.overview.deeds import CAPACITY_MAX
+from cocoon_p2p.identity import PeerId, peer_id_text
+from cocoon_p2p.overview import ALL, ANY, ChannelView, Close, Deeds, Fund
+from cocoon_p2p.overview.deeds import AGREE_SECONDS, CAPACITY_MAX
 from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.units import NANO_MAX
 from tests.payments.parties import PAYEE, PAYER
@@ -126,7 +126,75 @@ async def test_a_node_without_a_chain_says_so(autojump_clock: MockClock) -> None
             await deeds.fund(Fund(both.paying.channel.hex(), CAPACITY), Told().say)
 
 
+async def test_a_first_deposit_is_put_into_a_channel_once(autojump_clock: MockClock) -> None:
+    async with pair() as both:
+        first = Fund(peer_id_text(PAYEE.peer_id), CAPACITY, is_first=True)
+        await deeds_of(both.payer).fund(first, Told().say)
+
+        with pytest.raises(ConfigurationError, match="there is a channel"):
+            await deeds_of(both.payer).fund(first, Told().say)
+
+        assert both.paying.capacity < 2 * CAPACITY
+
+
+async def test_a_first_deposit_that_was_interrupted_is_found_and_not_put_in_again(
+    autojump_clock: MockClock,
+) -> None:
+    async with pair() as both:
+        first = Fund(peer_id_text(PAYEE.peer_id), CAPACITY, is_first=True)
+        both.town.chain.delay_seconds = 1
+        with trio.move_on_after(7.5) as hung_up:
+            await deeds_of(both.payer).fund(first, Told().say)
+        assert hung_up.cancelled_caught
+        assert both.town.chain.sent
+
+        with pytest.raises(ConfigurationError, match="there is a channel"):
+            await deeds_of(both.payer).fund(first, Told().say)
+
+        assert both.paying.backing.deposit < 2 * CAPACITY
+
+
+async def test_a_node_that_does_not_choose_whom_to_pay_is_to_be_told(autojump_clock: MockClock) -> None:
+    async with pair() as both:
+        with pytest.raises(ConfigurationError, match="does not choose"):
+            await fund(both, ANY)
+
+
 # ---------------------------------------------------------------- closing
+
+
+async def test_before_anything_is_signed_for_a_close_the_payee_is_connected_to(
+    autojump_clock: MockClock,
+) -> None:
+    async def fail(_payee: PeerId) -> None:
+        await trio.lowlevel.checkpoint()
+        raise Unavailable("no road leads there")
+
+    async with pair() as both:
+        await both.fund()
+        both.town.network.crash(PAYEE.peer_id)
+        await until(lambda: not both.paying.is_connected)
+        deeds = deeds_of(both.payer)
+        deeds.connect = fail
+
+        with pytest.raises(Unavailable, match="no road leads there") as caught:
+            await deeds.close(Close(both.paying.channel.hex()), Told().say)
+
+        assert "close alone" in caught.value.hint
+        assert (both.paying.phase, both.paying.terms_until) == (Phase.OPEN, None)
+
+
+async def test_a_payee_that_does_not_answer_a_close_is_not_waited_for_without_end(
+    autojump_clock: MockClock,
+) -> None:
+    async with pair() as both:
+        await both.fund()
+        both.town.network.crash(PAYEE.peer_id)
+
+        with pytest.raises(Unavailable, match="has not agreed"):
+            await close(both.payer, Close(both.paying.channel.hex()))
+
+        assert trio.current_time() < AGREE_SECONDS + 10
 
 
 async def test_a_close_is_told_of_when_it_is_agreed_and_when_everybody_was_paid(
