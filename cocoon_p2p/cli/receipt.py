@@ -14,7 +14,8 @@ from cocoon_p2p.identity import NetworkId, PeerId, network_id, peer_id_text
 from cocoon_p2p.payments import private_files
 from cocoon_p2p.protocols.exchange.bundle import Bundle, decode_bundle, encode_bundle, redact
 from cocoon_p2p.protocols.exchange.findings import Verification
-from cocoon_p2p.protocols.exchange.verification import Yardstick, quoted_at, verify_bundle
+from cocoon_p2p.protocols.exchange.verification import quoted_at, verify_bundle
+from cocoon_p2p.protocols.exchange.yardstick import Yardstick
 from cocoon_p2p.protocols.ids import BUNDLE_SIZE_MAX_BYTES
 from cocoon_p2p.units import Nano, format_ton
 

@@ -14,6 +14,9 @@ from cocoon_p2p.protocols.ids import BUNDLE_CHUNKS_MAX, BUNDLE_CHUNKS_SIZE_MAX_B
 from cocoon_p2p.protocols.messages import Chunk
 from cocoon_p2p.protocols.schema import encode_message
 
+TEXTLESS_CHUNKS_MAX = 64
+"Chunks without a token of their own that an honest answer may have: cut pieces, the last one."
+
 
 class Transcript:
     """The chunks of one answer, as long as they are few enough to be kept.
@@ -27,6 +30,9 @@ class Transcript:
         self._order = order
         self._seals = seals
         self._chunks: list[SealedChunk] = []
+        # A worker can send chunks that count nothing without end: they take no memory that was not asked for.
+        tokens_max = order.ask.completion_tokens_max
+        self._chunks_max = min(tokens_max + TEXTLESS_CHUNKS_MAX, BUNDLE_CHUNKS_MAX)
         self._size_bytes = 0
         self._is_too_long = False
 
@@ -34,7 +40,7 @@ class Transcript:
         """Keep a chunk that was accepted. Beyond the limit none is kept: a part would prove nothing."""
         self._size_bytes += len(chunk.sealed)
         self._is_too_long |= self._size_bytes > BUNDLE_CHUNKS_SIZE_MAX_BYTES
-        self._is_too_long |= len(self._chunks) == BUNDLE_CHUNKS_MAX
+        self._is_too_long |= len(self._chunks) == self._chunks_max
         if self._is_too_long:
             self._chunks.clear()
             return

@@ -182,6 +182,22 @@ async def test_of_an_answer_that_is_too_long_no_chunk_is_kept_and_the_bill_is(
         assert verify_bundle(bundle_of(answer)).holds
 
 
+async def test_chunks_that_count_nothing_are_not_kept_without_end(autojump_clock: MockClock) -> None:
+    async def flood(talk: Talk) -> None:
+        await talk.begin()
+        for _ in range(3 + transcript.TEXTLESS_CHUNKS_MAX):
+            await talk.chunk("", 0)
+        await talk.chunk("It.", final=True)
+        await talk.settle()
+
+    async with scene(flood) as stage:
+        async with stage.client.chat("scripted", QUESTION, completion_tokens_max=3) as answer:
+            assert await answer.read() == "It."
+
+        assert bundle_of(answer).chunks == ()
+        assert verify_bundle(bundle_of(answer)).holds
+
+
 async def test_every_flipped_bit_of_a_real_bundle_is_refuted(autojump_clock: MockClock) -> None:
     engine = ScriptedEngine(WORDS, delay_seconds=0.01)
     async with (

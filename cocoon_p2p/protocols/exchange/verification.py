@@ -9,10 +9,10 @@ Spec: protocols/bundle.md.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
-from cocoon_p2p.attestation import VENDOR_ROOTS, Collateral, Policy, Roots, Tri, Verdict, examine, judge
+from cocoon_p2p.attestation import Tri, Verdict
+from cocoon_p2p.attestation.policy import NEVER
 from cocoon_p2p.errors import MalformedMessage, RecordRejected, RemoteProtocolError
 from cocoon_p2p.identity import NetworkId, PeerId, peer_id_text
 from cocoon_p2p.payments.pricing import owed_usage, worker_amount
@@ -28,6 +28,7 @@ from cocoon_p2p.protocols.exchange.bundle import Bundle, joined
 from cocoon_p2p.protocols.exchange.delivery import NOTHING
 from cocoon_p2p.protocols.exchange.findings import Finding, Subject, Verification
 from cocoon_p2p.protocols.exchange.terms import Terms
+from cocoon_p2p.protocols.exchange.yardstick import Yardstick, describe, measure
 from cocoon_p2p.protocols.ids import QUOTE_LIFETIME_SECONDS, Outcome, Role, Trust
 from cocoon_p2p.protocols.messages import (
     Ask,
@@ -48,17 +49,6 @@ from cocoon_p2p.sealing import open_answer_chunk
 from cocoon_p2p.units import Nano
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Yardstick:
-    """What the evidence in a bundle is appraised by."""
-
-    policy: Policy
-    collateral: Collateral | None = None
-    "Intel's lists for the platform, as they stood then."
-
-    roots: Roots = VENDOR_ROOTS
 
 
 class _NotShown(Exception):
@@ -349,30 +339,9 @@ class _Case:
             raise RecordRejected("evidence: not what the worker's record names")
         if self._yardstick is None:
             return "it is what the worker's record names; what it proves takes a policy"
-        return self._appraise(record, shown, self._yardstick)
-
-    def _appraise(self, record: Record, evidence: bytes, yardstick: Yardstick) -> str:
-        """Judge the machine as the policy would have judged it then."""
         quote, offer = _need(self._quote, Subject.QUOTE), _need(self.offer, Subject.MODEL)
-        found = examine(
-            quote.worker_statement,
-            evidence,
-            network=self._network,
-            peer=PeerId(record.peer),
-            role=Role.WORKER,
-            collateral=yardstick.collateral,
-            now=_date(quote),
-            roots=yardstick.roots,
-        )
-        self.verdict = verdict = judge(found, yardstick.policy, now=_date(quote))
-        if not verdict.has_passed or verdict.level is None:
-            detail = f" ({verdict.detail})" if verdict.detail else ""
-            raise RecordRejected(f"evidence: the policy does not pass it: {verdict.cause.code}{detail}")
-        if found.configuration is not None and found.configuration.weights_hash != offer.weights_hash:
-            raise RecordRejected("evidence: the machine measured other weights")
-        level = verdict.level.name.lower().replace("_", "+")
-        warning = ", INSECURE: a simulation" if verdict.is_insecure else ""
-        return f"level {level} under the policy of epoch {verdict.policy_epoch}, as of then{warning}"
+        self.verdict = measure(record, quote.worker_statement, shown, self._yardstick, at=_date(quote))
+        return describe(self.verdict, offer)
 
     # ------------------------------------------------------------ and of these
 
@@ -396,7 +365,7 @@ def _date(quote: Quote) -> float:
 
     One that holds for less was made up to so much later, which the allowance for clocks covers.
     """
-    return float(quote.expires - QUOTE_LIFETIME_SECONDS)
+    return float(min(max(quote.expires - QUOTE_LIFETIME_SECONDS, 0), NEVER))
 
 
 def _need(what: T | None, subject: Subject) -> T:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cocoon_p2p.attestation.verdict import Tri
 from cocoon_p2p.errors import LocalProtocolError, MalformedMessage, SealBroken
+from cocoon_p2p.protocols.contents import encode_answer
 from cocoon_p2p.protocols.exchange.bundle import (
     Bundle,
     SealedChunk,
@@ -27,9 +28,11 @@ from cocoon_p2p.protocols.ids import (
     BUNDLE_CHUNKS_SIZE_MAX_BYTES,
     BUNDLE_SIZE_MAX_BYTES,
     Outcome,
+    Role,
 )
 from cocoon_p2p.protocols.messages import Meter, Receipt, Usage
-from cocoon_p2p.protocols.papers import paper_hash, sign
+from cocoon_p2p.protocols.papers import message_hash, paper_hash, sign
+from cocoon_p2p.protocols.schema import encode_message
 from cocoon_p2p.records import make_record
 from cocoon_p2p.sealing import open_answer_chunk
 from tests.protocols import samples
@@ -231,6 +234,7 @@ def test_a_redacted_bundle_shows_the_bill_and_neither_answer_nor_limits() -> Non
     assert verification.holds
     assert verification.text is None
     assert verification[Subject.AMOUNT].claim is Tri.AFFIRMED
+    assert verification[Subject.ANSWER].claim is Tri.AFFIRMED
     assert verification[Subject.QUESTION].claim is Tri.UNKNOWN
     for secret in (samples.ANSWER_KEY, samples.CHANNEL, b"silken"):
         assert secret not in encode_bundle(bundle)
@@ -263,6 +267,7 @@ def test_the_meter_of_a_worker_that_vanished_stands_for_its_receipt() -> None:
 
     assert verification.holds
     assert verification[Subject.AMOUNT].words.startswith("60 nanoTON")
+    assert verification[Subject.RECEIPT].claim is Tri.AFFIRMED
     # It opens, but nobody signed a hash of it.
     assert verification[Subject.ANSWER].claim is Tri.UNKNOWN
     assert verification.text == ANSWER
@@ -277,6 +282,7 @@ def test_without_receipt_and_meter_nothing_may_be_charged() -> None:
     bundle = broken_off(meter=None)
 
     assert verify_bundle(bundle).holds
+    assert verify_bundle(bundle)[Subject.RECEIPT].claim is Tri.UNKNOWN
     charged = replace(samples.SETTLEMENT, outcome=Outcome.FAILED, receipt=None)
     charged_bundle = replace(bundle, settlement=sign(PROXY, NETWORK, charged))
     assert Subject.AMOUNT in refuted(verify_bundle(charged_bundle))
@@ -310,7 +316,7 @@ def test_a_model_is_found_by_its_name_where_two_have_one_price() -> None:
     record = make_record(
         WORKER,
         NETWORK,
-        role=samples.Role.WORKER,
+        role=Role.WORKER,
         statement=samples.WORKER_STATEMENT,
         addresses=(),
         models=twins,
@@ -323,6 +329,89 @@ def test_a_model_is_found_by_its_name_where_two_have_one_price() -> None:
 
     assert verification.holds
     assert verification.offer == samples.OFFER
+    assert verification[Subject.EVIDENCE].words.startswith("the worker named none")
+    # Without a receipt the question tells; without both, only the price is known.
+    failed = replace(
+        samples.SETTLEMENT,
+        quote_hash=paper_hash(bundle.quote),
+        outcome=Outcome.FAILED,
+        worker_amount=0,
+        commission=0,
+        receipt=None,
+    )
+    broken = replace(bundle, settlement=sign(PROXY, NETWORK, failed))
+    assert verify_bundle(broken).offer == samples.OFFER
+    assert verify_bundle(replace(broken, ask=None)).offer == twins[0]
+    assert verify_bundle(replace(broken, ask=None)).holds
+
+
+# ---------------------------------------------------------------- the question
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"exchange": samples.OTHER_EXCHANGE}, "another question"),
+        ({"model": "another"}, "another model"),
+        ({"weights_hash": bytes(32)}, "other weights"),
+        ({"max_cost": 298}, "limit=298 charged=299"),
+    ],
+)
+def test_a_question_whose_terms_were_not_kept_is_refuted(changes: dict[str, Any], says: str) -> None:
+    ask = replace(samples.ASK, **changes)
+    bundle = replace(requoted(ask_hash=message_hash(ask)), ask=encode_message(ask))
+
+    verification = verify_bundle(bundle)
+
+    assert refuted(verification) == {Subject.QUESTION}
+    assert says in verification[Subject.QUESTION].words
+
+
+def test_a_message_that_is_no_question_is_refuted() -> None:
+    other = encode_message(samples.MESSAGES[2])
+    bundle = replace(requoted(ask_hash=hashlib.sha256(other).digest()), ask=other)
+
+    assert refuted(verify_bundle(bundle)) == {Subject.QUESTION}
+
+
+def test_pinned_weights_that_were_kept_are_named() -> None:
+    ask = replace(samples.ASK, weights_hash=samples.OFFER.weights_hash)
+    bundle = replace(requoted(ask_hash=message_hash(ask)), ask=encode_message(ask))
+
+    assert "these weights and no others" in verify_bundle(bundle)[Subject.QUESTION].words
+
+
+# ---------------------------------------------------------------- what no chunk brought
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"outcome": Outcome.COMPLETED, "usage": Usage(31, 8, 0, 0), "amount": 132},
+        {"outcome": Outcome.CANCELLED, "usage": Usage(31, 8, 1, 0), "amount": 152},
+        {"outcome": Outcome.CANCELLED, "usage": Usage(31, 8, 0, 1), "amount": 152},
+    ],
+)
+def test_tokens_that_no_chunk_brought_are_refuted(changes: dict[str, Any]) -> None:
+    receipt = replace(samples.RECEIPT, answer_hash=hashlib.sha256().digest(), **changes)
+    bundle = resettled(receipt, worker_amount=changes["amount"], commission=0, outcome=changes["outcome"])
+
+    assert refuted(verify_bundle(replace(bundle, chunks=()))) == {Subject.COUNTS}
+
+
+def test_an_answer_that_was_sealed_without_its_end_is_refuted() -> None:
+    client = samples.HANDSHAKE.finish(samples.ACCEPTED.accept, samples.ACCEPTED.signature, now=samples.NOW)
+    worker = samples.ACCEPTED.session
+    sealed = worker.seal_chunk(900, 0, True, WHOLE, encode_answer(samples.ANSWERS[0]))
+    receipt = replace(samples.RECEIPT, answer_hash=hashlib.sha256(sealed).digest())
+
+    bundle = replace(
+        resettled(receipt),
+        chunks=(SealedChunk(True, WHOLE, sealed),),
+        answer_key=client.answer_key(900),
+    )
+
+    assert refuted(verify_bundle(bundle)) == {Subject.ANSWER}
 
 
 # ---------------------------------------------------------------- bounds

@@ -9,15 +9,17 @@ import pytest
 from cocoon_p2p.attestation import Policy, Tri, demo_policy, simulate
 from cocoon_p2p.protocols.exchange.bundle import FORMAT, Bundle
 from cocoon_p2p.protocols.exchange.findings import Subject, Verification
-from cocoon_p2p.protocols.exchange.verification import Yardstick, verify_bundle
+from cocoon_p2p.protocols.exchange.verification import verify_bundle
+from cocoon_p2p.protocols.exchange.yardstick import Yardstick
 from cocoon_p2p.protocols.ids import Kind, Outcome, Role, Trust
-from cocoon_p2p.protocols.messages import Ask, ChannelId, ExchangeId, Usage
+from cocoon_p2p.protocols.messages import Ask, ChannelId, ExchangeId, Signed, Usage
 from cocoon_p2p.protocols.schema import encode_message
-from cocoon_p2p.records import make_record
+from cocoon_p2p.records import make_record, make_statement
 from cocoon_p2p.testing.papers import PaperWorker, make_deal, paper_identity, paper_worker
 from tests.attestation.scene import NETWORK, NOW, WEIGHTS, Scene, policy_for
 
 SCENE = Scene()
+PROXY = paper_identity(50)
 EVIDENCE = SCENE.evidence
 OFFER = replace(paper_worker(NETWORK, now=NOW).offer, weights_hash=WEIGHTS)
 ASK = Ask(
@@ -36,27 +38,34 @@ ASK = Ask(
 )
 
 
-def bundle_with(evidence: bytes | None = EVIDENCE, **offer: Any) -> Bundle:
+def bundle_with(
+    evidence: bytes | None = EVIDENCE,
+    *,
+    now: float = NOW,
+    statement: Signed | None = None,
+    expires: int = int(NOW) + 30,
+    **offer: Any,
+) -> Bundle:
     """Give the bundle of an exchange with the attested worker that was cancelled at its first token."""
     named = EVIDENCE if evidence is None else evidence
+    statement = statement or SCENE.statement
     record = make_record(
         SCENE.identity,
         NETWORK,
         role=Role.WORKER,
-        statement=SCENE.statement,
+        statement=statement,
         addresses=(),
         models=(replace(OFFER, **offer),),
-        now=NOW,
+        now=now,
         sequence=1,
         evidence_hash=hashlib.sha256(named).digest(),
     )
-    worker = PaperWorker(SCENE.identity, NETWORK, bytes(32), SCENE.statement, record, replace(OFFER, **offer))
-    proxy = paper_identity(50)
-    deal = make_deal(ASK, worker=worker, proxy=proxy, network=NETWORK, now=NOW)
+    worker = PaperWorker(SCENE.identity, NETWORK, bytes(32), statement, record, replace(OFFER, **offer))
+    deal = make_deal(ASK, worker=worker, proxy=PROXY, network=NETWORK, now=now, expires=expires)
     nothing = hashlib.sha256().digest()
     settlement = deal.settle(Usage(10, 0, 0, 0), answer_hash=nothing, outcome=Outcome.CANCELLED)
     return Bundle(
-        FORMAT, NETWORK, proxy.peer_id, deal.quote, settlement, (), encode_message(ASK), evidence=evidence
+        FORMAT, NETWORK, PROXY.peer_id, deal.quote, settlement, (), encode_message(ASK), evidence=evidence
     )
 
 
@@ -128,3 +137,14 @@ def test_evidence_of_another_statement_is_refuted_though_the_record_names_it() -
     verification = verify_bundle(bundle_with(other), yardstick=yardstick())
 
     assert "keys-not-bound" in found(verification)[1]
+
+
+@pytest.mark.parametrize(("now", "expires"), [(0, 0), (2**62, 2**62 + 30)])
+def test_a_time_that_cannot_be_is_a_finding_and_not_a_fault_of_ours(now: int, expires: int) -> None:
+    statement = make_statement(
+        SCENE.identity, NETWORK, role=Role.WORKER, sealing_key=bytes(32), now=now, nonce=bytes(16)
+    )
+
+    bundle = bundle_with(statement=statement, now=now, expires=expires)
+
+    assert not verify_bundle(bundle, yardstick=yardstick()).holds
