@@ -22,7 +22,7 @@ from cocoon_p2p.payments.funding import OPENING_COSTS, FundingPolicy, Standing, 
 from cocoon_p2p.payments.lookout import Account, Lookout, deployment_of
 from cocoon_p2p.payments.notebook import Notebook
 from cocoon_p2p.payments.paying import PayingAccount
-from cocoon_p2p.payments.sight import Gone, NotOpened, read_sight
+from cocoon_p2p.payments.sight import NotOpened, read_sight
 from cocoon_p2p.payments.spending import OutcomeUnknown, Purse
 from cocoon_p2p.payments.wallet import Transfer
 from cocoon_p2p.protocols.ids import Reason
@@ -186,12 +186,9 @@ class Deposits:
         wallet = purse.wallet.account
         while True:
             seen = await self._chain.account(channel)
-            sight = read_sight(deployment, account.backing, seen)
-            if isinstance(sight, Gone):
-                # It was closed meanwhile: what came too late comes back by itself.
-                return
             if _has_come(await self._chain.transactions(channel, since_lt=paid), wallet):
                 break
+            # It came back: the contract did not want it, or was closed meanwhile.
             if _has_come(await self._chain.transactions(wallet, since_lt=paid), channel):
                 break
             await changed(self._chain, channel, seen)

@@ -9,7 +9,7 @@ from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.payments.contract import AccountId, capacity
 from cocoon_p2p.payments.funding import FundingPolicy
 from cocoon_p2p.payments.sight import CLAIM_COSTS
-from cocoon_p2p.payments.treasury import ClaimPolicy
+from cocoon_p2p.payments.treasury import TELL_SECONDS, ClaimPolicy
 from cocoon_p2p.units import NANO_PER_TON, Nano
 from tests.payments.vault import CAPACITY, DELAY_SECONDS, GIVEN, PAYOUT, pair, until
 
@@ -21,6 +21,7 @@ async def test_a_channel_is_funded_and_both_sides_see_it(autojump_clock: MockClo
     async with pair() as both:
         await both.fund()
 
+        assert trio.current_time() < TELL_SECONDS
         assert CAPACITY <= both.paying.capacity == both.receiving.capacity
         assert both.paying.capacity == capacity(both.paying.backing.deposit)
         assert both.town.audited() == ()

@@ -49,7 +49,7 @@ class OddChain(LocalChain):
     Attributes:
         hidden: Accounts of which it is told as it was when they were hidden.
         mute: Accounts of which nothing is told, ever.
-        forgets: Whether it knows no transactions.
+        forgets_after: The logical time of the last transaction that it knows.
         looks: How often each account was looked at.
     """
 
@@ -57,7 +57,7 @@ class OddChain(LocalChain):
         super().__init__(devchain)
         self.hidden: dict[AccountId, AccountSeen] = {}
         self.mute: set[AccountId] = set()
-        self.forgets = False
+        self.forgets_after = 1 << 64
         self.looks: dict[AccountId, int] = {}
 
     async def hide(self, account: AccountId) -> None:
@@ -72,7 +72,7 @@ class OddChain(LocalChain):
 
     async def transactions(self, account: AccountId, *, since_lt: int = 0) -> Sequence[Transaction]:
         past = await super().transactions(account, since_lt=since_lt)
-        return () if self.forgets else past
+        return [one for one in past if one.lt <= self.forgets_after]
 
 
 async def offer_to_others(place: Town, payer: Node) -> list[PayingAccount]:
@@ -284,29 +284,44 @@ async def test_a_server_that_is_behind_an_earlier_life_shows_no_contract_as_gone
                 await payer.treasury.attend(account.channel)
 
 
-@pytest.mark.parametrize("is_payer", [True, False])
-async def test_the_last_notice_of_a_contract_is_waited_for(is_payer: bool, autojump_clock: MockClock) -> None:
+async def test_what_time_it_is_the_chain_says(autojump_clock: MockClock) -> None:
+    async with pair() as both:
+        await both.fund()
+        both.town.pass_time(int(5 * DAY))
+        assert both.payer.treasury.now() < NOW + DAY
+
+        await both.payer.treasury.attend(both.paying.channel)
+        await both.payee.treasury.attend(both.paying.channel)
+        await both.paying.close()
+        await both.settled()
+
+        assert abs(both.payer.treasury.now() - both.town.devchain.now) < 60
+
+
+async def test_the_last_notice_of_a_contract_is_waited_for(autojump_clock: MockClock) -> None:
     async with town() as place:
-        usual, odd = place.chain, OddChain(place.devchain)
-        place.chain = odd if is_payer else usual
+        usual = place.chain
         async with place.node(PAYER, key=PAYER_KEY) as payer:
-            place.chain = usual if is_payer else odd
-            async with place.node(PAYEE, key=PAYEE_KEY) as payee:
+            place.chain = odd = OddChain(place.devchain)
+            async with place.node(PAYEE, key=PAYEE_KEY, claims=ClaimPolicy(above=Nano(200_000_000))) as payee:
+                place.chain = usual
                 both = await meet(place, payer, payee)
                 await both.fund()
                 await both.exchange(1, 300_000_000)
+                await until(lambda: both.receiving.backing.claimed == 300_000_000)
+                await both.exchange(2, 100_000_000)
                 # Many looks that failed before say nothing about the notice.
-                account = both.paying if is_payer else both.receiving
-                (payer if is_payer else payee).treasury._failures[account.channel] = 9
-                odd.forgets = not is_payer
+                payee.treasury._failures[both.paying.channel] = 9
+                odd.forgets_after = (await usual.account(AccountId(both.paying.channel))).last_lt + 10
                 await both.paying.close()
-                odd.forgets = True
+                payee.treasury.look_soon(both.receiving.channel)
                 await trio.sleep(NOTICE_SECONDS / 3)
-                odd.forgets = False
+                assert not both.receiving.backing.is_settled
+                odd.forgets_after = 1 << 64
 
                 await both.settled()
 
-                assert account.backing.claimed == 300_000_000
+                assert both.receiving.backing.claimed == 400_000_000
                 assert place.audited() == ()
 
 
