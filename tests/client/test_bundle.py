@@ -10,17 +10,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from cocoon_p2p.attestation import demo_policy, evidence_hash, simulate
+from cocoon_p2p.attestation.appraising import Verifier
+from cocoon_p2p.attestation.doorkeeper import Doorkeeper
+from cocoon_p2p.attestation.shelf import CollateralShelf
+from cocoon_p2p.attestation.showing import Showcase
 from cocoon_p2p.attestation.verdict import Tri
 from cocoon_p2p.client import Answer, transcript
 from cocoon_p2p.errors import AnswerBroken, ConfigurationError, MalformedMessage, SealBroken, Unavailable
 from cocoon_p2p.protocols.exchange.bundle import Bundle, decode_bundle, encode_bundle
 from cocoon_p2p.protocols.exchange.findings import Subject, Verification
 from cocoon_p2p.protocols.exchange.verification import verify_bundle
-from cocoon_p2p.protocols.ids import Outcome, Reason
+from cocoon_p2p.protocols.ids import Outcome, Reason, Role
+from cocoon_p2p.records import make_record
 from cocoon_p2p.sealing import open_answer_chunk
 from cocoon_p2p.testing.engine import ScriptedEngine
 from tests.client.nodes import nodes
-from tests.client.scene import QUESTION, Script, Talk, honest, scene
+from tests.client.scene import CLIENT, NETWORK, QUESTION, Dice, Script, Talk, honest, now, scene
 
 WORDS = tuple(f"word{number} " for number in range(50))
 
@@ -138,6 +144,42 @@ async def test_a_settlement_that_was_had_late_is_proven_as_far_as_the_chunks_cam
         assert found[Subject.COUNTS].claim is found[Subject.ANSWER].claim is Tri.UNKNOWN
 
 
+async def test_what_was_fetched_of_the_worker_s_machine_travels_along(tmp_path: Path) -> None:
+    evidence: list[bytes] = []
+
+    async def shown(talk: Talk) -> None:
+        worker = talk.worker
+        evidence.append(simulate(worker.statement, NETWORK))
+        record = make_record(
+            worker.identity,
+            NETWORK,
+            role=Role.WORKER,
+            statement=worker.statement,
+            addresses=(),
+            models=(worker.offer,),
+            now=now(),
+            sequence=2,
+            evidence_hash=evidence_hash(evidence[0]),
+        )
+        showcase.add(evidence[0], owner=worker.peer)
+        await talk.begin(worker=replace(worker, record=record))
+        await talk.chunk("It.", final=True)
+        await talk.settle()
+
+    async with scene(shown) as stage:
+        showcase = Showcase(CLIENT, NETWORK)
+        verifier = Verifier(demo_policy(NETWORK), CollateralShelf(tmp_path, ()), clock=now)
+        desk = stage.client._desk  # pyright: ignore[reportPrivateUsage]
+        desk.doorkeeper = Doorkeeper(
+            verifier, showcase, stage.transport, NETWORK, CLIENT.peer_id, Dice("doorkeeper")
+        )
+        async with stage.client.chat("scripted", QUESTION) as answer:
+            await answer.read()
+
+        assert bundle_of(answer).evidence == evidence[0]
+        assert checked(answer)[Subject.EVIDENCE].claim is Tri.AFFIRMED
+
+
 async def test_a_disputed_bill_is_not_proven(autojump_clock: MockClock, tmp_path: Path) -> None:
     async def liar(talk: Talk) -> None:
         await talk.begin()
@@ -198,6 +240,7 @@ async def test_chunks_that_count_nothing_are_not_kept_without_end(autojump_clock
         assert verify_bundle(bundle_of(answer)).holds
 
 
+@pytest.mark.slow
 async def test_every_flipped_bit_of_a_real_bundle_is_refuted(autojump_clock: MockClock) -> None:
     engine = ScriptedEngine(WORDS, delay_seconds=0.01)
     async with (
