@@ -8,6 +8,7 @@ the network looks around once a minute, and drops who stopped answering.
 """
 
 import logging
+import math
 import os
 import random
 import time
@@ -39,6 +40,10 @@ Mode = Literal["server", "client"]
 
 ASK_SECONDS = 6.0
 "How long one question may take, with the dial before it, which has five of them."
+
+UNANSWERED_SECONDS = 1.0
+"""When an announcement counts as taken. Ours answer it or reset the stream; the specification, js-libp2p
+and go-libp2p have no answer. To close our side and wait for theirs would not do: py-libp2p drops it then."""
 
 ASKED_AT_ONCE_MAX = 8
 "Questions under way to one peer. Half of what a server lets one peer ask at once."
@@ -197,7 +202,11 @@ class KadNode:
             raise
         try:
             await stream.write(encode(question))
-            return judge(await read_message(stream), question)
+            answer = None
+            is_announcement = question.type == Message.MessageType.ADD_PROVIDER
+            with trio.move_on_after(UNANSWERED_SECONDS if is_announcement else math.inf):
+                answer = await read_message(stream)
+            return judge(answer, question)
         finally:
             stream.reset()
 

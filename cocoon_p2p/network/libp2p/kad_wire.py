@@ -122,6 +122,9 @@ def judge(answer: Message | None, question: Message) -> Answer:
     Raises:
         MalformedMessage: There is none, or it answers something else.
     """
+    if answer is None and question.type == Message.MessageType.ADD_PROVIDER:
+        # The specification has no answer to it.
+        return Answer((), (), None)
     if answer is None or answer.type != question.type:
         raise MalformedMessage(f"no answer to the kad question (question={question.type})")
     has_value = answer.HasField("record") and answer.record.key == question.key

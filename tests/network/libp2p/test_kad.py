@@ -9,6 +9,7 @@ import trio
 from libp2p.custom_types import TProtocol
 from libp2p.kad_dht import common, kad_dht, peer_routing, provider_store, value_store
 from libp2p.kad_dht.kad_dht import DHTMode, KadDHT
+from libp2p.kad_dht.pb.kademlia_pb2 import Message
 from libp2p.peer.id import ID
 from libp2p.records.validator import NamespacedValidator, Validator
 from libp2p.tools.anyio_service import background_trio_service
@@ -21,6 +22,7 @@ from cocoon_p2p.network.libp2p.kad import KadDirectory, open_directory
 from cocoon_p2p.network.libp2p.kad_keys import KadKeys
 from cocoon_p2p.network.libp2p.kad_server import Select, Validate
 from cocoon_p2p.network.libp2p.kad_wire import encode, find_node, get_value, judge, read_message
+from cocoon_p2p.network.transport import Stream
 from cocoon_p2p.protocols.ids import Kind, Role
 from cocoon_p2p.protocols.messages import ModelOffer, Price
 from cocoon_p2p.protocols.papers import encode_signed
@@ -361,6 +363,29 @@ async def test_a_search_that_has_found_something_ends_when_nothing_more_comes(
 
         assert found == (record(10),)
         assert trio.current_time() - began < kad_node.ASK_SECONDS / 2
+
+
+async def test_a_server_that_takes_an_announcement_without_an_answer_has_taken_it() -> None:
+    """As the specification has it, and js-libp2p and go-libp2p do."""
+    taken: list[bytes] = []
+
+    async def serve(stream: Stream) -> None:
+        while (question := await read_message(stream)) is not None:
+            if question.type == Message.MessageType.ADD_PROVIDER:
+                taken.append(question.key)
+            else:
+                await stream.write(encode(question))
+        await stream.close_write()
+
+    async with network() as nodes:
+        other = await nodes.enter(open_transport(identity(1), listen=[LOOPBACK]))
+        other.accept_streams(KEYS.protocol, serve)
+        _, directory = await nodes.start(2, other.addresses)
+
+        with trio.fail_after(4):  # A question that is not answered takes six seconds.
+            await directory.publish(record(2))
+
+    assert taken == [KEYS.shard_of(identity(2).peer_id)]
 
 
 # ------------------------------------------------------------------ the same wire as upstream
