@@ -7,7 +7,7 @@ PYRIGHT := .venv-pyright
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help demo test test-slow check bench contract contract-tools lock dist clean
+.PHONY: help demo test test-slow test-peers check bench contract contract-tools interop-peer lock dist clean
 help:
 	@echo 'make demo    a whole paid network on this machine, and one answer from it'
 	@echo 'make test    the tests'
@@ -17,10 +17,13 @@ help:
 demo: $(STAMP)
 	$(BIN)/cocoon demo
 test: $(STAMP)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --ignore=tests/interop --ignore=tests/attacks
 # Some minutes, so not part of `make test`: each fault that can be planted in the contract must be found.
-test-slow: $(STAMP)
+test-slow: test-peers
 	$(BIN)/python -m tests.payments.contract.planted_faults
+# A peer that others wrote (skipped without Node: make interop-peer), and peers that mean harm.
+test-peers: $(STAMP)
+	$(BIN)/python -m pytest -q tests/interop tests/attacks
 check: $(STAMP) $(PYRIGHT)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -54,6 +57,9 @@ $(PYRIGHT)/.installed: requirements-pyright.lock
 # The contract's compiler, and a second machine for the tests to compare with. Needs Node and npm, once.
 contract-tools:
 	cd payments/contract/build && npm ci --silent
+# js-libp2p, for tests/interop. Needs Node 20 and npm, once.
+interop-peer:
+	cd tests/interop/peer && npm ci --silent
 contract: contract-tools
 	cd payments/contract && node build/compile.js channel.tolk channel.boc > code-hash.txt
 	cp payments/contract/channel.boc cocoon_p2p/payments/channel.boc
