@@ -96,7 +96,7 @@ async def use_up_what_was_claimed(network: LocalNetwork, client: Client) -> None
         views = await trio.to_thread.run_sync(lambda: list(follow(socket, CHANNELS, ListChannels())))
         if all(view.claimed_nano <= view.charged_nano for view in views):
             return
-        await ask(client)
+        await ask_until_answered(client)
 
 
 async def try_to_ask(client: Client) -> None:
@@ -125,9 +125,9 @@ async def test_a_worker_that_dies_between_save_send_and_claim_is_paid_once(
     assert_on_chain(network, chain_books)
     assert len(chain_books.contracts) == 2
     assert books.earned("worker-1") > 300_000_000
-    for purse in chain_books.purses:
+    for balance in chain_books.balances:
         # Whoever claims bears what that costs, and it is not told apart from the contract's fees.
-        assert abs(purse.moved - books.earned(purse.name)) < CLAIMS_COST_MAX
+        assert abs(balance.moved - books.earned(balance.name)) < CLAIMS_COST_MAX
 
 
 async def test_a_proxy_that_dies_between_save_send_and_on_chain_pays_and_is_paid_once(

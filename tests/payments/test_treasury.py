@@ -93,7 +93,8 @@ async def test_a_payee_without_a_wallet_claims_what_is_worth_it(autojump_clock: 
         assert both.town.balance(PAYOUT) == 0
 
         await both.exchange(2, 50_000_000)
-        await until(lambda: both.receiving.backing.claimed > 0)
+        with trio.fail_after(60):
+            await until(lambda: both.receiving.backing.claimed > 0)
 
         assert both.receiving.backing.claimed == 200_000_000
         assert 200_000_000 - FEES_MAX < both.town.balance(PAYOUT) < 200_000_000

@@ -146,6 +146,7 @@ async def test_a_channel_that_is_asked_for_without_end_is_looked_at_by_one_task(
             await trio.sleep(0.1)
 
         assert counted.looks <= 11
+        assert trio.lowlevel.current_statistics().tasks_living < 100
 
 
 async def test_nothing_is_kept_of_strangers_that_were_looked_for(autojump_clock: MockClock) -> None:
@@ -364,6 +365,18 @@ async def test_a_payee_that_is_away_for_less_than_the_delay_loses_nothing(
 
         assert receiving.backing.claimed == both.paying.backing.claimed == 300_000_000
         assert place.audited() == ()
+
+
+async def test_a_lone_close_that_was_begun_is_not_begun_again(autojump_clock: MockClock) -> None:
+    async with pair() as both:
+        await both.fund()
+        await both.payer.treasury.start_close(both.paying)
+        assert both.payer.treasury.wallet is not None
+        sent = both.town.sent_by(both.payer.treasury.wallet)
+
+        await both.payer.treasury.start_close(both.paying)
+
+        assert both.town.sent_by(both.payer.treasury.wallet) == sent
 
 
 async def test_who_has_another_wallet_by_now_cannot_close_alone(autojump_clock: MockClock) -> None:
