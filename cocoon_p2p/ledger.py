@@ -117,6 +117,9 @@ class ChannelRow:
     terms: bytes | None = None
     "The `CloseTerms` that we signed, as CBOR with our signature."
 
+    earned: bytes | None = None
+    "A payee's: the newest `Voucher` that promises no more than was charged, as CBOR: what a claim takes."
+
     agreed: bytes | None = None
     "The `CloseAgreed` or `CloseWanted` message with the peer's signatures over the same terms, as CBOR."
 

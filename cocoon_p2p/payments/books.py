@@ -52,6 +52,11 @@ from cocoon_p2p.units import Nano
 _NOTHING = Nano(0)
 
 
+AHEAD_MAX = 64
+"""Vouchers that are remembered until what they promise was charged. Of more, every second is forgotten: then
+what a claim takes is a little less than it could be."""
+
+
 class Page:
     """The rows and lines of one end of one channel. It makes changes; handing them over is the caller's."""
 
@@ -59,6 +64,8 @@ class Page:
         self.row = row
         self._is_backed = channel.deployment is not None
         self._vouchers: Line | None = None
+        self._ahead = [] if row.voucher is None else [_voucher(row.voucher)]
+        "Vouchers that may promise more than was charged, the oldest first."
 
     @property
     def name(self) -> ChannelName:
@@ -78,12 +85,23 @@ class Page:
         else:
             line = self._line(*self._arrow(Account.VOUCHERS, Account.OWED), rise, at)
             self._vouchers = line
+        self._ahead.append(voucher)
+        if len(self._ahead) > AHEAD_MAX:
+            del self._ahead[1:-1:2]
         return line, self._update(vouchered=Nano(voucher.total), voucher=encode_message(voucher))
 
     def charge(self, charge: SaveCharge, at: int) -> tuple[Change, ...]:
         total = Nano(self.row.charged + charge.amount)
         row = self._ended(charge, total, at)
-        return self._line(*self._cost(), charge.amount, at, charge.exchange), row, self._update(charged=total)
+        line = self._line(*self._cost(), charge.amount, at, charge.exchange)
+        return line, row, self._update(charged=total, earned=self._earned(total))
+
+    def _earned(self, charged: Nano) -> bytes | None:
+        """Find the newest voucher that promises no more than was charged."""
+        earned = self.row.earned
+        while self._ahead and self._ahead[0].total <= charged:
+            earned = encode_message(self._ahead.pop(0))
+        return earned
 
     def lower(self, lowered: SaveLowered, at: int) -> tuple[Change, ...]:
         """Turn a part of a charge back; the lines that it made stay."""
@@ -231,6 +249,12 @@ def backing_of(row: ChannelRow) -> Backing:
 def channel_of_row(row: ChannelRow) -> Channel:
     """Read the channel out of a row of ours."""
     return channel_of(decode_paper(ChannelOffer, decode_signed(row.offer).body))
+
+
+def _voucher(kept: bytes) -> Voucher:
+    voucher = decode_message(kept)
+    assert isinstance(voucher, Voucher), "our own ledger"
+    return voucher
 
 
 def close_body(

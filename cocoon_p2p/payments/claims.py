@@ -57,7 +57,7 @@ class Claims:
             Refused: The payer is leaving, and the contract does not take the claim.
             Unavailable: The chain cannot be reached, or the claim has not landed yet.
         """
-        voucher = account.voucher()
+        voucher = account.claimable()
         if voucher is None or voucher.epoch != account.backing.epoch:
             return
         amount = due(Nano(voucher.total), account.backing)

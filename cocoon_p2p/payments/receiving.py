@@ -271,12 +271,18 @@ class ReceivingAccount:
 
     def voucher(self) -> Voucher | None:
         """The payer's newest voucher, as we have it."""
-        kept = self._page.row.voucher
-        if kept is None:
-            return None
-        voucher = decode_message(kept)
-        assert isinstance(voucher, Voucher)
-        return voucher
+        return _voucher(self._page.row.voucher)
+
+    def claimable(self) -> Voucher | None:
+        """The voucher to collect with: one that promises no more than was charged.
+
+        A window that the payer has covered ahead is credit for what comes next, and its own if nothing
+        comes. Only once it is leaving, and no such voucher covers what it owes, the newest is taken.
+        """
+        newest, earned = self.voucher(), _voucher(self._page.row.earned)
+        owed = self.charged() + self.accrued
+        is_covered = owed <= (0 if earned is None else earned.total)
+        return earned if is_covered or not self.backing.close_at else newest
 
     def read_close(self, message: CloseWanted | CloseAgreed) -> CloseTerms:
         """Take the payer's close terms, once its signatures were checked. Raises as `party.read_close`."""
@@ -368,3 +374,11 @@ class ReceivingAccount:
             is_state = any(isinstance(message, StateSigned) for message in messages)
             self.outbox.put(*messages, after=written, supersedes=StateSigned if is_state else None)
         return written
+
+
+def _voucher(kept: bytes | None) -> Voucher | None:
+    if kept is None:
+        return None
+    voucher = decode_message(kept)
+    assert isinstance(voucher, Voucher), "our own ledger"
+    return voucher

@@ -81,6 +81,7 @@ CHANNELS = Table(
         Column("voucher", Kind.BLOB, optional=True),
         Column("state", Kind.BLOB, optional=True),
         Column("terms", Kind.BLOB, optional=True),
+        Column("earned", Kind.BLOB, optional=True),
         Column("agreed", Kind.BLOB, optional=True),
     ),
 )

@@ -10,7 +10,9 @@ from cocoon_p2p.payments.contract import AccountId, capacity
 from cocoon_p2p.payments.funding import FundingPolicy
 from cocoon_p2p.payments.sight import CLAIM_COSTS
 from cocoon_p2p.payments.treasury import TELL_SECONDS, ClaimPolicy
+from cocoon_p2p.protocols.messages import ExchangeId
 from cocoon_p2p.units import NANO_PER_TON, Nano
+from tests.payments.parties import receipt
 from tests.payments.vault import CAPACITY, DELAY_SECONDS, GIVEN, PAYOUT, pair, until
 
 FEES_MAX = NANO_PER_TON // 10
@@ -148,3 +150,37 @@ async def test_a_payer_whose_payee_is_gone_gets_its_deposit_back_after_the_delay
 
         assert trio.current_time() > DELAY_SECONDS
         assert both.town.balance(wallet) > before + CAPACITY - 100_000_000 - FEES_MAX
+
+
+async def test_a_claim_leaves_the_payer_what_it_has_only_covered_ahead(autojump_clock: MockClock) -> None:
+    async with pair(claims=ClaimPolicy(above=Nano(100_000_000))) as both:
+        await both.fund()
+        await both.exchange(1, 200_000_000)
+        # A window ahead of an exchange that comes to nothing.
+        window = ExchangeId(b"w" * 16)
+        both.paying.hold(window, Nano(150_000_000))
+        await until(lambda: both.receiving.vouchered() == 350_000_000)
+        both.paying.release(window)
+        await until(lambda: both.receiving.backing.claimed > 0)
+        await both.paying.close()
+        await both.settled()
+
+        assert both.paying.backing.claimed == both.receiving.backing.claimed == 200_000_000
+        assert both.town.audited() == ()
+
+
+async def test_once_the_payer_leaves_what_is_owed_is_collected_even_if_more_was_promised(
+    autojump_clock: MockClock,
+) -> None:
+    async with pair() as both:
+        await both.fund()
+        window = ExchangeId(b"w" * 16)
+        both.paying.hold(window, Nano(150_000_000))
+        await until(lambda: both.receiving.vouchered() == 150_000_000)
+        paper = receipt(window, 100_000_000)
+        await both.receiving.charge(window, Nano(100_000_000), paper)
+        await both.paying.charge(window, Nano(100_000_000), paper)
+        await both.payer.treasury.start_close(both.paying)
+        await both.settled()
+
+        assert both.receiving.backing.claimed == 150_000_000
