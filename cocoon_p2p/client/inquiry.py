@@ -400,8 +400,12 @@ class Inquiry:
 
 
 def _more_telling(failure: CocoonError | None, error: CocoonError) -> CocoonError:
-    """Choose what to say in the end: what a peer said no to, and not what we ourselves ruled out."""
+    """Choose what to say in the end: what a peer said no to or did not prove, not what followed from that."""
     if failure is None:
         return error
     is_by_us = error.code == Reason.EXCLUDED.code
-    return error if isinstance(error, Refused) >= isinstance(failure, Refused) and not is_by_us else failure
+    return error if _weight(error) >= _weight(failure) and not is_by_us else failure
+
+
+def _weight(error: CocoonError) -> int:
+    return 2 if isinstance(error, Refused) else isinstance(error, AttestationFailed)

@@ -140,7 +140,7 @@ def test_a_cached_token_dearer_than_a_computed_one_is_refused() -> None:
 def test_trust_is_what_the_client_s_own_appraisal_says_and_not_what_the_proxy_chose() -> None:
     ask = replace(ASK, trust=Trust.TDX)
 
-    with pytest.raises(AttestationFailed, match="gate type: no-evidence .proven=open asked=tdx."):
+    with pytest.raises(AttestationFailed, match=r"gate type: no-evidence \(proven=open asked=tdx\)"):
         judge(deal(ask).quote, ask)
 
     proven = judge(deal(ask).quote, ask, Rules(appraise=lambda record, statement: Proof(Trust.TDX_GPU)))
