@@ -230,3 +230,11 @@ def test_a_refusal_can_always_be_sent(workers: list[WorkerStanding], ask: Ask) -
     refused = refuse(ask, choice)
 
     assert decode_message(encode_message(refused)) == refused
+
+
+def test_proof_that_has_lapsed_is_none() -> None:
+    ask = replace(ASK, trust=Trust.TDX)
+    lapsed = worker(0, trust=Trust.TDX, trust_until=DATE)
+
+    assert pick(replace(lapsed, trust_until=DATE + 1), ask=ask).worker is not None
+    assert pick(lapsed, ask=ask).left_out[0].reason is Reason.TRUST_BELOW_REQUEST
