@@ -3,6 +3,11 @@
 A socket first counts as a handshake, then, once it proved a key, as a connection. Every
 count is given back by the `with` block that took it, so nothing can leak a place.
 
+Rule 1: a handshake's place goes to the newest. An honest one takes a fraction of a second, and who
+        holds places silently has them for ten: to refuse newcomers would let a few hundred sockets
+        keep everybody out.
+Rule 2: the range that holds most gives way, so that a flood pushes out itself.
+
 Upstream holds an accepted connection's place until the node stops: after 250 connections in
 its lifetime a node refuses all others, with none alive.
 """
@@ -10,67 +15,95 @@ its lifetime a node refuses all others, with none alive.
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+
+import trio
 
 from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.network.libp2p.addresses import address_range
 from cocoon_p2p.network.libp2p.limits import Limits
 
 
-@dataclass(slots=True)
-class _Places:
-    """Places of one kind: so many in all, so many for each address range."""
-
-    kind: str
-    in_all_max: int
-    per_range_max: int
-    taken: Counter[str] = field(default_factory=Counter[str])
-
-    @contextmanager
-    def take(self, where: str) -> Iterator[None]:
-        if self.taken.total() >= self.in_all_max or self.taken[where] >= self.per_range_max:
-            raise Unavailable(
-                f"no place for another {self.kind} (range={where} here={self.taken[where]} "
-                f"all={self.taken.total()})"
-            )
-        self.taken[where] += 1
-        try:
-            yield
-        finally:
-            self.taken[where] -= 1
-            if not self.taken[where]:
-                del self.taken[where]
-
-
 class Admission:
     """The places of one listening node."""
 
     def __init__(self, limits: Limits) -> None:
-        self._handshakes = _Places("handshake", limits.handshakes_max, limits.handshakes_per_range_max)
-        self._connections = _Places("connection", limits.connections_max, limits.connections_per_range_max)
+        self._limits = limits
+        # Oldest first: dicts keep the order of arrival.
+        self._handshakes: dict[trio.CancelScope, str] = {}
+        self._handshakes_by_range = Counter[str]()
+        self._connections = Counter[str]()
 
     @property
     def handshakes(self) -> int:
         """How many accepted sockets have not proved a key yet."""
-        return self._handshakes.taken.total()
+        return len(self._handshakes)
 
     @property
     def connections(self) -> int:
-        """How many accepted connections stand."""
-        return self._connections.taken.total()
+        """How many accepted connections stand, sockets that have not proved a key among them."""
+        return self._connections.total()
 
     @contextmanager
     def handshake(self, host: str) -> Iterator[None]:
         """Hold a place while a socket from `host` has not proved a key.
 
+        The block is cancelled when a newer one needs the place.
+
         Raises:
-            Unavailable: There is none left, in all or for the address range of `host`.
+            Unavailable: The place was needed: on the way out of the block.
         """
-        with self._handshakes.take(address_range(host)):
-            yield
+        where = address_range(host)
+        if (crowded := self._crowded(where)) is not None:
+            self._end(next(scope for scope, held in self._handshakes.items() if held == crowded))
+        with trio.CancelScope() as scope:
+            self._handshakes[scope] = where
+            self._handshakes_by_range[where] += 1
+            try:
+                yield
+            finally:
+                self._forget(scope)
+        if scope.cancelled_caught:
+            raise Unavailable(f"a newer handshake took the place (range={where})")
 
     @contextmanager
     def connection(self, host: str) -> Iterator[None]:
-        """Hold a place while a connection from `host` stands. Raises as `handshake`."""
-        with self._connections.take(address_range(host)):
+        """Hold a place while a connection from `host` stands, its handshake included.
+
+        Raises:
+            Unavailable: There is none left, in all or for the address range of `host`.
+        """
+        where, in_all = address_range(host), self._connections.total()
+        in_all_max = self._limits.connections_max + self._limits.handshakes_max
+        if in_all >= in_all_max or self._connections[where] >= self._limits.connections_per_range_max:
+            raise Unavailable(
+                "no place for another connection "
+                f"(range={where} here={self._connections[where]} all={in_all})"
+            )
+        self._connections[where] += 1
+        try:
             yield
+        finally:
+            _give_back(self._connections, where)
+
+    def _crowded(self, where: str) -> str | None:
+        """Name the range that must give up a handshake for a new one from `where`, if one must."""
+        if self._handshakes_by_range[where] >= self._limits.handshakes_per_range_max:
+            return where
+        if len(self._handshakes) >= self._limits.handshakes_max:
+            return self._handshakes_by_range.most_common(1)[0][0]
+        return None
+
+    def _end(self, scope: trio.CancelScope) -> None:
+        self._forget(scope)
+        scope.cancel()
+
+    def _forget(self, scope: trio.CancelScope) -> None:
+        where = self._handshakes.pop(scope, None)
+        if where is not None:
+            _give_back(self._handshakes_by_range, where)
+
+
+def _give_back(places: Counter[str], where: str) -> None:
+    places[where] -= 1
+    if not places[where]:
+        del places[where]

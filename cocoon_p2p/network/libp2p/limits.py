@@ -17,10 +17,10 @@ class Limits:
     "Accepted ones from one IPv4 /24 or IPv6 /48: about what whoever hides behind many keys rents at once."
 
     handshakes_max: int = 128
-    "Accepted sockets that have not yet proved a key. They cost a descriptor and ten seconds each."
+    "Accepted sockets that have not yet proved a key. One more ends the oldest of the most crowded range."
 
     handshakes_per_range_max: int = 64
-    "The same from one address range, so that no range can keep all newcomers out."
+    "The same from one address range, whose oldest is ended for one more."
 
     handshake_seconds: float = 10.0
     "How long an accepted socket may take to prove its key."

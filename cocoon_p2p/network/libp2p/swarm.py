@@ -9,6 +9,7 @@ A subclass, so that nothing but our own hosts is changed. Faults of 0.8.1 that i
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import trio
@@ -79,6 +80,7 @@ class RuledSwarm(Swarm):
         self._limits = limits
         self._removals: dict[INetConn, trio.Event] = {}
         self._ranges: dict[INetConn, str] = {}
+        self._leaving: set[INetConn] = set()
 
     # --------------------------------------------------------------- asking
 
@@ -111,7 +113,6 @@ class RuledSwarm(Swarm):
         """
         try:
             host = stream.socket.getpeername()[0]
-            self._make_room()
             with self.admission.connection(host):
                 with self.admission.handshake(host):
                     raw = RawConnection(TrioTCPStream(stream), False)
@@ -129,13 +130,19 @@ class RuledSwarm(Swarm):
                 await removal.wait()
 
     def _make_room(self) -> None:
-        # The last tenth of the places is kept free: the oldest connection that carries nothing goes.
-        conns = self.get_connections()
+        # The last tenth of the places is kept free. Who gives way carries nothing, if there is such a one,
+        # and comes from the range that most of its like come from: a flood makes room for the others.
+        conns = [conn for conn in self.get_connections() if not conn.is_closed and conn not in self._leaving]
         if len(conns) < self._limits.connections_max * 9 // 10:
             return
-        idle = next((conn for conn in conns if not conn.get_streams() and not conn.is_closed), None)
-        if idle is not None:
-            self._drop(idle)
+        candidates = [conn for conn in conns if not conn.get_streams()] or conns
+        ((crowded, _),) = Counter(map(self._range_of, candidates)).most_common(1)
+        leaving = next(conn for conn in candidates if self._range_of(conn) == crowded)
+        self._leaving.add(leaving)
+        self._drop(leaving)
+
+    def _range_of(self, conn: INetConn) -> str:
+        return self._ranges.get(conn, "")
 
     # ------------------------------------------------------------- counting
 
@@ -148,12 +155,15 @@ class RuledSwarm(Swarm):
         except RecordRejected as exc:
             await muxed_conn.close()
             raise SwarmException(str(exc)) from exc
+        # Not before a key is proved: a bare socket must not cost anybody a connection.
+        self._make_room()
         return await super().add_conn(muxed_conn, direction)
 
     def remove_conn(self, swarm_conn: SwarmConn) -> None:
         """Forget a closed connection, and give its place back."""
         super().remove_conn(swarm_conn)
         self._ranges.pop(swarm_conn, None)
+        self._leaving.discard(swarm_conn)
         if (removal := self._removals.pop(swarm_conn, None)) is not None:
             removal.set()
 

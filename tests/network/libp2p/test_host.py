@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import pytest
 import trio
@@ -403,18 +403,60 @@ async def test_a_peer_with_too_many_streams_has_the_next_one_reset_and_others_go
         assert await ask(carol, ALICE.peer_id) == b"hello"
 
 
-async def test_silent_sockets_are_closed_in_time_and_keep_nobody_out_for_longer() -> None:
-    limits = Limits(handshakes_max=2, handshake_seconds=0.2)
-    async with listening(limits) as alice, open_transport(BOB) as bob:
-        silent = [await trio.open_tcp_stream("127.0.0.1", port_of(alice)) for _ in range(3)]
-        heard = [b"".join([piece async for piece in stream]) for stream in silent]
+async def test_silent_sockets_are_closed_in_time_and_keep_nobody_out() -> None:
+    limits = Limits(handshakes_max=2, handshake_seconds=0.3)
+    async with listening(limits) as alice, open_transport(BOB) as bob, AsyncExitStack() as stack:
+        silent: list[trio.SocketStream] = []
+        for _ in range(3):
+            stream = await stack.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port_of(alice)))
+            assert await stream.receive_some() == b"\x13/multistream/1.0.0\n"
+            silent.append(stream)
+        # The oldest made room for the last one, and the next for us.
+        assert await silent[0].receive_some() == b""
         await bob.dial(alice.addresses)
+        assert alice.swarm.admission.handshakes == 1
+        assert await silent[1].receive_some() == b""
 
-        # The third found no place; the others were heard out, and then closed.
-        assert heard == [b"\x13/multistream/1.0.0\n", b"\x13/multistream/1.0.0\n", b""]
-        for stream in silent:
-            await stream.aclose()
+        assert await silent[2].receive_some() == b""
         assert await ask(bob, ALICE.peer_id) == b"hello"
+
+
+class StandingConnection:
+    """A connection, as far as giving way is concerned."""
+
+    def __init__(self, streams: int) -> None:
+        self.is_closed = False
+        self.streams = streams
+
+    def get_streams(self) -> tuple[int, ...]:
+        return tuple(range(self.streams))
+
+
+@pytest.mark.parametrize(
+    ("ranges", "busy", "leaves"),
+    [
+        ("aabbb", "", 2),  # The oldest of the range that most come from.
+        ("aabbb", "bbb", 0),  # Who carries something stays while anybody carries nothing.
+        ("abbbc", "aabbbc", 1),  # Where all carry something, a flood makes room for others.
+    ],
+)
+async def test_who_gives_way_is_idle_and_from_the_range_that_most_come_from(
+    ranges: str, busy: str, leaves: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with listening(Limits(connections_max=5)) as alice:
+        swarm, dropped = alice.swarm, list[object]()
+        conns = [StandingConnection(streams=int(each in busy)) for each in ranges]
+        monkeypatch.setattr(swarm, "get_connections", lambda: list(conns))
+        monkeypatch.setattr(swarm, "_drop", dropped.append)
+        monkeypatch.setattr(swarm, "_ranges", dict(zip(conns, ranges, strict=True)))
+
+        for _ in range(3):
+            swarm._make_room()
+
+        assert dropped[0] is conns[leaves]
+        # Who is on its way out already is not asked again, and with three left there is room.
+        assert len(dropped) == len(set(map(id, dropped))) == 2
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize("call", ["open", "read", "write"])
