@@ -98,11 +98,13 @@ class MuxedStream(IMuxedStream):
             if stream.fin_wanted:
                 raise MuxedStreamClosed("stream is closed for writing")
             taken = self._session.write(stream, rest)
+            self._connection.budget.note(self._connection)
             self._connection.flush()
             if taken == len(rest):
                 return
             rest = memoryview(rest)[taken:]
-            await self._writers.park()
+            if not stream.was_reset:  # By the budget, a moment ago.
+                await self._writers.park()
 
     async def close_write(self) -> None:
         """Close our side after what is buffered; reading goes on. Done even if it is cancelled."""

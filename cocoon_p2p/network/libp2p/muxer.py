@@ -25,6 +25,7 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID
 from trio.lowlevel import ParkingLot, checkpoint, checkpoint_if_cancelled
 
 from cocoon_p2p.errors import RemoteProtocolError, Unavailable
+from cocoon_p2p.network.libp2p.budget import Budget
 from cocoon_p2p.network.libp2p.muxed_stream import MuxedStream
 from cocoon_p2p.network.libp2p.secured_io import SecuredIO, secured_io
 from cocoon_p2p.network.libp2p.yamux import News, Session
@@ -60,6 +61,8 @@ class MuxedConnection(IMuxedConn):
     """A secured connection that carries streams, from `start` until either side ends it."""
 
     limits = Limits()
+    budget = Budget()
+    "Shared by all connections of the process."
 
     def __init__(self, secured_conn: ISecureConn, peer_id: ID) -> None:
         self.secured_conn = secured_conn
@@ -171,6 +174,21 @@ class MuxedConnection(IMuxedConn):
             scope.shield = True
             await self.event_closed.wait()
 
+    @property
+    def held_bytes(self) -> int:
+        """What waits here to be read or to be sent (`budget.Holder`)."""
+        return self.session.held_bytes
+
+    def shed(self) -> None:
+        """Reset the stream that holds most (`budget.Holder`): memory is short."""
+        stream = self.session.fullest()
+        assert stream is not None, "who holds something has a stream"
+        log.info("stream reset: too much is held for others", extra={"peer": str(self.peer_id)})
+        self.session.reset(stream)
+        _wake_readers((stream,))
+        _wake_writers((stream,))
+        self.flush()
+
     def flush(self) -> None:
         """Wake the writer if the machine has something to send."""
         if self.session.has_output:
@@ -217,6 +235,7 @@ class MuxedConnection(IMuxedConn):
         while data := await io.read():
             self._heard_at = trio.current_time()
             self._tell(self.session.receive(data, self._heard_at))
+            self.budget.note(self)
             self.flush()
             if self._has_peer_left():
                 return
@@ -286,6 +305,7 @@ class MuxedConnection(IMuxedConn):
     async def _finish(self) -> None:
         self._is_closing = True
         ended = self.session.terminate()
+        self.budget.forget(self)
         self.event_closed.set()
         self._accept_in.close()
         self._openers.unpark_all()

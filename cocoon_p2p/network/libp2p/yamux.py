@@ -143,6 +143,7 @@ class Session:
             stream.was_full = True
             data = data[: max(room, 0)]
         stream.unsent += data
+        self._outbox.unsent_bytes += len(data)
         if stream.unsent and stream.send_window_bytes:
             self._outbox.queue(stream)
         return len(data)
@@ -176,6 +177,15 @@ class Session:
         """
         self.close_write(stream)
         stream.closed_at = now
+
+    @property
+    def held_bytes(self) -> int:
+        """What waits here to be read or to be sent."""
+        return self.unread_bytes + self._outbox.unsent_bytes
+
+    def fullest(self) -> Stream | None:
+        """Name the stream for which most waits here to be read or to be sent, if there is one."""
+        return max(self.streams.values(), key=lambda each: len(each.unread) + len(each.unsent), default=None)
 
     def reset(self, stream: Stream) -> None:
         """End the stream at once, both ways, and drop its buffers. Twice is harmless."""

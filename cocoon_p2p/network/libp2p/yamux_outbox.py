@@ -19,6 +19,9 @@ class Outbox:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self.unsent_bytes = 0
+        "What the streams wrote and did not send yet, over all of them."
+
         self._control = bytearray()
         self._senders: deque[Stream] = deque()
         self._drained: list[Stream] = []
@@ -44,6 +47,7 @@ class Outbox:
 
     def drop(self, stream: Stream) -> None:
         """Send nothing more of this stream."""
+        self.unsent_bytes -= len(stream.unsent)
         stream.unsent = bytearray()
         stream.owed_flags = 0
         if stream.is_queued:
@@ -52,6 +56,7 @@ class Outbox:
 
     def clear(self) -> None:
         """Send nothing more at all."""
+        self.unsent_bytes = 0
         self._control.clear()
         self._senders.clear()
 
@@ -101,6 +106,7 @@ class Outbox:
                     out += view[:size]
                 del unsent[:size]
             stream.send_window_bytes -= size
+            self.unsent_bytes -= size
             if stream.was_full:
                 stream.was_full = False
                 self._drained.append(stream)

@@ -22,6 +22,7 @@ from libp2p.stream_muxer.exceptions import (
 from trio.testing import MockClock
 
 from cocoon_p2p.errors import LocalProtocolError
+from cocoon_p2p.network.libp2p.budget import Budget
 from cocoon_p2p.network.libp2p.muxed_stream import MuxedStream
 from cocoon_p2p.network.libp2p.muxer import DEAD_SECONDS, PING_SECONDS, TICK_SECONDS, MuxedConnection
 from cocoon_p2p.network.libp2p.yamux_frames import (
@@ -414,6 +415,35 @@ async def test_a_stalled_reader_costs_its_window_and_holds_up_nobody_else(autoju
         assert len(stream._stream.unsent) <= one.limits.unsent_max_bytes
         assert await is_alive(one)
         stalled.reset_nowait()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_peer_that_takes_no_answer_loses_its_streams_when_memory_is_short(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MuxedConnection, "budget", Budget(3 * WINDOW_INITIAL_BYTES))
+    async with two_ends() as (greedy, other), two_ends() as (honest, host), trio.open_nursery() as nursery:
+        _, kept = await opened(honest, host)
+        lost = 0
+
+        async def answer(stream: MuxedStream) -> None:
+            nonlocal lost
+            with pytest.raises(MuxedStreamReset):
+                await stream.write(bytes(8 * WINDOW_INITIAL_BYTES))
+            lost += 1
+
+        # Each takes its window full, and then nothing: what was written waits at our end.
+        for _ in range(6):
+            _, twin = await opened(greedy, other)
+            nursery.start_soon(answer, twin)
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert 1 <= lost < 6
+        assert greedy.held_bytes + other.held_bytes <= 3 * WINDOW_INITIAL_BYTES
+        await kept.write(b"still here")
+        assert not host.is_closed
+        for stream in tuple(other.session.streams.values()):
+            other.session.reset(stream)
         nursery.cancel_scope.cancel()
 
 

@@ -36,6 +36,7 @@ def books_are_right(session: Session) -> bool:
     ours = [stream for stream in streams if session._is_ours(stream)]
     return (
         session.unread_bytes == sum(len(stream.unread) for stream in streams)
+        and session.held_bytes == sum(len(stream.unread) + len(stream.unsent) for stream in streams)
         and session._growth_bytes
         == sum(stream.receive_window_full_bytes - WINDOW_INITIAL_BYTES for stream in streams)
         and session._outbound == len(ours)
