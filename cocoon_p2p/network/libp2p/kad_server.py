@@ -10,6 +10,7 @@ Rule 3: everything is bounded. Full, it lets go of the value farthest from itsel
 Spec: libp2p specs/kad-dht, "RPC messages" and "Entry validation"; protocols/records.md.
 """
 
+from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,6 +65,8 @@ class KadServer:
         self._validate = validate
         self._select = select
         self._values: dict[bytes, bytes] = {}
+        # The same keys, farthest from us last: a full server lets one go at each put.
+        self._by_distance: list[tuple[int, bytes]] = []
         # Under each key in the order of announcing, longest ago first.
         self._announced: dict[bytes, dict[PeerId, _Announcement]] = {}
 
@@ -116,9 +119,11 @@ class KadServer:
         # The same value again is welcome: whoever publishes anew must hear that it is kept.
         if kept is not None and kept != value and self._select((kept, value)) != 1:
             raise RecordRejected("a better record is known")
+        if kept is None:
+            insort(self._by_distance, (position(key) ^ self._own_position, key))
         self._values[key] = value
         if len(self._values) > VALUES_MAX:
-            del self._values[max(self._values, key=lambda each: position(each) ^ self._own_position)]
+            del self._values[self._by_distance.pop()[1]]
 
     def value(self, key: bytes) -> bytes | None:
         """Give the value that is kept under a key, if it still stands the judgement."""
@@ -129,6 +134,7 @@ class KadServer:
             self._validate(self._keys.peer_of(key), value)
         except RemoteProtocolError:
             del self._values[key]
+            self._by_distance.remove((position(key) ^ self._own_position, key))
             return None
         return value
 

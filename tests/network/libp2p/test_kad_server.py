@@ -26,7 +26,7 @@ from cocoon_p2p.network.libp2p.kad_wire import (
     put_value,
     read_message,
 )
-from cocoon_p2p.network.libp2p.lookup import NAMED_MAX
+from cocoon_p2p.network.libp2p.lookup import NAMED_MAX, position
 from cocoon_p2p.network.libp2p.routing_table import Entry, RoutingTable
 
 KEYS = KadKeys("demo")
@@ -137,6 +137,42 @@ def test_a_full_server_lets_the_farthest_value_go(server: KadServer, monkeypatch
 
 
 # ------------------------------------------------------------------ announcements
+
+
+def test_a_put_to_a_full_server_looks_at_one_key_and_not_at_all(
+    server: KadServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kad_server, "VALUES_MAX", 50)
+    for number in range(60):
+        server.keep(KEYS.record_of(peer(number)), b"good")
+    looks: list[bytes] = []
+    monkeypatch.setattr(kad_server, "position", lambda key: looks.append(key) or position(key))
+
+    server.keep(KEYS.record_of(peer(60)), b"good")
+
+    assert len(looks) <= 2
+
+
+def test_a_value_that_was_forgotten_makes_room_for_another(
+    table: RoutingTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kad_server, "VALUES_MAX", 2)
+    expired: set[PeerId] = set()
+
+    def judge_now(whose: PeerId, _: bytes) -> None:
+        if whose in expired:
+            raise RecordRejected("expired")
+
+    server = KadServer(OWN, KEYS, table, judge_now, select)
+    keys = [KEYS.record_of(peer(number)) for number in range(3)]
+    server.keep(keys[0], b"1")
+    server.keep(keys[1], b"1")
+    expired.add(peer(0))
+    assert server.value(keys[0]) is None
+
+    server.keep(keys[2], b"1")
+
+    assert [server.value(key) for key in keys] == [None, b"1", b"1"]
 
 
 def test_who_announced_itself_is_named_for_an_hour(server: KadServer) -> None:
