@@ -147,7 +147,8 @@ class KadNode:
         finally:
             if turn.value == ASKED_AT_ONCE_MAX and self._turns.get(peer) is turn:
                 del self._turns[peer]
-        self.table.heard(peer, self._addresses_of(peer))
+        seen_from = self._transport.swarm.range_of(peer)
+        self.table.heard(peer, self._addresses_of(peer), seen_from=seen_from)
         for entry in answer.closer:
             self._remember(entry)
         return answer
@@ -241,7 +242,9 @@ class KadNode:
         await trio.lowlevel.checkpoint()
         peer = PeerId(peer_id.to_bytes())
         if self._transport.host.is_known_to_speak(peer, self.keys.protocol):
-            self.table.heard(peer, self._transport.swarm.known_addresses(peer)[:ADDRESSES_MAX])
+            swarm = self._transport.swarm
+            addresses = swarm.known_addresses(peer)[:ADDRESSES_MAX]
+            self.table.heard(peer, addresses, seen_from=swarm.range_of(peer))
         else:
             self.table.remove(peer)
 

@@ -4,7 +4,8 @@ Rule 1: who is in stays in as long as it answers. A full bucket takes nobody new
         that have been there longest are those most likely to stay, and no flood of fresh keys
         drives them out.
 Rule 2: one address range has few places in a bucket, so that many cheap keys on one rented
-        range do not surround a key.
+        range do not surround a key. What a peer says of its addresses is one thing, where its
+        connection comes from another: both count.
 
 Spec: libp2p specs/kad-dht, "Kademlia routing table"; Maymounkov and Mazieres, section 2.2.
 """
@@ -31,6 +32,9 @@ class Entry:
     peer: PeerId
     addresses: tuple[Address, ...]
 
+    seen_from: str = ""
+    "The address range that its connection came from, if one stood."
+
 
 class RoutingTable:
     """The servers known to `own`."""
@@ -47,8 +51,13 @@ class RoutingTable:
     def __contains__(self, peer: object) -> bool:
         return any(peer in bucket for bucket in self._buckets.values())
 
-    def heard(self, peer: PeerId, addresses: Sequence[Address]) -> bool:
+    def heard(self, peer: PeerId, addresses: Sequence[Address], *, seen_from: str = "") -> bool:
         """Note that a server answered; it enters if there is room, and moves to the end of its bucket.
+
+        Args:
+            peer: Who.
+            addresses: Where it says that it is.
+            seen_from: The address range that its connection comes from; empty if none stands.
 
         Returns:
             Whether it is in the table now.
@@ -57,9 +66,10 @@ class RoutingTable:
             return False
         bucket = self._buckets.setdefault(self._bucket_of(peer), {})
         was_in = bucket.pop(peer, None) is not None
-        if not was_in and (len(bucket) >= BUCKET_SIZE or _is_crowded(bucket, addresses)):
+        entry = Entry(peer, tuple(addresses), seen_from)
+        if not was_in and (len(bucket) >= BUCKET_SIZE or _is_crowded(bucket, entry)):
             return False
-        bucket[peer] = Entry(peer, tuple(addresses))
+        bucket[peer] = entry
         return True
 
     def remove(self, peer: PeerId) -> None:
@@ -86,12 +96,13 @@ class RoutingTable:
         return (position(peer) ^ self._own_position).bit_length()
 
 
-def _is_crowded(bucket: dict[PeerId, Entry], addresses: Sequence[Address]) -> bool:
-    ranges = _public_ranges(addresses)
-    neighbours = [entry for entry in bucket.values() if ranges & _public_ranges(entry.addresses)]
+def _is_crowded(bucket: dict[PeerId, Entry], newcomer: Entry) -> bool:
+    ranges = _public_ranges(newcomer)
+    neighbours = [entry for entry in bucket.values() if ranges & _public_ranges(entry)]
     return len(neighbours) >= PER_RANGE_MAX
 
 
-def _public_ranges(addresses: Sequence[Address]) -> set[str]:
-    hosts = (address.host for address in addresses if not address.is_name)
-    return {address_range(host) for host in hosts if ipaddress.ip_address(host).is_global}
+def _public_ranges(entry: Entry) -> set[str]:
+    claimed = {address_range(address.host) for address in entry.addresses if not address.is_name}
+    seen = {entry.seen_from} if entry.seen_from else set[str]()
+    return {each for each in claimed | seen if ipaddress.ip_network(each).is_global}

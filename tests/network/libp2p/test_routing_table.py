@@ -55,6 +55,15 @@ def test_a_rented_range_does_not_surround_a_key() -> None:
     assert len(table) > PER_RANGE_MAX
 
 
+def test_a_rented_range_that_claims_to_be_everywhere_does_not_surround_a_key() -> None:
+    table = RoutingTable(OWN)
+    for number in range(1, 100):
+        table.heard(peer(number), [Address("ip4", f"{number}.8.8.8", 4001)], seen_from="8.8.4.0/24")
+
+    buckets = {(position(entry.peer) ^ position(OWN)).bit_length() for entry in table.nearest(OWN, 200)}
+    assert PER_RANGE_MAX < len(table) <= PER_RANGE_MAX * len(buckets)
+
+
 def test_neither_we_nor_who_has_no_address_is_in_the_table() -> None:
     table = RoutingTable(OWN)
 
