@@ -20,18 +20,18 @@ import trio
 from _measure import milliseconds, print_machine, read_arguments, spread
 from nacl import bindings
 
-from cocoon_p2p.payments import contract, wallet_file
+from cocoon_p2p.payments import contract
 from cocoon_p2p.payments.chain import Chain
 from cocoon_p2p.payments.channel import NOTHING_SEEN, Backing
-from cocoon_p2p.payments.claiming import changed, claim, new_number
 from cocoon_p2p.payments.close_terms import sign_close_terms
 from cocoon_p2p.payments.contract import AccountId, Deployment
 from cocoon_p2p.payments.lite import LOCAL, open_chain
-from cocoon_p2p.payments.sight import read_sight
-from cocoon_p2p.payments.spending import Purse
-from cocoon_p2p.payments.spending_file import FileJournal
+from cocoon_p2p.payments.treasury.claiming import changed, claim, new_number
+from cocoon_p2p.payments.treasury.sight import read_sight
 from cocoon_p2p.payments.voucher import sign_voucher
-from cocoon_p2p.payments.wallet import Transfer
+from cocoon_p2p.payments.wallet import Transfer, wallet_file
+from cocoon_p2p.payments.wallet.spending import Purse
+from cocoon_p2p.payments.wallet.spending_file import FileJournal
 from cocoon_p2p.protocols.messages import CloseTerms, Voucher
 from cocoon_p2p.testing.fortune import Fortune
 from cocoon_p2p.testing.processes import NodeProcess

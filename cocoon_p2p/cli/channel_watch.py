@@ -23,8 +23,8 @@ from cocoon_p2p.units import Nano
 
 if TYPE_CHECKING:
     from cocoon_p2p.payments.chain import Chain
-    from cocoon_p2p.payments.watched import Watched
-    from cocoon_p2p.payments.watchtower import WatchPolicy, Watchtower
+    from cocoon_p2p.payments.treasury.watched import Watched
+    from cocoon_p2p.payments.treasury.watchtower import WatchPolicy, Watchtower
 
 AGAIN_SECONDS = 10.0
 "How often a chain is tried that cannot be reached when the watch begins."
@@ -75,7 +75,7 @@ def watch(
     """
     import trio
 
-    from cocoon_p2p.payments.watchtower import WatchPolicy
+    from cocoon_p2p.payments.treasury.watchtower import WatchPolicy
 
     if (vouchers is None) is (file is None):
         raise click.UsageError("give --vouchers or --config: whose vouchers are they?")
@@ -98,7 +98,7 @@ async def _watch(
 ) -> None:
     import trio
 
-    from cocoon_p2p.payments.watchtower import Watchtower
+    from cocoon_p2p.payments.treasury.watchtower import Watchtower
 
     # Read here first: a mistake in it ends the command, while later on what is known is watched on.
     first: list[Sequence[Watched] | None] = [source.read()]

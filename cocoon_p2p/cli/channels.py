@@ -58,7 +58,7 @@ def export(folder: Path) -> None:
     """
     from cocoon_p2p.node import LEDGER
     from cocoon_p2p.overview import vouchers_in
-    from cocoon_p2p.payments.watched import write_line
+    from cocoon_p2p.payments.treasury.watched import write_line
 
     found = vouchers_in(folder / LEDGER)
     for watched in found:

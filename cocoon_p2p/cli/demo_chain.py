@@ -14,7 +14,7 @@ from cocoon_p2p.node import CONTROL_SOCKET, OpenedClient
 from cocoon_p2p.overview import CHANNELS, CLOSE, ChannelView, Close, ListChannels, view_of
 from cocoon_p2p.payments.chain import AccountSeen
 from cocoon_p2p.payments.settlement import PayingAccount
-from cocoon_p2p.payments.treasury import Treasury
+from cocoon_p2p.payments.treasury.rounds import Treasury
 from cocoon_p2p.testing.fortune import Fortune
 from cocoon_p2p.testing.processes import LocalNetwork
 from cocoon_p2p.units import Nano, format_ton

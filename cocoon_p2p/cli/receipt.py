@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
+from cocoon_p2p import private_files
 from cocoon_p2p.attestation import Pins, Policy, Tri, accept_policy
 from cocoon_p2p.cli.attest import read_collateral_file, read_pins
 from cocoon_p2p.cli.spell import harmless, trust_text
 from cocoon_p2p.errors import ConfigurationError, MalformedMessage, RecordRejected
 from cocoon_p2p.identity import NetworkId, PeerId, network_id, peer_id_text
-from cocoon_p2p.payments import private_files
 from cocoon_p2p.protocols.exchange.bundle import Bundle, decode_bundle, encode_bundle, redact
 from cocoon_p2p.protocols.exchange.findings import Verification
 from cocoon_p2p.protocols.exchange.verification import quoted_at, verify_bundle

@@ -6,7 +6,9 @@ from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.units import format_ton
 
 if TYPE_CHECKING:
+    from cocoon_p2p.attestation.verdict import Tri, Verdict
     from cocoon_p2p.client import Answer, Offered
+    from cocoon_p2p.protocols.ids import Trust
 
 
 def harmless(text: str) -> str:
@@ -51,16 +53,54 @@ def answer_facts(answer: "Answer") -> dict[str, object]:
         "exchange": answer.exchange and answer.exchange.hex(),
         "first_token_seconds": answer.first_token_seconds and round(answer.first_token_seconds, 4),
         "trust": answer.trust and trust_text(answer.trust),
+        "is_insecure": answer.trust is not None and answer.trust.name == "SIM",
+        "verdict": answer.verdict and appraisal_facts(answer.verdict),
+        "proxy_verdict": answer.proxy_verdict and appraisal_facts(answer.proxy_verdict),
     }
 
 
+def appraisal_facts(verdict: "Verdict") -> dict[str, object]:
+    """Give what an appraisal came to, in JSON's types: the level, each claim, and why not more."""
+    return {
+        "level": verdict.level and trust_text(verdict.level),
+        "is_insecure": verdict.is_insecure,
+        "gate": verdict.cause.gate.name.lower(),
+        "cause": verdict.cause.code,
+        "detail": verdict.detail,
+        "vector": {claim: tri.name.lower() for claim, tri in _claims(verdict)},
+        "image": verdict.image,
+        "warnings": list(verdict.warnings),
+    }
+
+
+def _claims(verdict: "Verdict") -> "list[tuple[str, Tri]]":
+    from cocoon_p2p.attestation.verdict import Claim
+
+    return [(claim.value, verdict.vector[claim]) for claim in Claim]
+
+
 def footer(answer: "Answer") -> str:
-    """One line below an answer: what it cost, who gave it, what was proven about them."""
+    """Say below an answer what it cost and who gave it, and on a second line what was proven about them."""
     worker = "nobody" if answer.worker is None else short_peer(answer.worker)
-    trust = "nothing" if answer.trust is None else trust_text(answer.trust)
+    trust = trust_line(answer.trust, answer.verdict)
     model = "" if answer.model is None or not answer.model.demo else "  (demo model)"
     tokens = f"{answer.usage.prompt + answer.usage.cached} + {answer.usage.completion} tokens"
-    return f"  {format_ton(answer.cost)}  {tokens}  worker {worker}  trust {trust}{model}"
+    return f"  {format_ton(answer.cost)}  {tokens}  worker {worker}{model}\n  {trust}"
+
+
+def trust_line(trust: "Trust | None", verdict: "Verdict | None") -> str:
+    """Spell what was proven about a machine, claim by claim; what nobody knows is called unknown."""
+    if trust is None:
+        return "trust nothing"
+    level = f"trust {trust_text(trust)}"
+    if verdict is None:
+        return f"{level}: nothing is known of the worker's machine"
+    claims = "  ".join(f"{claim} {tri.name.lower()}" for claim, tri in _claims(verdict))
+    image = f"  ({harmless(verdict.image)})" if verdict.image else ""
+    mark = " INSECURE, a simulation" if verdict.is_insecure else ""
+    why = "" if verdict.has_passed else f"  (gate {verdict.cause.gate.name.lower()}: {verdict.cause.code})"
+    warnings = "".join(f"\n  warning: {harmless(one)}" for one in verdict.warnings)
+    return f"{level}{mark}: {claims}{image}{why}{warnings}"
 
 
 def offer_facts(offer: "Offered") -> dict[str, object]:

@@ -19,7 +19,7 @@ from cocoon_p2p.units import format_ton
 if TYPE_CHECKING:
     from cocoon_p2p.payments.chain import Chain
     from cocoon_p2p.payments.wallet import Transfer, WalletKey
-    from cocoon_p2p.payments.wallet_file import WalletFile
+    from cocoon_p2p.payments.wallet.wallet_file import WalletFile
 
 _WORDS_MAX_BYTES = 4096
 _PER_LINE = 6
@@ -63,8 +63,8 @@ def new(
     file: Path, network: str, ask: bool, passphrase_file: Path | None, show_words: bool, as_json: bool
 ) -> None:
     """Make a wallet, and write it to FILE. Its 24 words are shown on the terminal, to be written down."""
-    from cocoon_p2p.payments.mnemonic import new_words
-    from cocoon_p2p.payments.wallet_file import create
+    from cocoon_p2p.payments.wallet.mnemonic import new_words
+    from cocoon_p2p.payments.wallet.wallet_file import create
 
     passphrase = _new_passphrase(ask, passphrase_file)
     words = new_words()
@@ -87,7 +87,7 @@ def new(
 @_json
 def restore(file: Path, network: str, ask: bool, passphrase_file: Path | None, as_json: bool) -> None:
     """Write a wallet to FILE from its 24 words, which are typed in or come on stdin."""
-    from cocoon_p2p.payments.wallet_file import create
+    from cocoon_p2p.payments.wallet.wallet_file import create
 
     passphrase = _new_passphrase(ask, passphrase_file)
     if sys.stdin.isatty():
@@ -104,7 +104,7 @@ def restore(file: Path, network: str, ask: bool, passphrase_file: Path | None, a
 @_passphrase_file
 def words(file: Path, passphrase_file: Path | None) -> None:
     """Show a wallet's 24 words, on stderr. Whoever sees them has the money."""
-    from cocoon_p2p.payments.wallet_file import read
+    from cocoon_p2p.payments.wallet.wallet_file import read
 
     found = read(file)
     _show(found.words(_passphrase(found, passphrase_file)))
@@ -118,7 +118,7 @@ def show(file: Path, config: Path | None, as_json: bool) -> None:
     """Show a wallet's address, and with --chain its balance."""
     import trio
 
-    from cocoon_p2p.payments.wallet_file import read
+    from cocoon_p2p.payments.wallet.wallet_file import read
 
     found = read(file)
     facts: dict[str, object] = {"network": found.network, "address": found.address}
@@ -160,7 +160,7 @@ def send(
     import trio
 
     from cocoon_p2p.cli.wallet_on_chain import transfer_of
-    from cocoon_p2p.payments.wallet_file import held, read
+    from cocoon_p2p.payments.wallet.wallet_file import held, read
 
     found = read(file)
     transfer = transfer_of(found, to, amount, everything=everything, text=text)
@@ -185,7 +185,7 @@ def settle(file: Path, config: Path, passphrase_file: Path | None, as_json: bool
     """Find out what became of a payment that was interrupted."""
     import trio
 
-    from cocoon_p2p.payments.wallet_file import held, read
+    from cocoon_p2p.payments.wallet.wallet_file import held, read
 
     found = read(file)
     with held(file):
@@ -221,7 +221,7 @@ async def _settle(found: "WalletFile", key: "WalletKey", config: Path) -> dict[s
 
 
 def _tell_if_pending(file: Path) -> None:
-    from cocoon_p2p.payments.spending_file import FileJournal
+    from cocoon_p2p.payments.wallet.spending_file import FileJournal
 
     if not FileJournal.beside(file).is_empty:
         click.echo("A payment is under way. What becomes of it is told by: cocoon wallet settle", err=True)
@@ -260,7 +260,7 @@ def _passphrase(found: "WalletFile", path: Path | None) -> str | None:
 
 
 def _first_line(path: Path) -> str:
-    from cocoon_p2p.payments.private_files import read
+    from cocoon_p2p.private_files import read
 
     try:
         return read(path).decode().splitlines()[0]

@@ -8,12 +8,12 @@ import os
 from cocoon_p2p.errors import ConfigurationError, Unavailable
 from cocoon_p2p.payments.address import parse_address, spell_address
 from cocoon_p2p.payments.chain import Chain
-from cocoon_p2p.payments.journal import End, Paid
-from cocoon_p2p.payments.landing import Spending
-from cocoon_p2p.payments.spending import Purse
-from cocoon_p2p.payments.spending_file import FileJournal
 from cocoon_p2p.payments.wallet import Transfer, WalletKey, check_transfers, comment
-from cocoon_p2p.payments.wallet_file import WalletFile
+from cocoon_p2p.payments.wallet.journal import End, Paid
+from cocoon_p2p.payments.wallet.landing import Spending
+from cocoon_p2p.payments.wallet.spending import Purse
+from cocoon_p2p.payments.wallet.spending_file import FileJournal
+from cocoon_p2p.payments.wallet.wallet_file import WalletFile
 from cocoon_p2p.units import Nano, format_ton, parse_ton
 
 _NUMBER_BYTES = 7

@@ -8,9 +8,9 @@ from cocoon_p2p.cli.channel_tables import SHOWN_DIGITS
 from cocoon_p2p.cli.spell import harmless
 from cocoon_p2p.errors import CocoonError
 from cocoon_p2p.payments.channel import Backing
-from cocoon_p2p.payments.sight import Gone
-from cocoon_p2p.payments.watched import Watched
-from cocoon_p2p.payments.watchtower import Claimed, Event, Failed, Looked
+from cocoon_p2p.payments.treasury.sight import Gone
+from cocoon_p2p.payments.treasury.watched import Watched
+from cocoon_p2p.payments.treasury.watchtower import Claimed, Event, Failed, Looked
 from cocoon_p2p.protocols.messages import ChannelId
 from cocoon_p2p.units import format_ton
 

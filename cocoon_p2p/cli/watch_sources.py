@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cocoon_p2p.errors import ConfigurationError
-from cocoon_p2p.payments.watched import Watched, read_lines
+from cocoon_p2p.payments.treasury.watched import Watched, read_lines
 
 FILE_MAX_BYTES = 128 << 20
 "More than as many lines as are read take."

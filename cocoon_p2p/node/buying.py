@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cocoon_p2p.client import Client, Policy, parse_trust
 from cocoon_p2p.config import ClientFile, Loaded
 from cocoon_p2p.node.parts import Parts, open_parts
-from cocoon_p2p.payments.funding import FundingPolicy
+from cocoon_p2p.payments.treasury.funding import FundingPolicy
 from cocoon_p2p.units import Nano
 
 

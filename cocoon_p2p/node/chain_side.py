@@ -6,19 +6,20 @@ from pathlib import Path
 
 import trio
 
+from cocoon_p2p import private_files
 from cocoon_p2p.config import ChainSection, ClientFile, Loaded, ProxyFile, WalletSection, WorkerFile
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.ledger import Store
-from cocoon_p2p.payments import private_files, wallet_file
 from cocoon_p2p.payments.address import parse_address
 from cocoon_p2p.payments.chain import Chain
 from cocoon_p2p.payments.contract import AccountId
-from cocoon_p2p.payments.funding import FundingPolicy
 from cocoon_p2p.payments.settlement import Accounts
-from cocoon_p2p.payments.spending import Purse
-from cocoon_p2p.payments.spending_file import FileJournal
-from cocoon_p2p.payments.sweeping import SweepPolicy, keep_swept
-from cocoon_p2p.payments.treasury import ClaimPolicy, Treasury
+from cocoon_p2p.payments.treasury.funding import FundingPolicy
+from cocoon_p2p.payments.treasury.rounds import ClaimPolicy, Treasury
+from cocoon_p2p.payments.wallet import wallet_file
+from cocoon_p2p.payments.wallet.spending import Purse
+from cocoon_p2p.payments.wallet.spending_file import FileJournal
+from cocoon_p2p.payments.wallet.sweeping import SweepPolicy, keep_swept
 from cocoon_p2p.units import Nano
 
 AFile = Loaded[ClientFile] | Loaded[ProxyFile] | Loaded[WorkerFile]

@@ -20,9 +20,9 @@ from cocoon_p2p.node.chain_side import open_treasury, serve_treasury
 from cocoon_p2p.node.proving_side import open_doorkeeper
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.overview import CHANNELS, CLOSE, EARNINGS, FUND, Deeds, earnings_of, list_channels
-from cocoon_p2p.payments.funding import FundingPolicy
 from cocoon_p2p.payments.settlement import Accounts, open_accounts
-from cocoon_p2p.payments.treasury import Treasury
+from cocoon_p2p.payments.treasury.funding import FundingPolicy
+from cocoon_p2p.payments.treasury.rounds import Treasury
 from cocoon_p2p.store import open_store
 from cocoon_p2p.units import Nano
 

@@ -18,7 +18,7 @@ from cocoon_p2p.keyfile import load_or_create
 from cocoon_p2p.node.parts import IDENTITY_KEY, Parts, open_parts
 from cocoon_p2p.node.proving_side import prove
 from cocoon_p2p.nursery import open_service_nursery
-from cocoon_p2p.payments.funding import FundingPolicy
+from cocoon_p2p.payments.treasury.funding import FundingPolicy
 from cocoon_p2p.protocols.ids import Role
 from cocoon_p2p.protocols.messages import Price
 from cocoon_p2p.protocols.papers import decode_signed

@@ -22,9 +22,9 @@ from cocoon_p2p.overview.channels import ChannelView, view_of, view_of_row
 from cocoon_p2p.overview.naming import is_peer, named, read_peer
 from cocoon_p2p.payments import contract
 from cocoon_p2p.payments.channel import Phase
-from cocoon_p2p.payments.funding import OPENING_COSTS
 from cocoon_p2p.payments.settlement import Accounts, PayingAccount, ReceivingAccount
-from cocoon_p2p.payments.treasury import Treasury
+from cocoon_p2p.payments.treasury.funding import OPENING_COSTS
+from cocoon_p2p.payments.treasury.rounds import Treasury
 from cocoon_p2p.protocols.ids import Reason
 from cocoon_p2p.protocols.messages import ChannelId
 from cocoon_p2p.units import NANO_MAX, Nano

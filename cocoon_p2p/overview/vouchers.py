@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cocoon_p2p.ledger import ChannelRow, Side
 from cocoon_p2p.payments.books import channel_of_row
-from cocoon_p2p.payments.watched import Watched
+from cocoon_p2p.payments.treasury.watched import Watched
 from cocoon_p2p.protocols.messages import Voucher
 from cocoon_p2p.protocols.schema import decode_message
 from cocoon_p2p.store.reading import read_ledger

@@ -277,12 +277,9 @@ class ReceivingAccount:
         """The voucher to collect with: one that promises no more than was charged.
 
         A window that the payer has covered ahead is credit for what comes next, and its own if nothing
-        comes. Only once it is leaving, and no such voucher covers what it owes, the newest is taken.
+        comes. Once it is leaving the newest is taken: what it covers may be charged after the last claim.
         """
-        newest, earned = self.voucher(), _voucher(self._page.row.earned)
-        owed = self.charged() + self.accrued
-        is_covered = owed <= (0 if earned is None else earned.total)
-        return earned if is_covered or not self.backing.close_at else newest
+        return self.voucher() if self.backing.close_at else _voucher(self._page.row.earned)
 
     def read_close(self, message: CloseWanted | CloseAgreed) -> CloseTerms:
         """Take the payer's close terms, once its signatures were checked. Raises as `party.read_close`."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cocoon_p2p.payments import wallet_file
 from cocoon_p2p.payments.address import GLOBAL_IDS, parse_address
 from cocoon_p2p.payments.contract import AccountId
-from cocoon_p2p.payments.mnemonic import new_words
+from cocoon_p2p.payments.wallet import wallet_file
+from cocoon_p2p.payments.wallet.mnemonic import new_words
 from cocoon_p2p.units import NANO_PER_TON, Nano, format_ton
 
 PLAY_MONEY = Nano(20 * NANO_PER_TON)

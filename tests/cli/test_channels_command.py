@@ -18,13 +18,13 @@ from cocoon_p2p.errors import CocoonError, ConfigurationError
 from cocoon_p2p.ledger import ChannelName, ChannelRow, Side
 from cocoon_p2p.node import LEDGER
 from cocoon_p2p.overview.naming import named
-from cocoon_p2p.payments import wallet_file
 from cocoon_p2p.payments.address import GLOBAL_IDS, spell_address
 from cocoon_p2p.payments.channel import Phase, channel_of, contract_salt, make_backed_offer
 from cocoon_p2p.payments.contract import AccountId, Deployment, channel_id, deposit_for
-from cocoon_p2p.payments.mnemonic import new_words
+from cocoon_p2p.payments.treasury.watched import Watched, read_lines, write_line
 from cocoon_p2p.payments.voucher import sign_voucher
-from cocoon_p2p.payments.watched import Watched, read_lines, write_line
+from cocoon_p2p.payments.wallet import wallet_file
+from cocoon_p2p.payments.wallet.mnemonic import new_words
 from cocoon_p2p.protocols.messages import ChannelId, Voucher
 from cocoon_p2p.protocols.papers import encode_signed, sign
 from cocoon_p2p.protocols.schema import encode_message

@@ -15,15 +15,14 @@ from click.testing import CliRunner, Result
 from cocoon_p2p.cli.wallet import wallet
 from cocoon_p2p.cli.wallet_on_chain import look_on, send_on, settle_on, transfer_of
 from cocoon_p2p.errors import ConfigurationError, Refused, Unavailable
-from cocoon_p2p.payments import wallet_file
 from cocoon_p2p.payments.address import parse_address, spell_address
 from cocoon_p2p.payments.boc import read_one
 from cocoon_p2p.payments.devchain import LOCAL_GLOBAL_ID
 from cocoon_p2p.payments.devchain.control import Advance, Look, ask, control_path
-from cocoon_p2p.payments.spending import Purse
-from cocoon_p2p.payments.spending_file import FileJournal
-from cocoon_p2p.payments.wallet import Transfer, Wallet, comment
-from cocoon_p2p.payments.wallet_file import Effort, WalletFile
+from cocoon_p2p.payments.wallet import Transfer, Wallet, comment, wallet_file
+from cocoon_p2p.payments.wallet.spending import Purse
+from cocoon_p2p.payments.wallet.spending_file import FileJournal
+from cocoon_p2p.payments.wallet.wallet_file import Effort, WalletFile
 from cocoon_p2p.units import NANO_PER_TON, Nano
 from tests.cli.test_devchain import running
 from tests.payments.test_wallet_file import LIGHT, PASSPHRASE

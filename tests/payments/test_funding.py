@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from cocoon_p2p.payments.channel import NOTHING_SEEN, Backing
 from cocoon_p2p.payments.contract import capacity, deposit_for
-from cocoon_p2p.payments.funding import FundingPolicy, Standing, to_put_in, top_up_due
+from cocoon_p2p.payments.treasury.funding import FundingPolicy, Standing, to_put_in, top_up_due
 from cocoon_p2p.units import NANO_PER_TON, Nano
 
 CAPACITY = Nano(NANO_PER_TON)

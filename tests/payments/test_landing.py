@@ -7,7 +7,8 @@ import pytest
 from cocoon_p2p.payments.boc import read_one, write_boc
 from cocoon_p2p.payments.cells import Builder
 from cocoon_p2p.payments.chain import AccountSeen, Payment, Transaction
-from cocoon_p2p.payments.landing import (
+from cocoon_p2p.payments.wallet import SignedRequest, Transfer, Wallet, code, sign_request
+from cocoon_p2p.payments.wallet.landing import (
     EXPIRY_MARGIN_SECONDS,
     Spending,
     Verdict,
@@ -15,7 +16,6 @@ from cocoon_p2p.payments.landing import (
     judge_taken,
     left_out,
 )
-from cocoon_p2p.payments.wallet import SignedRequest, Transfer, Wallet, code, sign_request
 from cocoon_p2p.units import Nano
 from tests.payments.wallets import KEY, NOW, OTHER, STRANGER
 

@@ -11,7 +11,15 @@ from cocoon_p2p.payments.cells import Builder
 from cocoon_p2p.payments.chain import AccountSeen, Payment, Transaction
 from cocoon_p2p.payments.channel import NOTHING_SEEN, Backing
 from cocoon_p2p.payments.contract import AccountId, Deployment, claimable
-from cocoon_p2p.payments.sight import CLAIM_COSTS, Gone, NotOpened, due, is_claim_due, paid_total, read_sight
+from cocoon_p2p.payments.treasury.sight import (
+    CLAIM_COSTS,
+    Gone,
+    NotOpened,
+    due,
+    is_claim_due,
+    paid_total,
+    read_sight,
+)
 from cocoon_p2p.units import Nano
 
 PAYER, PAYEE = AccountId(b"\x01" * 32), AccountId(b"\x02" * 32)

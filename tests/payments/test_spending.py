@@ -20,9 +20,10 @@ from cocoon_p2p.payments.cells import Builder
 from cocoon_p2p.payments.chain import AccountSeen, MessageRefused
 from cocoon_p2p.payments.contract import AccountId
 from cocoon_p2p.payments.devchain import DevChain, MessageRejected
-from cocoon_p2p.payments.journal import NotPaid, Paid
-from cocoon_p2p.payments.landing import EXPIRY_MARGIN_SECONDS
-from cocoon_p2p.payments.spending import (
+from cocoon_p2p.payments.wallet import Transfer, Wallet, WalletKey, comment, sign_request
+from cocoon_p2p.payments.wallet.journal import NotPaid, Paid
+from cocoon_p2p.payments.wallet.landing import EXPIRY_MARGIN_SECONDS
+from cocoon_p2p.payments.wallet.spending import (
     RESERVE,
     SIGNED_MAX,
     VALID_SECONDS,
@@ -31,7 +32,6 @@ from cocoon_p2p.payments.spending import (
     Purse,
     fees_allowed,
 )
-from cocoon_p2p.payments.wallet import Transfer, Wallet, WalletKey, comment, sign_request
 from cocoon_p2p.testing.chain import LocalChain
 from cocoon_p2p.units import NANO_MAX, NANO_PER_TON, Nano
 from tests.payments.wallets import (

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from cocoon_p2p import private_files
 from cocoon_p2p.errors import ConfigurationError
-from cocoon_p2p.payments import private_files
-from cocoon_p2p.payments.journal import NotPaid
-from cocoon_p2p.payments.landing import Spending
-from cocoon_p2p.payments.spending_file import FileJournal
 from cocoon_p2p.payments.wallet import Transfer, Wallet, comment, sign_request
+from cocoon_p2p.payments.wallet.journal import NotPaid
+from cocoon_p2p.payments.wallet.landing import Spending
+from cocoon_p2p.payments.wallet.spending_file import FileJournal
 from cocoon_p2p.units import Nano
 from tests.payments.wallets import KEY, NOW, OTHER, STRANGER
 

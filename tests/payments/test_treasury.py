@@ -7,9 +7,9 @@ from trio.testing import MockClock
 from cocoon_p2p.errors import Refused
 from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.payments.contract import AccountId, capacity
-from cocoon_p2p.payments.funding import FundingPolicy
-from cocoon_p2p.payments.sight import CLAIM_COSTS
-from cocoon_p2p.payments.treasury import TELL_SECONDS, ClaimPolicy
+from cocoon_p2p.payments.treasury.funding import FundingPolicy
+from cocoon_p2p.payments.treasury.rounds import TELL_SECONDS, ClaimPolicy
+from cocoon_p2p.payments.treasury.sight import CLAIM_COSTS
 from cocoon_p2p.protocols.messages import ExchangeId
 from cocoon_p2p.units import NANO_PER_TON, Nano
 from tests.payments.parties import receipt

@@ -19,9 +19,9 @@ from cocoon_p2p.ledger import ChannelRow, Side
 from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.payments.contract import AccountId
 from cocoon_p2p.payments.devchain import DevChain
-from cocoon_p2p.payments.funding import FundingPolicy
 from cocoon_p2p.payments.settlement import PayingAccount
-from cocoon_p2p.payments.treasury import ClaimPolicy
+from cocoon_p2p.payments.treasury.funding import FundingPolicy
+from cocoon_p2p.payments.treasury.rounds import ClaimPolicy
 from cocoon_p2p.payments.wallet import Wallet, WalletKey
 from cocoon_p2p.protocols.messages import ChannelId, ExchangeId, Signed
 from cocoon_p2p.testing.chain import LocalChain

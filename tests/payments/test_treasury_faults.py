@@ -12,13 +12,13 @@ from cocoon_p2p.identity import Identity
 from cocoon_p2p.payments.chain import AccountSeen, Transaction
 from cocoon_p2p.payments.contract import AccountId, deposit_for
 from cocoon_p2p.payments.devchain import DevChain
-from cocoon_p2p.payments.funding import FundingPolicy
-from cocoon_p2p.payments.lookout import AT_ONCE_MAX, LOOK_SECONDS, NOTICE_SECONDS
 from cocoon_p2p.payments.settlement import PayingAccount
-from cocoon_p2p.payments.spending import Purse
-from cocoon_p2p.payments.sweeping import SweepPolicy, sweep
-from cocoon_p2p.payments.treasury import ClaimPolicy, Treasury
+from cocoon_p2p.payments.treasury.funding import FundingPolicy
+from cocoon_p2p.payments.treasury.lookout import AT_ONCE_MAX, LOOK_SECONDS, NOTICE_SECONDS
+from cocoon_p2p.payments.treasury.rounds import ClaimPolicy, Treasury
 from cocoon_p2p.payments.wallet import WalletKey
+from cocoon_p2p.payments.wallet.spending import Purse
+from cocoon_p2p.payments.wallet.sweeping import SweepPolicy, sweep
 from cocoon_p2p.testing.chain import LocalChain
 from cocoon_p2p.units import NANO_PER_TON, Nano
 from tests.payments.parties import PAYEE, PAYER

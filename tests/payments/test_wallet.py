@@ -18,7 +18,6 @@ from cocoon_p2p.payments.boc import read_one, write_boc
 from cocoon_p2p.payments.cells import Builder
 from cocoon_p2p.payments.contract import AccountId
 from cocoon_p2p.payments.devchain import MessageRejected, Status, address_of, state_init
-from cocoon_p2p.payments.mnemonic import key_from_words, new_words
 from cocoon_p2p.payments.wallet import (
     CODE_HASH,
     COMMENT_SIZE_MAX_BYTES,
@@ -33,6 +32,7 @@ from cocoon_p2p.payments.wallet import (
     read_seqno,
     sign_request,
 )
+from cocoon_p2p.payments.wallet.mnemonic import key_from_words, new_words
 from cocoon_p2p.testing.chain import LocalChain
 from cocoon_p2p.units import NANO_MAX, NANO_PER_TON, Nano
 from tests.payments.wallets import KEY, NOW, OTHER, STRANGER, WORDS, balance, begun
@@ -270,8 +270,8 @@ def test_a_payment_that_cannot_be_is_refused_before_it_is_signed(
 @pytest.mark.slow
 def test_whoever_pays_need_not_load_other_peoples_ton_libraries() -> None:
     code = (
-        "import sys, cocoon_p2p.payments.spending, cocoon_p2p.payments.spending_file\n"
-        "import cocoon_p2p.payments.wallet_file\n"
+        "import sys, cocoon_p2p.payments.wallet.spending, cocoon_p2p.payments.wallet.spending_file\n"
+        "import cocoon_p2p.payments.wallet.wallet_file\n"
         "heavy = {'pytoniq', 'pytoniq_core', 'tonpy', 'libp2p', 'asyncio'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )

@@ -10,9 +10,9 @@ import pytest
 from nacl.pwhash import argon2id
 
 from cocoon_p2p.errors import ConfigurationError
-from cocoon_p2p.payments import wallet_file
-from cocoon_p2p.payments.mnemonic import key_from_words
-from cocoon_p2p.payments.wallet_file import MODERATE, Effort, create, held, read
+from cocoon_p2p.payments.wallet import wallet_file
+from cocoon_p2p.payments.wallet.mnemonic import key_from_words
+from cocoon_p2p.payments.wallet.wallet_file import MODERATE, Effort, create, held, read
 from tests.payments.wallets import WORDS
 
 LIGHT = Effort(argon2id.OPSLIMIT_MIN, argon2id.MEMLIMIT_MIN)

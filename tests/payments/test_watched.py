@@ -10,8 +10,8 @@ from nacl import bindings
 
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.payments.contract import AccountId, Deployment, channel_id
+from cocoon_p2p.payments.treasury.watched import LINE_MAX_BYTES, Watched, better, read_lines, write_line
 from cocoon_p2p.payments.voucher import sign_voucher
-from cocoon_p2p.payments.watched import LINE_MAX_BYTES, Watched, better, read_lines, write_line
 from cocoon_p2p.protocols.messages import Voucher
 from cocoon_p2p.units import NANO_MAX, Nano
 

@@ -13,9 +13,9 @@ from cocoon_p2p.errors import ConfigurationError, Unavailable
 from cocoon_p2p.payments.chain import MessageRefused
 from cocoon_p2p.payments.contract import ExitCode
 from cocoon_p2p.payments.settlement import PayingAccount
-from cocoon_p2p.payments.sight import Gone
-from cocoon_p2p.payments.watched import Watched
-from cocoon_p2p.payments.watchtower import (
+from cocoon_p2p.payments.treasury.sight import Gone
+from cocoon_p2p.payments.treasury.watched import Watched
+from cocoon_p2p.payments.treasury.watchtower import (
     AGAIN_LAST_SECONDS,
     GONE_SECONDS,
     Claimed,

@@ -14,13 +14,13 @@ from cocoon_p2p.payments.chain import Chain, Payment
 from cocoon_p2p.payments.contract import AccountId
 from cocoon_p2p.payments.devchain import AccountId as LocalAccountId
 from cocoon_p2p.payments.devchain import DevChain
-from cocoon_p2p.payments.funding import FundingPolicy
-from cocoon_p2p.payments.journal import Journal
 from cocoon_p2p.payments.lite.transactions import read_transaction
 from cocoon_p2p.payments.settlement import Accounts, PayingAccount, ReceivingAccount, open_accounts
-from cocoon_p2p.payments.spending import Purse
-from cocoon_p2p.payments.treasury import ClaimPolicy, Treasury
+from cocoon_p2p.payments.treasury.funding import FundingPolicy
+from cocoon_p2p.payments.treasury.rounds import ClaimPolicy, Treasury
 from cocoon_p2p.payments.wallet import Wallet, WalletKey
+from cocoon_p2p.payments.wallet.journal import Journal
+from cocoon_p2p.payments.wallet.spending import Purse
 from cocoon_p2p.protocols.messages import ExchangeId
 from cocoon_p2p.testing.chain import LocalChain
 from cocoon_p2p.testing.memory import MemoryNetwork

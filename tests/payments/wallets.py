@@ -10,10 +10,10 @@ from cocoon_p2p.payments.chain import AccountSeen, Chain, Transaction
 from cocoon_p2p.payments.contract import AccountId
 from cocoon_p2p.payments.devchain import AccountId as LocalAccountId
 from cocoon_p2p.payments.devchain import DevChain
-from cocoon_p2p.payments.journal import End, NotPaid
-from cocoon_p2p.payments.landing import Spending
 from cocoon_p2p.payments.lite.transactions import read_transaction
 from cocoon_p2p.payments.wallet import Wallet, WalletKey
+from cocoon_p2p.payments.wallet.journal import End, NotPaid
+from cocoon_p2p.payments.wallet.landing import Spending
 from cocoon_p2p.testing.chain import LocalChain
 from cocoon_p2p.units import NANO_PER_TON
 

@@ -16,10 +16,10 @@ from cocoon_p2p.payments.boc import read_one
 from cocoon_p2p.payments.chain import MessageRefused, Transaction
 from cocoon_p2p.payments.devchain import AccountId as LocalAccountId
 from cocoon_p2p.payments.devchain import DevChain, MessageRejected
-from cocoon_p2p.payments.journal import Paid
 from cocoon_p2p.payments.lite.transactions import read_transaction
-from cocoon_p2p.payments.spending import PaymentLeftOut, Purse
 from cocoon_p2p.payments.wallet import Transfer, comment, read_seqno, sign_request
+from cocoon_p2p.payments.wallet.journal import Paid
+from cocoon_p2p.payments.wallet.spending import PaymentLeftOut, Purse
 from cocoon_p2p.testing.chain import LocalChain
 from cocoon_p2p.units import NANO_PER_TON, Nano
 from tests.payments.wallets import (

@@ -20,8 +20,6 @@ import trio
 
 from cocoon_p2p.errors import CocoonError, ConfigurationError, LocalProtocolError, Refused, Unavailable
 from cocoon_p2p.payments.chain import AccountSeen, Chain, MessageRefused
-from cocoon_p2p.payments.journal import End, Journal, NotPaid, Paid
-from cocoon_p2p.payments.landing import Judgement, Spending, Verdict, judge_free, judge_taken, left_out
 from cocoon_p2p.payments.wallet import (
     Transfer,
     Wallet,
@@ -30,6 +28,8 @@ from cocoon_p2p.payments.wallet import (
     read_seqno,
     sign_request,
 )
+from cocoon_p2p.payments.wallet.journal import End, Journal, NotPaid, Paid
+from cocoon_p2p.payments.wallet.landing import Judgement, Spending, Verdict, judge_free, judge_taken, left_out
 from cocoon_p2p.units import Nano, format_ton
 
 log = logging.getLogger(__name__)

@@ -8,16 +8,16 @@ from cocoon_p2p.failpoint import Failpoint, reached
 from cocoon_p2p.payments import contract
 from cocoon_p2p.payments.chain import AccountSeen
 from cocoon_p2p.payments.channel import CLOSE_TERMS_SECONDS, TERMS_PARTS, Phase
-from cocoon_p2p.payments.claiming import new_number
 from cocoon_p2p.payments.contract import AccountId
-from cocoon_p2p.payments.deposits import required
 from cocoon_p2p.payments.events import TermsLapsed
-from cocoon_p2p.payments.journal import Paid
-from cocoon_p2p.payments.landing import EXPIRY_MARGIN_SECONDS
-from cocoon_p2p.payments.lookout import Account, Lookout, deployment_of
 from cocoon_p2p.payments.paying import PayingAccount
-from cocoon_p2p.payments.spending import Purse
+from cocoon_p2p.payments.treasury.claiming import new_number
+from cocoon_p2p.payments.treasury.deposits import required
+from cocoon_p2p.payments.treasury.lookout import Account, Lookout, deployment_of
 from cocoon_p2p.payments.wallet import Transfer
+from cocoon_p2p.payments.wallet.journal import Paid
+from cocoon_p2p.payments.wallet.landing import EXPIRY_MARGIN_SECONDS
+from cocoon_p2p.payments.wallet.spending import Purse
 from cocoon_p2p.protocols.ids import Reason
 
 HAND_IN_SECONDS = 30.0

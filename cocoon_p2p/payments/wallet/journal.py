@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cocoon_p2p.payments.chain import Transaction
-from cocoon_p2p.payments.landing import Spending
 from cocoon_p2p.payments.wallet import Transfer
+from cocoon_p2p.payments.wallet.landing import Spending
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,11 @@ from nacl.exceptions import CryptoError
 from nacl.pwhash import argon2id
 from nacl.secret import SecretBox
 
+from cocoon_p2p import private_files
 from cocoon_p2p.errors import ConfigurationError
-from cocoon_p2p.payments import private_files
 from cocoon_p2p.payments.address import GLOBAL_IDS
-from cocoon_p2p.payments.mnemonic import key_from_words
 from cocoon_p2p.payments.wallet import Wallet, WalletKey
+from cocoon_p2p.payments.wallet.mnemonic import key_from_words
 
 VERSION = 1
 

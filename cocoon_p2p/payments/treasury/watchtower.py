@@ -19,10 +19,10 @@ import trio
 from cocoon_p2p.errors import CocoonError, Unavailable
 from cocoon_p2p.payments.chain import AccountSeen, Chain, MessageRefused
 from cocoon_p2p.payments.channel import Backing
-from cocoon_p2p.payments.claiming import changed, claim
 from cocoon_p2p.payments.contract import AccountId
-from cocoon_p2p.payments.sight import Gone, Sight, due, is_claim_due, read_sight
-from cocoon_p2p.payments.watched import Watched, better
+from cocoon_p2p.payments.treasury.claiming import changed, claim
+from cocoon_p2p.payments.treasury.sight import Gone, Sight, due, is_claim_due, read_sight
+from cocoon_p2p.payments.treasury.watched import Watched, better
 from cocoon_p2p.protocols.messages import ChannelId
 from cocoon_p2p.units import NANO_MAX, Nano
 

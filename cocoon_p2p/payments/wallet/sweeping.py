@@ -13,10 +13,10 @@ import trio
 
 from cocoon_p2p.errors import CocoonError
 from cocoon_p2p.payments.chain import Chain
-from cocoon_p2p.payments.claiming import new_number
 from cocoon_p2p.payments.contract import AccountId
-from cocoon_p2p.payments.spending import Purse
+from cocoon_p2p.payments.treasury.claiming import new_number
 from cocoon_p2p.payments.wallet import Transfer
+from cocoon_p2p.payments.wallet.spending import Purse
 from cocoon_p2p.units import Nano, format_ton
 
 log = logging.getLogger(__name__)

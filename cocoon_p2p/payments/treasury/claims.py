@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from cocoon_p2p.failpoint import Failpoint, reached
 from cocoon_p2p.payments.chain import AccountSeen, MessageRefused
-from cocoon_p2p.payments.claiming import changed, claim
 from cocoon_p2p.payments.contract import AccountId
-from cocoon_p2p.payments.lookout import Lookout
-from cocoon_p2p.payments.notebook import Notebook
 from cocoon_p2p.payments.receiving import ReceivingAccount
-from cocoon_p2p.payments.sight import due, is_claim_due
-from cocoon_p2p.payments.spending import Purse
+from cocoon_p2p.payments.treasury.claiming import changed, claim
+from cocoon_p2p.payments.treasury.lookout import Lookout
+from cocoon_p2p.payments.treasury.notebook import Notebook
+from cocoon_p2p.payments.treasury.sight import due, is_claim_due
+from cocoon_p2p.payments.wallet.spending import Purse
 from cocoon_p2p.protocols.messages import ChannelId, Voucher
 from cocoon_p2p.units import Nano
 
@@ -45,6 +45,8 @@ class Claims:
         self._lookout = lookout
         self._notebook = notebook
         self._purse = purse
+        self._missed: set[ChannelId] = set()
+        "Where a claim was handed in and did not land."
 
     async def collect(self, account: ReceivingAccount, seen: AccountSeen) -> None:
         """Claim if it is due, and return when the contract has paid.
@@ -75,15 +77,20 @@ class Claims:
 
     async def _claim(self, account: ReceivingAccount, voucher: Voucher, seen: AccountSeen) -> None:
         claimed, latest = account.backing.claimed, seen
-        await claim(self._lookout.chain, voucher, self._purse)
+        # Handed in a second time it would be the very same message, to the very same servers.
+        is_missed = account.channel in self._missed
+        await claim(self._lookout.chain, voucher, self._purse, by_wallet=is_missed)
         reached(Failpoint.CLAIM_SENT)
+        self._missed.add(account.channel)
         # A top-up changes the contract too: what counts is that it has paid.
         while account.backing.claimed == claimed:
             await changed(self._lookout.chain, AccountId(account.channel), latest)
             looked = await self._lookout.look(account)
             if looked is None:
+                self._missed.discard(account.channel)
                 return
             latest = looked
+        self._missed.discard(account.channel)
         reached(Failpoint.CLAIM_LANDED)
         amount = account.backing.claimed - claimed
         log.info("claimed", extra={"channel": account.channel.hex()[:16], "amount": amount})

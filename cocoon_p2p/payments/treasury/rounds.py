@@ -25,17 +25,17 @@ from cocoon_p2p.ledger import Store
 from cocoon_p2p.payments import contract
 from cocoon_p2p.payments.chain import Chain
 from cocoon_p2p.payments.channel import CLOSE_DELAY_SECONDS, Phase
-from cocoon_p2p.payments.claims import ClaimPolicy as ClaimPolicy
-from cocoon_p2p.payments.claims import Claims
-from cocoon_p2p.payments.closes import Closes
 from cocoon_p2p.payments.contract import AccountId
-from cocoon_p2p.payments.deposits import Deposits
-from cocoon_p2p.payments.funding import FundingPolicy
-from cocoon_p2p.payments.lookout import Account, Lookout
-from cocoon_p2p.payments.notebook import Notebook
 from cocoon_p2p.payments.paying import PayingAccount
 from cocoon_p2p.payments.settlement import Accounts
-from cocoon_p2p.payments.spending import Purse
+from cocoon_p2p.payments.treasury.claims import ClaimPolicy as ClaimPolicy
+from cocoon_p2p.payments.treasury.claims import Claims
+from cocoon_p2p.payments.treasury.closes import Closes
+from cocoon_p2p.payments.treasury.deposits import Deposits
+from cocoon_p2p.payments.treasury.funding import FundingPolicy
+from cocoon_p2p.payments.treasury.lookout import Account, Lookout
+from cocoon_p2p.payments.treasury.notebook import Notebook
+from cocoon_p2p.payments.wallet.spending import Purse
 from cocoon_p2p.protocols.messages import ChannelId, Funded
 from cocoon_p2p.units import Nano
 

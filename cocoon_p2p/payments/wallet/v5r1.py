@@ -13,7 +13,7 @@ a request again: whoever sees one may wrap it in another envelope.
 The wallet insists on payments that do not undo the rest where one cannot be made (mode + 2): a payment
 that the balance does not cover is left out without a word. Whoever sends looks at what was sent.
 
-Spec: TON wallet contract V5 (types.tlb, contracts/wallet_v5.fc); `wallet_v5r1.boc` is that
+Spec: TON wallet contract V5 (types.tlb, contracts/wallet_v5.fc); `v5r1.boc` is that
 contract's published code (MIT, Copyright (c) 2023 Tonkeeper).
 """
 
@@ -144,7 +144,7 @@ class SignedRequest:
 @cache
 def code() -> bytes:
     """Give the wallet's code, a bag."""
-    return files("cocoon_p2p.payments").joinpath("wallet_v5r1.boc").read_bytes()
+    return files("cocoon_p2p.payments.wallet").joinpath("v5r1.boc").read_bytes()
 
 
 @cache

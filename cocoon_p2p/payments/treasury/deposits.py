@@ -16,15 +16,15 @@ from cocoon_p2p.payments import contract
 from cocoon_p2p.payments.boc import read_one
 from cocoon_p2p.payments.chain import Transaction
 from cocoon_p2p.payments.channel import Phase
-from cocoon_p2p.payments.claiming import changed, new_number
 from cocoon_p2p.payments.contract import AccountId
-from cocoon_p2p.payments.funding import OPENING_COSTS, FundingPolicy, Standing, to_put_in, top_up_due
-from cocoon_p2p.payments.lookout import Account, Lookout, deployment_of
-from cocoon_p2p.payments.notebook import Notebook
 from cocoon_p2p.payments.paying import PayingAccount
-from cocoon_p2p.payments.sight import NotOpened, read_sight
-from cocoon_p2p.payments.spending import OutcomeUnknown, Purse
+from cocoon_p2p.payments.treasury.claiming import changed, new_number
+from cocoon_p2p.payments.treasury.funding import OPENING_COSTS, FundingPolicy, Standing, to_put_in, top_up_due
+from cocoon_p2p.payments.treasury.lookout import Account, Lookout, deployment_of
+from cocoon_p2p.payments.treasury.notebook import Notebook
+from cocoon_p2p.payments.treasury.sight import NotOpened, read_sight
 from cocoon_p2p.payments.wallet import Transfer
+from cocoon_p2p.payments.wallet.spending import OutcomeUnknown, Purse
 from cocoon_p2p.protocols.ids import Reason
 from cocoon_p2p.protocols.messages import ChannelId, Funded
 from cocoon_p2p.units import Nano, format_ton

@@ -12,13 +12,13 @@ from cocoon_p2p.failpoint import Failpoint, reached
 from cocoon_p2p.payments import contract
 from cocoon_p2p.payments.chain import AccountSeen, Chain
 from cocoon_p2p.payments.channel import Backing, Phase
-from cocoon_p2p.payments.claiming import changed
 from cocoon_p2p.payments.contract import AccountId, Deployment
 from cocoon_p2p.payments.events import BackingSeen, ChannelSettled
-from cocoon_p2p.payments.notebook import Notebook
 from cocoon_p2p.payments.paying import PayingAccount
 from cocoon_p2p.payments.receiving import ReceivingAccount
-from cocoon_p2p.payments.sight import Gone, paid_total, read_sight
+from cocoon_p2p.payments.treasury.claiming import changed
+from cocoon_p2p.payments.treasury.notebook import Notebook
+from cocoon_p2p.payments.treasury.sight import Gone, paid_total, read_sight
 from cocoon_p2p.protocols.ids import Reason
 from cocoon_p2p.protocols.messages import ChannelId
 from cocoon_p2p.units import Nano

@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import trio
 
+from cocoon_p2p import private_files
 from cocoon_p2p.errors import ConfigurationError
-from cocoon_p2p.payments import private_files
-from cocoon_p2p.payments.journal import End
-from cocoon_p2p.payments.landing import Spending
+from cocoon_p2p.payments.wallet.journal import End
+from cocoon_p2p.payments.wallet.landing import Spending
 
 _VERSION = 1
 

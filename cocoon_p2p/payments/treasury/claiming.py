@@ -15,8 +15,8 @@ from cocoon_p2p.errors import Refused, Unavailable
 from cocoon_p2p.payments import contract
 from cocoon_p2p.payments.chain import AccountSeen, Chain
 from cocoon_p2p.payments.contract import AccountId
-from cocoon_p2p.payments.spending import Purse
 from cocoon_p2p.payments.wallet import Transfer
+from cocoon_p2p.payments.wallet.spending import Purse
 from cocoon_p2p.protocols.messages import Voucher
 from cocoon_p2p.units import Nano
 
@@ -34,13 +34,14 @@ def new_number() -> int:
     return secrets.randbits(62)
 
 
-async def claim(chain: Chain, voucher: Voucher, purse: Purse | None) -> None:
+async def claim(chain: Chain, voucher: Voucher, purse: Purse | None, *, by_wallet: bool = False) -> None:
     """Hand a voucher to its contract. That it was taken is for the next look to show.
 
     Args:
         chain: Where the contract is.
         voucher: The best one.
         purse: A wallet to bear the fees where too little is due for an external message.
+        by_wallet: Whether an external message is not to be tried, if there is a wallet.
 
     Raises:
         Refused: The contract does not take it: too little is due for its fees and there is no wallet, or
@@ -48,13 +49,14 @@ async def claim(chain: Chain, voucher: Voucher, purse: Purse | None) -> None:
         Unavailable: The chain cannot be reached.
     """
     channel, total = voucher.channel, Nano(voucher.total)
-    try:
-        await chain.send(contract.external_claim(channel, total, voucher.signature))
-        return
-    except Refused as exc:
-        if purse is None:
-            raise
-        log.info("claimed through the wallet", extra={"channel": channel.hex()[:16], "why": str(exc)})
+    if purse is None or not by_wallet:
+        try:
+            await chain.send(contract.external_claim(channel, total, voucher.signature))
+            return
+        except Refused as exc:
+            if purse is None:
+                raise
+            log.info("claimed through the wallet", extra={"channel": channel.hex()[:16], "why": str(exc)})
     body = contract.claim(total, voucher.signature)
     transfer = Transfer(AccountId(channel), contract.ATTACHED_MIN, body, is_bounceable=True)
     await purse.spend(new_number(), [transfer])
