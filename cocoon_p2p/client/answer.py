@@ -10,7 +10,7 @@ from cocoon_p2p.attestation.verdict import Verdict
 from cocoon_p2p.client.reception import Piece, Reception
 from cocoon_p2p.errors import AnswerBroken, CocoonError, Unavailable
 from cocoon_p2p.identity import PeerId
-from cocoon_p2p.payments.private_files import replace
+from cocoon_p2p.private_files import replace
 from cocoon_p2p.protocols.contents import FinishReason
 from cocoon_p2p.protocols.exchange.bill import Bill
 from cocoon_p2p.protocols.exchange.bundle import Bundle, encode_bundle
