@@ -240,7 +240,7 @@ async def _bring_up(
     watch: Watch,
 ) -> None:
     addresses = (await bootstrap.wait_for("listening"))["addresses"]
-    _write(network.client_file, _tables(network, "client", "client", {"trust": "open"}, addresses))
+    _write(network.client_file, _tables(network, "client", "client", {"trust": "sim"}, addresses))
     await _start(network, nursery, watch, "proxy", "proxy", proxy_keys, addresses, listens=True)
     for number in range(1, workers + 1):
         keys = {"model": "demo", **worker_keys}
@@ -273,6 +273,14 @@ def place_of(network: LocalNetwork, name: str) -> Path:
     return network.place / f"{name}.toml"
 
 
+_PRETENCE: Mapping[str, Tables] = {
+    "client": {"trust": {"demo": True}},
+    "proxy": {"trust": {"demo": True}, "attestation": {"evidence": "sim"}},
+    "worker": {"trust": {"demo": True}, "attestation": {"evidence": "sim"}},
+}
+"No machine here proves anything: all show simulated evidence, and whoever takes it says INSECURE."
+
+
 def _tables(
     network: LocalNetwork,
     name: str,
@@ -294,6 +302,7 @@ def _tables(
             "listen": ["/ip4/127.0.0.1/tcp/0"] if listens else [],
         },
         **money,
+        **_PRETENCE.get(role, {}),
         "data": {"directory": f"{name}-data"},
         "log": {"level": "warning", "json": True},
     }

@@ -1,4 +1,4 @@
-"""Who is at the other end: honest peers, men in the middle, hangs, floods; in memory and over real sockets."""
+"""Who is at the other end: honest peers, men in the middle, hangs, floods; in memory and on sockets."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager

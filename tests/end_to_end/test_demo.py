@@ -62,7 +62,8 @@ def test_the_demo_answers_and_every_coin_is_accounted_for() -> None:
     assert facts["client_paid"] == facts["worker_earned"] + facts["commission"] > 0
     assert facts["commission"] == facts["worker_earned"] * 500 // 10_000
     assert facts["unspent"] >= 1_000_000_000 - facts["client_paid"]
-    assert facts["trust"] == "open"
+    assert (facts["trust"], facts["is_insecure"]) == ("sim", True)
+    assert set(facts["verdict"]["vector"].values()) == {"unknown"}
     assert facts["is_demo_model"] is True
     assert done.stderr == ""
 
