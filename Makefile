@@ -17,9 +17,11 @@ help:
 demo: $(STAMP)
 	$(BIN)/cocoon demo
 test: $(STAMP)
-	$(BIN)/python -m pytest -q --ignore=tests/interop --ignore=tests/attacks
-# Some minutes, so not part of `make test`: each fault that can be planted in the contract must be found.
+	$(BIN)/python -m pytest -q -m 'not long' --ignore=tests/interop --ignore=tests/attacks
+# Some minutes, so not part of `make test`: lives that end wherever they can be ended, and each fault that can
+# be planted in the contract must be found.
 test-slow: test-peers
+	$(BIN)/python -m pytest -q -m long --ignore=tests/interop --ignore=tests/attacks
 	$(BIN)/python -m tests.payments.contract.planted_faults
 # A peer that others wrote (skipped without Node: make interop-peer), and peers that mean harm.
 test-peers: $(STAMP)

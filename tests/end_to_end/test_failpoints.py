@@ -28,6 +28,8 @@ from tests.end_to_end.test_on_chain import (
     paying,
 )
 
+pytestmark = pytest.mark.long
+
 DEAR = {"prompt": 10**9, "completion": 10**9}
 "So that a few answers are worth a claim, nanoTON a thousand tokens."
 

@@ -319,12 +319,14 @@ async def everywhere(end: End, who: str, how: str, *, payee_key: WalletKey | Non
 
 
 ENDS = {"payer closes": payer_closes, "payee closes": payee_closes, "payer leaves": payer_leaves}
-END_NAMES = pytest.mark.parametrize("end", ENDS)
+END_NAMES = pytest.mark.parametrize(
+    "end", ["payer closes", "payee closes", pytest.param("payer leaves", marks=pytest.mark.long)]
+)
 WHO = pytest.mark.parametrize("who", ["payer", "payee"])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["write", "step", "outage"])
+@pytest.mark.parametrize("how", ["write", "step", pytest.param("outage", marks=pytest.mark.long)])
 @WHO
 @END_NAMES
 async def test_a_channel_ends_alike_wherever_somebody_is_killed_or_cut_off(
