@@ -122,7 +122,15 @@ def offer_facts(offer: "Offered") -> dict[str, object]:
         "commission_basis_points": offer.commission_basis_points,
         "proxy": peer_id_text(offer.proxy),
         "has_channel": offer.has_channel,
+        "trust": "unknown" if offer.trust is None else trust_text(offer.trust),
+        "is_insecure": offer.trust is not None and offer.trust.name == "SIM",
     }
+
+
+def _offered_trust(trust: "Trust | None") -> str:
+    if trust is None:
+        return "unknown"
+    return f"{trust_text(trust)} INSECURE" if trust.name == "SIM" else trust_text(trust)
 
 
 def offer_table(offers: "tuple[Offered, ...]") -> None:
@@ -132,7 +140,7 @@ def offer_table(offers: "tuple[Offered, ...]") -> None:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold")
-    for name in ("model", "kind", "context", "prompt", "completion", "commission", "proxy"):
+    for name in ("model", "kind", "context", "prompt", "completion", "commission", "trust", "proxy"):
         table.add_column(name, justify="right" if name in ("context", "prompt", "completion") else "left")
     for offer in offers:
         model = offer.model
@@ -143,6 +151,7 @@ def offer_table(offers: "tuple[Offered, ...]") -> None:
             f"{model.price.prompt:,}",
             f"{model.price.completion:,}",
             f"{offer.commission_basis_points / 100:g} %",
+            _offered_trust(offer.trust),
             short_peer(offer.proxy),
         )
     Console().print(table)

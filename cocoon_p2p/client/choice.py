@@ -8,7 +8,7 @@ from cocoon_p2p.client.policy import Policy
 from cocoon_p2p.client.request import Request
 from cocoon_p2p.identity import PeerId
 from cocoon_p2p.payments.pricing import client_amount, worker_amount
-from cocoon_p2p.protocols.ids import Kind
+from cocoon_p2p.protocols.ids import Kind, Trust
 from cocoon_p2p.protocols.messages import ModelOffer, Record, Usage
 from cocoon_p2p.units import Nano
 
@@ -28,6 +28,9 @@ class Offered:
     has_channel: bool
     "Whether this client pays through that proxy already."
 
+    trust: Trust | None = None
+    "What the worker proved that this client was last quoted for it there; None: it has not asked yet."
+
     def cost(self, usage: Usage) -> Nano:
         """Say what this usage would cost, commission included."""
         return client_amount(worker_amount(usage, self.model.price), self.commission_basis_points)
@@ -36,9 +39,16 @@ class Offered:
 def list_offers(records: Iterable[Record], links: Mapping[PeerId, Link]) -> tuple[Offered, ...]:
     """List what can be bought, by model and then by price."""
     offers = [
-        Offered(model, peer, record.commission_basis_points, peer in links and links[peer].has_channel)
+        Offered(
+            model,
+            peer,
+            record.commission_basis_points,
+            has_channel=link is not None and link.has_channel,
+            trust=None if link is None else link.trusts.get(model.name),
+        )
         for record in records
         for peer in (PeerId(record.peer),)
+        for link in (links.get(peer),)
         for model in record.models
     ]
     thousand = Usage(prompt=1000, cached=0, completion=1000, reasoning=0)

@@ -219,6 +219,8 @@ class Inquiry:
             is_clean = attempt.has_ended_cleanly
         finally:
             link.give_back(borrowed, is_clean=is_clean)
+        if attempt.terms is not None:
+            link.quoted(attempt.terms)
         if attempt.heard_at is not None:
             link.answered(attempt.heard_at - asked_at)
         elif borrowed.was_spare and isinstance(end, Lost):

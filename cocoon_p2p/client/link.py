@@ -112,6 +112,9 @@ class Link:
         self.verdict: Verdict | None = None
         "What the proxy proved when it was last asked."
 
+        self.trusts: dict[str, Trust] = {}
+        "What the worker proved that was last quoted here for a model."
+
         self._failure: _Failure | None = None
         self._connecting = trio.Lock()
         self._streams = trio.Semaphore(STREAMS_MAX)
@@ -137,6 +140,12 @@ class Link:
         """Choose others first for a while."""
         self._avoid_seconds = min(max(self._avoid_seconds * 2, AVOID_FIRST_SECONDS), AVOID_LAST_SECONDS)
         self._avoid_until = now + self._avoid_seconds
+
+    def quoted(self, terms: Terms) -> None:
+        """Note what was proven by whom we were quoted."""
+        offered = {model.name for model in self.record.models}
+        kept = {name: trust for name, trust in self.trusts.items() if name in offered}
+        self.trusts = {**kept, terms.offer.name: terms.trust}
 
     def answered(self, latency_seconds: float) -> None:
         """Note that it does what it should, and how soon it quoted."""

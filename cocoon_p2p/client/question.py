@@ -89,6 +89,7 @@ async def _ask(request: Request, record: Record, desk: Desk) -> PriceQuote:
     finally:
         link.give_back(borrowed, is_clean=is_clean)
     terms = _terms(end)
+    link.quoted(terms)
     bound = Usage(request.prompt_tokens_max, 0, request.content.completion_tokens_max, 0)
     return PriceQuote(link.peer, terms, min(terms.amount(bound), request.max_cost))
 

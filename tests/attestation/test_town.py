@@ -109,6 +109,17 @@ async def test_a_worker_and_a_proxy_prove_tdx_and_the_answer_says_so(autojump_cl
     assert answer.proxy_verdict.level is Trust.TDX
 
 
+async def test_an_offer_s_trust_is_unknown_until_somebody_was_quoted(autojump_clock: MockClock) -> None:
+    async with town(worker=worker_td(), proxy=Td()) as on:
+        await offered_as(on)
+        await trio.sleep(10)
+        (before,) = await on.client.models()
+        await on.client.quote("scripted", QUESTION)
+        (after,) = await on.client.models()
+
+    assert (before.trust, after.trust) == (None, Trust.TDX)
+
+
 async def test_a_gpu_that_is_shown_makes_it_tdx_with_a_gpu(autojump_clock: MockClock) -> None:
     async with town(worker=worker_td(ON_GPU, gpus=(GPU,)), proxy=Td()) as on:
         answer = await ask(on, trust=Trust.TDX_GPU)
@@ -369,3 +380,28 @@ async def test_a_worker_leaves_a_proxy_that_a_new_policy_does_not_take(autojump_
 
         assert on.worker.registered == frozenset()
         assert on.proxy.workers == ()
+
+
+async def test_those_who_wait_for_a_proxy_that_hangs_are_held_up_once_and_not_one_after_another(
+    autojump_clock: MockClock,
+) -> None:
+    async with town(worker=worker_td(), proxy=Td()) as on:
+        await offered_as(on)
+
+        async def hang(stream: Stream) -> None:
+            await trio.sleep_forever()
+
+        memory(on.transports[PROXY]).acceptors[EVIDENCE] = hang
+        began, failed = trio.current_time(), []
+
+        async def one() -> None:
+            with pytest.raises(AttestationFailed):
+                await ask(on)
+            failed.append(trio.current_time() - began)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(one)
+
+    assert len(failed) == 10
+    assert max(failed) < 15
