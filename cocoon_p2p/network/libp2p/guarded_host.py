@@ -50,7 +50,7 @@ class GuardedHost(BasicHost):
     async def _swarm_stream_handler(self, net_stream: INetStream) -> None:
         peer_id = net_stream.muxed_conn.peer_id
         if self._streams[peer_id] >= self._limits.streams_per_peer_max:
-            log.warning("peer opens too many streams", extra={"peer": str(peer_id)})
+            log.debug("peer opens too many streams", extra={"peer": str(peer_id)})
             await net_stream.reset()
             return
         self._streams[peer_id] += 1

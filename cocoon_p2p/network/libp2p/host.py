@@ -19,7 +19,7 @@ from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
 from libp2p.transport.upgrader import TransportUpgrader
 
-from cocoon_p2p.errors import CocoonError, ConfigurationError, Unavailable
+from cocoon_p2p.errors import CocoonError, ConfigurationError, RemoteProtocolError, Unavailable
 from cocoon_p2p.identity import Identity, PeerId, peer_id_text
 from cocoon_p2p.network.libp2p import patches
 from cocoon_p2p.network.libp2p.addresses import Address, parse_address, parse_peer_address
@@ -104,6 +104,10 @@ class Libp2pTransport:
             except Unavailable as exc:
                 # The peer went away in the middle of something: its right.
                 log.debug("accepted stream lost", extra={"protocol": protocol, "reason": str(exc)})
+            except RemoteProtocolError as exc:
+                # At debug too: strangers cause it at will, and would fill the operator's disk.
+                log.debug("accepted stream broken", extra={"protocol": protocol, "reason": str(exc)})
+                stream.reset()
             except CocoonError as exc:
                 log.warning(
                     "accepted stream failed",

@@ -183,7 +183,7 @@ class MuxedConnection(IMuxedConn):
         """Reset the stream that holds most (`budget.Holder`): memory is short."""
         stream = self.session.fullest()
         assert stream is not None, "who holds something has a stream"
-        log.info("stream reset: too much is held for others", extra={"peer": str(self.peer_id)})
+        log.debug("stream reset: too much is held for others", extra={"peer": str(self.peer_id)})
         self.session.reset(stream)
         _wake_readers((stream,))
         _wake_writers((stream,))
@@ -220,7 +220,8 @@ class MuxedConnection(IMuxedConn):
         try:
             await task(io)
         except RemoteProtocolError as exc:
-            log.warning("peer broke yamux", extra={"peer": str(self.peer_id), "reason": str(exc)})
+            # At debug, as all that strangers cause at will: or they would fill the operator's disk.
+            log.debug("peer broke yamux", extra={"peer": str(self.peer_id), "reason": str(exc)})
             self.session.go_away(PROTOCOL_ERROR)
             self._output.unpark_all()
             with trio.move_on_after(FLUSH_SECONDS):

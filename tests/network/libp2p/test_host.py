@@ -3,13 +3,19 @@
 import logging
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 import trio
 from libp2p.peer.id import ID
 
-from cocoon_p2p.errors import ConfigurationError, LocalProtocolError, Refused, Unavailable
+from cocoon_p2p.errors import (
+    ConfigurationError,
+    LocalProtocolError,
+    MalformedMessage,
+    Refused,
+    Unavailable,
+)
 from cocoon_p2p.identity import Identity, PeerId
 from cocoon_p2p.network.libp2p.host import Libp2pTransport, open_transport
 from cocoon_p2p.network.libp2p.limits import Limits
@@ -311,6 +317,30 @@ async def test_garbage_instead_of_a_negotiation_does_not_end_the_node(garbage: b
         await muxed.reset()
 
         assert await ask(bob, ALICE.peer_id) == b"hello"
+
+
+async def test_what_strangers_can_cause_at_will_writes_no_line_that_is_kept(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def refuse(stream: Stream) -> None:
+        await stream.read(1)
+        raise MalformedMessage("not what we speak")
+
+    caplog.set_level(logging.INFO, "cocoon_p2p")
+    async with listening(Limits(streams_per_peer_max=1)) as alice, open_transport(BOB) as bob:
+        alice.accept_streams("/test/refuse/1", refuse)
+        await bob.dial(alice.addresses)
+        for protocol in ("/test/refuse/1", ECHO, ECHO, "/test/refuse/1"):
+            with suppress(Unavailable):
+                stream = await bob.open_stream(ALICE.peer_id, protocol)
+                await stream.write(b"x")
+                await stream.read(1)
+        (conn,) = bob.swarm.open_connections(ALICE.peer_id)
+        conn.muxed_conn.session._outbox.put(9, 9, 9, 9)  # No such frame.
+        conn.muxed_conn.flush()
+        await bob.wait_disconnected(ALICE.peer_id)
+
+    assert [line.getMessage() for line in caplog.records if line.name.startswith("cocoon_p2p")] == []
 
 
 @pytest.mark.parametrize("offer", ["/plaintext/2.0.0", "/secio/1.0.0"])
