@@ -40,7 +40,7 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
     hint: str = ""
     charged: int = 0
     retry_after: float | None = None
-    more: dict[str, int | str | list[str]] = {}
+    more: dict[str, int | str | list[str] | None] = {}
     "What its class knows beyond that."
 
 
@@ -72,7 +72,7 @@ def encode_error(error: CocoonError) -> bytes:
         hint=_text(error.hint),
         charged=error.charged,
         retry_after=error.retry_after,
-        more={name: value for name, value in more.items() if value is not None},
+        more=more,
     )
     return _encode(Line(error=fault))
 

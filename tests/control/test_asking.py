@@ -26,6 +26,7 @@ RAISED = (
     errors.VoucherRejected("out of range", claimed=400, paid=700),
     errors.SealBroken("broken"),
     errors.RecordRejected("too old"),
+    errors.Miscounted("seven are not eight", is_by_worker=True),
     errors.PolicyRejected("not signed"),
     errors.AttestationFailed("no quote"),
     errors.Unavailable("away", retry_after=2.5, charged=Nano(7)),
