@@ -40,7 +40,7 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
     hint: str = ""
     charged: int = 0
     retry_after: float | None = None
-    more: dict[str, int | str | list[str] | None] = {}
+    more: dict[str, bool | int | str | list[str] | None] = {}
     "What its class knows beyond that."
 
 
