@@ -44,7 +44,7 @@ from cocoon_p2p.protocols.exchange.client_events import (
 )
 from cocoon_p2p.protocols.exchange.delivery import Delivery
 from cocoon_p2p.protocols.exchange.terms import Terms
-from cocoon_p2p.protocols.ids import HEARTBEAT_SECONDS
+from cocoon_p2p.protocols.ids import HEARTBEAT_SECONDS, RESERVATION_SECONDS
 from cocoon_p2p.protocols.messages import Chunk, Hello, Part, Quoted, Signed, Usage
 from cocoon_p2p.units import Nano
 
@@ -55,6 +55,9 @@ HELD_UP_SECONDS = HEARTBEAT_SECONDS / 4
 
 SEND_SECONDS = 20.0
 "A proxy that does not take what we send for this long is lost."
+
+LEARN_SECONDS = RESERVATION_SECONDS - 1.0
+"How long a quote waits for what can be found out about its worker."
 
 _NOTHING = object()
 
@@ -172,7 +175,8 @@ class Attempt:
         if message is None:
             return PeerLost(Unavailable("the proxy closed the stream"))
         if isinstance(message, Quoted) and self._learn is not None:
-            with self._wait_until(wake):
+            # Longer than a heartbeat, which nobody waits for yet; not as long as the slot is held for us.
+            with self._wait_until(trio.current_time() + LEARN_SECONDS):
                 await self._learn(message.quote)
         return self._read(message)
 

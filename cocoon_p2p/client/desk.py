@@ -10,7 +10,7 @@ from functools import partial
 
 import trio
 
-from cocoon_p2p.attestation.doorkeeper import ANSWER_SECONDS, Doorkeeper
+from cocoon_p2p.attestation.doorkeeper import Doorkeeper
 from cocoon_p2p.attestation.verdict import Proof
 from cocoon_p2p.client.link import Link
 from cocoon_p2p.client.policy import CountPrompt, Policy
@@ -31,6 +31,9 @@ from cocoon_p2p.records import check_pair, check_record
 
 log = logging.getLogger(__name__)
 
+
+EXAMINE_SECONDS = 45.0
+"How long finding out about one worker may take, Intel's lists from slow mirrors included."
 
 UNASKED_SECONDS = 1.0
 "How long a request that asks for no proof waits for one all the same: it is only shown."
@@ -73,6 +76,9 @@ class Desk:
     links: dict[PeerId, Link] = field(default_factory=dict[PeerId, Link])
     unlearnt: OrderedDict[bytes, Unlearnt] = field(default_factory=OrderedDict[bytes, Unlearnt])
     "Why nothing is known of a machine, by the hash of its statement."
+
+    learning: dict[bytes, trio.Event] = field(default_factory=dict[bytes, trio.Event])
+    "What is being found out, by the hash of a statement; set when it is done."
 
     def __post_init__(self) -> None:
         self.standings = Standings(self.accounts.store, self.clock)
@@ -146,19 +152,33 @@ class Desk:
             # Judging the quote says what is wrong with it.
             return
         if record.evidence_hash is not None and (asked is not Trust.OPEN or self._may_try(record)):
-            await self._learn(record, quote.worker_statement, via, asked)
+            done = self.learning.get(record.statement_hash)
+            if done is None:
+                # It goes on when this request no longer waits: the next one finds what came of it.
+                done = self.learning[record.statement_hash] = trio.Event()
+                self.nursery.start_soon(self._learn, record, quote.worker_statement, via, done)
+            with trio.move_on_after(UNASKED_SECONDS if asked is Trust.OPEN else float("inf")) as scope:
+                await done.wait()
+            if scope.cancelled_caught:
+                self._note(record, "the proxy is slow to show its evidence")
 
-    async def _learn(self, record: Record, statement: Signed, via: PeerId, asked: Trust) -> None:
+    async def _learn(self, record: Record, statement: Signed, via: PeerId, done: trio.Event) -> None:
         assert self.doorkeeper is not None
-        why = "the proxy is slow to show its evidence"
+        why = "finding out takes too long"
         try:
-            with trio.move_on_after(UNASKED_SECONDS if asked is Trust.OPEN else ANSWER_SECONDS):
+            with trio.move_on_after(EXAMINE_SECONDS):
                 await self.doorkeeper.learn(record, statement, via=via)
                 self.unlearnt.pop(record.statement_hash, None)
                 return
         except (RemoteProtocolError, Refused, Unavailable) as exc:
             why = str(exc)
+        finally:
+            del self.learning[record.statement_hash]
+            done.set()
         log.info("nothing learnt of a worker", extra={"proxy": peer_id_text(via), "why": why})
+        self._note(record, why)
+
+    def _note(self, record: Record, why: str) -> None:
         self.unlearnt[record.statement_hash] = Unlearnt(trio.current_time(), why)
         if len(self.unlearnt) > UNLEARNT_MAX:
             self.unlearnt.popitem(last=False)

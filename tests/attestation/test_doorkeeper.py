@@ -317,3 +317,24 @@ async def test_the_last_two_of_our_own_can_be_had_since_quotes_that_name_the_old
     ]
 
     assert [type(answer) for answer in answers] == [EvidenceRefused, EvidenceShown, EvidenceShown]
+
+
+async def test_other_evidence_than_was_asked_for_is_neither_looked_at_nor_kept(
+    no_threads: None, autojump_clock: MockClock
+) -> None:
+    showcase = await honest_showcase()
+    async with pair() as (guard, network):
+
+        async def swap(stream: Stream) -> None:
+            messages = MessageStream(stream)
+            question = await messages.receive()
+            is_presence = isinstance(question, PresenceWanted)
+            answer = showcase._answer(question, stream.peer) if is_presence else EvidenceShown(b"other")
+            await messages.send(answer)
+            await trio.sleep_forever()
+
+        network.transports[WORKER.peer_id].accept_streams(EVIDENCE, swap)
+
+        with pytest.raises(RecordRejected, match="not what was asked for"):
+            await guard.meet(WORKER.peer_id, Role.WORKER)
+        assert guard._showcase.find(evidence_hash(b"other")) is None

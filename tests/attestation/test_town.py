@@ -405,3 +405,36 @@ async def test_those_who_wait_for_a_proxy_that_hangs_are_held_up_once_and_not_on
 
     assert len(failed) == 10
     assert max(failed) < 15
+
+
+async def test_what_takes_longer_than_a_slot_is_held_is_known_by_the_next_request(
+    autojump_clock: MockClock,
+) -> None:
+    async with town(worker=worker_td(), proxy=Td(), client=PROXIES_ANY) as on:
+        await offered_as(on)
+        honest = on.proxy_proving.showcase
+
+        async def slow(stream: Stream) -> None:
+            await trio.sleep(8)
+            await honest.accept(stream)
+
+        memory(on.transports[PROXY]).acceptors[EVIDENCE] = slow
+        with pytest.raises(CocoonError):
+            await ask(on)
+        await trio.sleep(10)
+
+        assert (await ask(on)).trust is Trust.TDX
+
+
+async def test_two_seconds_for_evidence_are_waited_for(autojump_clock: MockClock) -> None:
+    async with town(worker=worker_td(), proxy=Td(), client=PROXIES_ANY) as on:
+        await offered_as(on)
+        honest = on.proxy_proving.showcase
+
+        async def slow(stream: Stream) -> None:
+            await trio.sleep(2)
+            await honest.accept(stream)
+
+        memory(on.transports[PROXY]).acceptors[EVIDENCE] = slow
+
+        assert (await ask(on)).trust is Trust.TDX
