@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from cocoon_p2p.client import Policy
-from cocoon_p2p.errors import CocoonError, Refused
+from cocoon_p2p.errors import AttestationFailed, CocoonError, Refused
 from cocoon_p2p.protocols.ids import CHANNEL, EXCHANGE, Trust
 from cocoon_p2p.testing.engine import ScriptedEngine
 from cocoon_p2p.testing.memory import Fate, Fault, Write
@@ -139,7 +139,7 @@ async def test_a_model_that_nobody_has_is_refused_and_costs_nothing(autojump_clo
 @pytest.mark.parametrize(
     ("policy", "code"),
     [
-        (Policy(trust=Trust.TDX, max_cost=Nano(10**9)), "trust-below-request"),
+        (Policy(trust=Trust.TDX, proxy_trust=Trust.OPEN, max_cost=Nano(10**9)), "trust-below-request"),
         (Policy(trust=Trust.OPEN, max_cost=Nano(10)), "price-above-limit"),
     ],
 )
@@ -152,6 +152,16 @@ async def test_what_a_client_insists_on_is_kept(
         assert isinstance(error, Refused)
         assert error.code == code
         assert overlay.paid() == (0, 0, 0)
+
+
+async def test_a_proxy_that_proves_nothing_is_asked_nothing_by_who_wants_proof(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    async with open_overlay(client_policy=Policy(trust=Trust.TDX)) as overlay:
+        error = await ask(overlay)
+
+        assert isinstance(error, AttestationFailed)
+        assert not overlay.proxy_accounts.payers()
 
 
 async def test_a_failing_engine_costs_the_tokens_that_came_and_no_prompt(
