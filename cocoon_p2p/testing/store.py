@@ -66,10 +66,11 @@ class MemoryDisk:
             case Evidence():
                 if change not in self.evidence:
                     self.evidence.append(change)
-            case Note(value=None):
-                self.notes.pop(change.key, None)
-            case Note(key=key, value=bytes(value)):
-                self.notes[key] = value
+            case Note(key=key, value=value):
+                if value is None:
+                    self.notes.pop(key, None)
+                else:
+                    self.notes[key] = value
 
 
 class _Handed:
