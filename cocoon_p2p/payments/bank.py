@@ -44,10 +44,10 @@ class Bank(Protocol):
         ...
 
     def moved(self, channel: ChannelId, *, room: Nano) -> None:
-        """Learn that something was charged or vouchered on a channel. Cheap enough for every voucher.
+        """Learn that something was charged on a channel, or held. Cheap enough for every chunk.
 
         Args:
             channel: The channel.
-            room: How much more can be held on it (a payer's), or is vouchered and not collected (a payee's).
+            room: How much more can be held on it (a payer's), or could be collected (a payee's).
         """
         ...

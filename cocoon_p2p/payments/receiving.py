@@ -343,8 +343,13 @@ class ReceivingAccount:
             return
         if after.phase is Phase.CLOSED is not before.phase:
             bank.look_soon(self.channel)
-        elif after.vouchered > before.vouchered:
-            bank.moved(self.channel, room=Nano(after.vouchered - after.backing.claimed))
+        elif after.vouchered > before.vouchered and after.backing.close_at:
+            # The payer is leaving: what it still promises is collected at once, whatever it comes to.
+            bank.look_soon(self.channel)
+        elif after.charged > before.charged:
+            voucher = self.claimable()
+            earned = 0 if voucher is None else voucher.total
+            bank.moved(self.channel, room=Nano(max(earned - after.backing.claimed, 0)))
 
     def _wake(self, before: Payee, after: Payee) -> None:
         if after.vouchered > before.vouchered:

@@ -275,7 +275,7 @@ class ClientStream:
     def lose(self, link: Link, why: str) -> None:
         """Note a stream that broke; nothing runs on it."""
         if link.is_at_fault:
-            log.warning("client broke the rules", extra={"client": peer_id_text(link.peer), "fault": why})
+            log.info("client broke the rules", extra={"client": peer_id_text(link.peer), "fault": why})
 
     def resume(self, link: Link) -> None:
         """Read on: answers are read."""

@@ -101,10 +101,10 @@ class Workers:
         try:
             await self._serve(messages)
         except RemoteProtocolError as exc:
-            log.warning("worker refused", extra={"worker": peer_id_text(stream.peer), "fault": str(exc)})
+            log.info("worker refused", extra={"worker": peer_id_text(stream.peer), "fault": str(exc)})
             await _refuse(messages, Reason.MALFORMED, str(exc))
         except AttestationFailed as exc:
-            log.warning("worker refused", extra={"worker": peer_id_text(stream.peer), "fault": str(exc)})
+            log.info("worker refused", extra={"worker": peer_id_text(stream.peer), "fault": str(exc)})
             await _refuse(messages, Reason.TRUST_BELOW_REQUEST, str(exc))
         except Refused as exc:
             log.info("worker not examined", extra={"worker": peer_id_text(stream.peer), "why": str(exc)})
