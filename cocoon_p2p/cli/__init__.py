@@ -12,7 +12,7 @@ from typing import cast
 
 import click
 
-from cocoon_p2p import errors
+from cocoon_p2p import errors, lifeline
 
 # Name: module, attribute, the line that `--help` shows.
 _COMMANDS = {
@@ -68,6 +68,7 @@ def cocoon(verbose: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code."""
+    lifeline.hold()
     try:
         cocoon.main(arguments, prog_name="cocoon", standalone_mode=False)
     except click.exceptions.Exit as exc:

@@ -12,6 +12,7 @@ channels are contracts. Who pays opens its own: a client by `Treasury.fund`, the
 
 import json
 import math
+import os
 import secrets
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from typing import Any
 
 import trio
 
+from cocoon_p2p import lifeline
 from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.testing.fortune import Fortune
@@ -66,11 +68,19 @@ class NodeProcess:
         return self._process.pid
 
     async def start(self, nursery: trio.Nursery) -> None:
-        """Start it. Its standard error goes to a file beside its config, appended to."""
+        """Start it. Its standard error goes to a file beside its config, appended to.
+
+        It ends with this process, also if that is killed.
+        """
         command = [sys.executable, "-m", "cocoon_p2p.cli", *self._arguments, "--json"]
         with self.log_file.open("ab") as log:
             self._process = await trio.lowlevel.open_process(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+                command,
+                env={**os.environ, lifeline.VARIABLE: "stdin"},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
             )
         self.steps.clear()
         self._ended = False
