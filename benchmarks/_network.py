@@ -15,6 +15,7 @@ from cocoon_p2p.client import Client
 from cocoon_p2p.config import WorkerFile, load
 from cocoon_p2p.inference.engine import Engine
 from cocoon_p2p.node import open_parts
+from cocoon_p2p.node.proving_side import prove
 from cocoon_p2p.protocols.messages import Price
 from cocoon_p2p.testing.processes import LocalNetwork
 from cocoon_p2p.units import Nano
@@ -37,6 +38,8 @@ def write_worker_file(network: LocalNetwork, name: str, *, is_proxy_named: bool 
             "proxies": proxy[:1] if is_proxy_named else [],
         },
         "network": {"name": network.name, "bootstrap": bootstrap},
+        "attestation": {"evidence": "sim"},
+        "trust": {"demo": True},
         "data": {"directory": f"{name}-data"},
     }
     file = network.place / f"{name}.toml"
@@ -68,6 +71,7 @@ async def open_worker(file: Path, engine: Engine) -> AsyncIterator[Worker]:
             accounts=parts.accounts,
             proxies=[[address] for address in settings.worker.proxies],
             prices={card.name: PRICE for card in engine.capabilities.models},
+            proving=await prove(settings.attestation, parts.network, parts.showcase, parts.doorkeeper),
         )
         worker = await nursery.start(serve)
         for proxy in worker.proxies:
