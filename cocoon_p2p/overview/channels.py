@@ -88,7 +88,8 @@ async def list_channels(
     resting = [row for row in rows if row.name not in working]
     views = [*map(_of_paying, paying), *map(_of_receiving, receiving)]
     # An offer is decoded for each: a busy node has many that are closed.
-    views += await trio.to_thread.run_sync(views_of_rows, resting, unsettled)
+    if resting:
+        views += await trio.to_thread.run_sync(views_of_rows, resting, unsettled)
     for view in in_order(views):
         await say(view)
 
