@@ -8,7 +8,8 @@ Spec: payments/settlement.md (Backing, Closing). Vectors: payments/vectors/chann
 from dataclasses import replace
 
 from cocoon_p2p.errors import LocalProtocolError, RemoteProtocolError
-from cocoon_p2p.payments.channel import Backing, Phase, capacity_max, terms_seconds, terms_seconds_max
+from cocoon_p2p.payments.channel import Backing, Phase, capacity_max, terms_seconds
+from cocoon_p2p.payments.closing import has_lapsed, untimely
 from cocoon_p2p.payments.events import (
     SaveBacking,
     SaveClosed,
@@ -100,11 +101,7 @@ def judge_terms(payee: Payee, event: TermsReceived) -> Step:
 
 def lapse(payee: Payee, now: float) -> Step:
     """Go on after agreed terms that the contract will not take any more."""
-    is_agreed = payee.phase is Phase.CLOSED and not payee.backing.is_settled
-    if not is_agreed or payee.terms is None:
-        return payee, ()
-    # Below what was claimed since, the contract would not take them either.
-    if now <= payee.terms.valid_until and payee.terms.total >= payee.backing.claimed:
+    if not has_lapsed(payee.phase, payee.terms, payee.backing, now):
         return payee, ()
     return replace(payee, phase=Phase.DRAINING, terms=None), (SaveReopened(),)
 
@@ -112,15 +109,11 @@ def lapse(payee: Payee, now: float) -> Step:
 def _refusal(payee: Payee, event: TermsReceived) -> SendRefused | None:
     """Say what is wrong with terms of the payer's; None if they pay what we are owed, in time."""
     terms = event.terms
-    if payee.running:
-        return SendRefused(Reason.DRAINING, f"exchanges still run (number={len(payee.running)})")
-    if terms.epoch != payee.backing.epoch:
-        return SendRefused(Reason.STALE, f"we have seen another epoch (epoch={payee.backing.epoch})")
     # Without a chain nothing expires that both have signed.
     is_timeless = payee.channel.deployment is None and isinstance(event.message, CloseAgreed)
-    latest = event.now + terms_seconds_max(payee.channel)
-    if not is_timeless and not event.now <= terms.valid_until <= latest:
-        return SendRefused(Reason.DEADLINE, "the close terms have expired, or hold for too long")
+    refusal = untimely(payee.channel, payee.backing, payee.running, event, is_timeless=is_timeless)
+    if refusal is not None:
+        return refusal
     if not _leaves_time(payee, terms.valid_until):
         return SendRefused(Reason.DEADLINE, "the close terms hold for longer than we can wait")
     # Storage may have eaten what a claim left: what was collected stays collected.

@@ -8,7 +8,8 @@ Spec: payments/settlement.md (Backing, Closing). Vectors: payments/vectors/chann
 from dataclasses import replace
 
 from cocoon_p2p.errors import LocalProtocolError, RemoteProtocolError
-from cocoon_p2p.payments.channel import Backing, Phase, terms_seconds, terms_seconds_max
+from cocoon_p2p.payments.channel import Backing, Phase, terms_seconds
+from cocoon_p2p.payments.closing import has_lapsed, untimely
 from cocoon_p2p.payments.events import (
     SaveBacking,
     SaveClosed,
@@ -110,11 +111,7 @@ def judge_terms(payer: Payer, event: TermsReceived) -> Step:
 
 def lapse(payer: Payer, now: float) -> Step:
     """Go on after agreed terms that the contract will not take any more."""
-    is_agreed = payer.phase is Phase.CLOSED and not payer.backing.is_settled
-    if not is_agreed or payer.terms is None:
-        return payer, ()
-    # Below what was claimed since, the contract would not take them either.
-    if now <= payer.terms.valid_until and payer.terms.total >= payer.backing.claimed:
+    if not has_lapsed(payer.phase, payer.terms, payer.backing, now):
         return payer, ()
     return replace(payer, phase=Phase.DRAINING, terms=None), (SaveReopened(),)
 
@@ -122,15 +119,11 @@ def lapse(payer: Payer, now: float) -> Step:
 def _refusal(payer: Payer, event: TermsReceived) -> SendRefused | None:
     """Say what is wrong with terms of the payee's; None if they pay no more than we owe, in time."""
     terms = event.terms
-    if payer.running:
-        return SendRefused(Reason.DRAINING, f"exchanges still run (number={len(payer.running)})")
-    if terms.epoch != payer.backing.epoch:
-        return SendRefused(Reason.STALE, f"we have seen another epoch (epoch={payer.backing.epoch})")
     # Without a chain nothing expires that both have signed.
     is_timeless = payer.channel.deployment is None and _is_closed_there(event)
-    latest = event.now + terms_seconds_max(payer.channel)
-    if not is_timeless and not event.now <= terms.valid_until <= latest:
-        return SendRefused(Reason.DEADLINE, "the close terms have expired, or hold for too long")
+    refusal = untimely(payer.channel, payer.backing, payer.running, event, is_timeless=is_timeless)
+    if refusal is not None:
+        return refusal
     if not payer.backing.claimed <= terms.total <= payer.close_total:
         detail = f"wrong total: asked {terms.total}, owed {payer.close_total} nanoTON"
         return SendRefused(Reason.WRONG_AMOUNT, detail)
