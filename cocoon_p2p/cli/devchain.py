@@ -17,7 +17,7 @@ from cocoon_p2p.cli.steps import StepPrinter
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.observability import configure_logging
-from cocoon_p2p.payments.devchain.addresses import parse_address
+from cocoon_p2p.payments.address import GLOBAL_IDS, parse_address
 from cocoon_p2p.payments.devchain.control import Advance, Give, Look, Reply, Wish, ask, control_path
 from cocoon_p2p.payments.devchain.messages import AccountId
 from cocoon_p2p.payments.devchain.service import Settings, run_devchain
@@ -137,8 +137,8 @@ def _funding(text: str) -> tuple[AccountId, Nano]:
     # An address may end in `=`, an amount holds none.
     address, _, amount = text.rpartition("=")
     try:
-        return parse_address(address), _amount(amount)
-    except ValueError as exc:
+        return parse_address(address, global_id=GLOBAL_IDS["local"]).account, _amount(amount)
+    except ConfigurationError as exc:
         raise ConfigurationError(f"--fund: {exc}", hint="write --fund ADDRESS=AMOUNT, in TON") from None
 
 

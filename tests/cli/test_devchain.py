@@ -15,13 +15,13 @@ from click.testing import CliRunner
 
 from cocoon_p2p.cli.devchain import devchain
 from cocoon_p2p.errors import ConfigurationError, Unavailable
+from cocoon_p2p.payments.address import GLOBAL_IDS, spell_address
 from cocoon_p2p.payments.devchain import DevChain, save
-from cocoon_p2p.payments.devchain.addresses import spell_address
 from cocoon_p2p.payments.devchain.control import Advance, Give, Look, ask, control_path
 from cocoon_p2p.units import NANO_PER_TON
 from tests.payments.devchain.bait import STRANGER
 
-ADDRESS = spell_address(STRANGER)
+ADDRESS = spell_address(STRANGER, global_id=GLOBAL_IDS["local"])
 COMMAND = [sys.executable, "-m", "cocoon_p2p.cli", "devchain"]
 
 

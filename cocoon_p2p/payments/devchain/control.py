@@ -19,7 +19,8 @@ import msgspec
 from cocoon_p2p import control
 from cocoon_p2p.control import Answer, Request, Verb
 from cocoon_p2p.errors import ConfigurationError, Unavailable
-from cocoon_p2p.payments.devchain.addresses import parse_address
+from cocoon_p2p.payments.address import parse_address
+from cocoon_p2p.payments.contract import AccountId
 from cocoon_p2p.payments.devchain.chain import DevChain
 from cocoon_p2p.payments.devchain.clock import TIME_MAX
 from cocoon_p2p.units import NANO_MAX
@@ -102,22 +103,19 @@ def carry_out(chain: DevChain, wish: Wish) -> Reply:
     Raises:
         ConfigurationError: It cannot be done; the chain is as it was.
     """
-    try:
-        match wish:
-            case Give(address, amount):
-                return _give(chain, address, amount)
-            case Advance(seconds):
-                return _advance(chain, seconds)
-            case Look(address):
-                return _reply(chain, balance=chain.account(parse_address(address)).balance)
-    except ValueError as exc:
-        raise ConfigurationError(str(exc)) from exc
+    match wish:
+        case Give(address, amount):
+            return _give(chain, address, amount)
+        case Advance(seconds):
+            return _advance(chain, seconds)
+        case Look(address):
+            return _reply(chain, balance=chain.account(_account(chain, address)).balance)
 
 
 def _give(chain: DevChain, address: str, amount: int) -> Reply:
     if not 0 < amount <= NANO_MAX:
         raise ConfigurationError(f"amount out of range (amount={amount} nanoTON)")
-    account = parse_address(address)
+    account = _account(chain, address)
     chain.give(account, amount)
     chain.make_block()
     return _reply(chain, balance=chain.account(account).balance)
@@ -132,12 +130,13 @@ def _advance(chain: DevChain, seconds: int) -> Reply:
 
 
 def _recalled(chain: DevChain, address: str) -> Recalled:
-    try:
-        account = parse_address(address)
-    except ValueError as exc:
-        raise ConfigurationError(str(exc)) from exc
+    account = _account(chain, address)
     newest_first = chain.history.transactions(account, up_to_lt=_LT_MAX, count=RECALLED_MAX)
     return Recalled([base64.b64encode(past.transaction.boc).decode() for past in reversed(newest_first)])
+
+
+def _account(chain: DevChain, address: str) -> AccountId:
+    return parse_address(address, global_id=chain.global_id).account
 
 
 def _reply(chain: DevChain, balance: int | None = None) -> Reply:

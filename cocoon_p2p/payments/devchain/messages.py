@@ -6,14 +6,11 @@ Spec: block.tlb, `int_msg_info`, `ext_in_msg_info`, `message`, `StateInit`.
 """
 
 from dataclasses import dataclass
-from typing import NewType
 
 from cocoon_p2p.payments.boc import read_one, write_boc
 from cocoon_p2p.payments.cells import Builder, Cell
+from cocoon_p2p.payments.contract import AccountId as AccountId
 from cocoon_p2p.payments.devchain.native import NATIVE_ERRORS, NativeCell, NativeReader
-
-AccountId = NewType("AccountId", bytes)
-"An account's address in workchain 0: 32 bytes, the hash of what it was deployed with."
 
 _STANDARD_ADDRESS = 0b100
 "`addr_std$10` without anycast."

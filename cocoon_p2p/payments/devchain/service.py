@@ -18,7 +18,7 @@ from cocoon_p2p import keyfile
 from cocoon_p2p.control import serve_control
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.identity import Identity
-from cocoon_p2p.payments.devchain.addresses import spell_address
+from cocoon_p2p.payments.address import spell_address
 from cocoon_p2p.payments.devchain.chain import DevChain
 from cocoon_p2p.payments.devchain.control import control_answers, control_path
 from cocoon_p2p.payments.devchain.liteserver import serve_liteserver
@@ -126,7 +126,9 @@ def _fund(chain: DevChain, account: AccountId, amount: Nano, announce: Announce)
     lacking = amount - chain.account(account).balance
     if lacking > 0:
         chain.give(account, lacking)
-        announce("funded", address=spell_address(account), amount=format_ton(lacking))
+        announce(
+            "funded", address=spell_address(account, global_id=chain.global_id), amount=format_ton(lacking)
+        )
 
 
 async def _listener(host: IPv4Address, port: int) -> trio.SocketListener:

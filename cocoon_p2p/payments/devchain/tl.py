@@ -22,6 +22,8 @@ from typing import TypeVar, cast
 from zlib import crc32
 
 from cocoon_p2p.errors import MalformedMessage
+from cocoon_p2p.payments.tl import Reader as Reader
+from cocoon_p2p.payments.tl import write_octets as write_octets
 
 T = TypeVar("T")
 
@@ -29,49 +31,6 @@ VECTOR_MAX = 1024
 "The most items that are read of one vector."
 
 _BOOL_TRUE, _BOOL_FALSE = 0x997275B5, 0xBC799737
-_LONG_LENGTH = 254
-_SHORT_MAX = 253
-
-
-class Reader:
-    """Reads a message's bytes in order. What is asked for and not there raises `MalformedMessage`."""
-
-    __slots__ = ("_at", "_data")
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    def take(self, size: int) -> bytes:
-        part = self._data[self._at : self._at + size]
-        if len(part) != size:
-            raise MalformedMessage("a TL message is cut short")
-        self._at += size
-        return part
-
-    def number(self, size: int, *, signed: bool) -> int:
-        return int.from_bytes(self.take(size), "little", signed=signed)
-
-    def octets(self) -> bytes:
-        """Read `bytes`: a length of one byte, or of three after a 254, and padding to four."""
-        size, head = self.take(1)[0], 1
-        if size == _LONG_LENGTH:
-            size, head = self.number(3, signed=False), 4
-        elif size > _SHORT_MAX:
-            raise MalformedMessage("a TL length of more than four bytes")
-        data = self.take(size)
-        self.take(-(head + size) % 4)
-        return data
-
-    def rest(self) -> bytes:
-        return self.take(len(self._data) - self._at)
-
-
-def write_octets(data: bytes) -> bytes:
-    """Write `bytes`."""
-    size = len(data)
-    head = bytes((size,)) if size <= _SHORT_MAX else b"\xfe" + size.to_bytes(3, "little")
-    return head + data + bytes(-(len(head) + size) % 4)
 
 
 @dataclass(frozen=True, slots=True)

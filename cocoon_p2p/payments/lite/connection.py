@@ -17,7 +17,8 @@ from pytoniq.liteclient.client import LiteClient, LiteClientError
 
 from cocoon_p2p.errors import MalformedMessage, Unavailable
 from cocoon_p2p.payments.lite.networks import ServerAddress
-from cocoon_p2p.payments.lite.queries import read_octets, write_octets
+from cocoon_p2p.payments.lite.queries import read_octets
+from cocoon_p2p.payments.tl import write_octets
 
 ANSWER_MAX_BYTES = 1 << 24
 "TL spells lengths in 24 bits."

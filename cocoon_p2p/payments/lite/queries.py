@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from cocoon_p2p.errors import MalformedMessage
 from cocoon_p2p.payments.contract import AccountId
+from cocoon_p2p.payments.tl import Reader, write_octets
 
 MASTERCHAIN = -1
 WHOLE_SHARD = -(1 << 63)
@@ -18,7 +19,6 @@ TRANSACTIONS_A_QUERY = 16
 "What public servers give at most."
 
 HASH_BYTES = 32
-_LONG_LENGTH = 254
 _MESSAGE_MAX_BYTES = 1024
 "Of an error's text that is kept."
 
@@ -139,12 +139,6 @@ def _long(number: int) -> bytes:
     return number.to_bytes(8, "little", signed=True)
 
 
-def write_octets(data: bytes) -> bytes:
-    """Write `bytes`: the length, the bytes, zeros up to a multiple of four."""
-    head = bytes((len(data),)) if len(data) < _LONG_LENGTH else b"\xfe" + len(data).to_bytes(3, "little")
-    return head + data + bytes(-(len(head) + len(data)) % 4)
-
-
 # ---------------------------------------------------------------- what is answered
 
 
@@ -223,33 +217,8 @@ def _answered(answer: bytes, wanted: int) -> "_Reader":
     return reader
 
 
-class _Reader:
-    __slots__ = ("_at", "_data")
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    def take(self, size: int) -> bytes:
-        part = self._data[self._at : self._at + size]
-        if len(part) != size:
-            raise MalformedMessage("an answer is cut short")
-        self._at += size
-        return part
-
-    def number(self, size: int, *, signed: bool) -> int:
-        return int.from_bytes(self.take(size), "little", signed=signed)
-
-    def octets(self) -> bytes:
-        """Read `bytes`."""
-        size, head = self.take(1)[0], 1
-        if size == _LONG_LENGTH:
-            size, head = self.number(3, signed=False), 4
-        elif size > _LONG_LENGTH:
-            raise MalformedMessage("a length of more than four bytes")
-        data = self.take(size)
-        self.take(-(head + size) % 4)
-        return data
+class _Reader(Reader):
+    __slots__ = ()
 
     def block(self) -> BlockId:
         return BlockId(
@@ -259,7 +228,3 @@ class _Reader:
             self.take(HASH_BYTES),
             self.take(HASH_BYTES),
         )
-
-    def end(self) -> None:
-        if self._at != len(self._data):
-            raise MalformedMessage("bytes are left after an answer")

@@ -1,6 +1,6 @@
 """A payee's claims: when to collect what vouchers are worth, and seeing to it that it is collected.
 
-Spec: payments/settlement.md (Claims).
+Spec: payments/settlement.md (Closing alone).
 """
 
 import logging

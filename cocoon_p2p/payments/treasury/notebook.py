@@ -1,6 +1,6 @@
 """What the treasury remembers from one life of the process to the next: small numbers in the ledger's notes.
 
-Spec: payments/settlement.md (Funding, Claims).
+Spec: payments/settlement.md (Opening, Closing alone).
 """
 
 import struct

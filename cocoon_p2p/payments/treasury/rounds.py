@@ -10,7 +10,7 @@ made, until it has arrived.
 
 This is the round: whose turn it is. What is done then stands in `deposits`, `closes` and `claims`.
 
-Spec: payments/settlement.md (Backing, Funding, Claims, Closing).
+Spec: payments/settlement.md (Opening, Backing, Closing).
 """
 
 import logging

@@ -4,7 +4,7 @@ A look gives an account as a proven block has it. Against what was known it is o
 nothing was opened yet, an open contract, one that is gone, or one that lives another life (it was
 closed, and somebody deployed it again: for us it is gone as well).
 
-Spec: payments/settlement.md (Backing, Claims, Closing).
+Spec: payments/settlement.md (Backing, Closing alone).
 """
 
 from collections.abc import Iterable

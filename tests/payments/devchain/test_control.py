@@ -11,8 +11,8 @@ import trio
 from cocoon_p2p import control
 from cocoon_p2p.control import serve_control
 from cocoon_p2p.errors import ConfigurationError, Unavailable
+from cocoon_p2p.payments.address import GLOBAL_IDS, spell_address
 from cocoon_p2p.payments.devchain import DevChain
-from cocoon_p2p.payments.devchain.addresses import spell_address
 from cocoon_p2p.payments.devchain.clock import TIME_MAX
 from cocoon_p2p.payments.devchain.control import (
     RECALL,
@@ -31,7 +31,7 @@ from cocoon_p2p.payments.devchain.control import (
 from cocoon_p2p.units import NANO_MAX, NANO_PER_TON
 from tests.payments.devchain.bait import NOW, STRANGER, deployed, say_destroy
 
-ADDRESS = spell_address(STRANGER)
+ADDRESS = spell_address(STRANGER, global_id=GLOBAL_IDS["local"])
 
 
 @asynccontextmanager
@@ -74,7 +74,7 @@ async def test_what_happened_to_an_account_is_told_also_when_it_is_gone(tmp_path
         account = deployed(chain, amount=10 * NANO_PER_TON)
         last, *_ = chain.give(account, NANO_PER_TON, body=say_destroy(STRANGER))
         chain.make_block()
-        recall = Recall(spell_address(account))
+        recall = Recall(spell_address(account, global_id=GLOBAL_IDS["local"]))
 
         told = await trio.to_thread.run_sync(control.ask, path, RECALL, recall)
 
