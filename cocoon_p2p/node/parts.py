@@ -11,6 +11,7 @@ from cocoon_p2p.attestation.doorkeeper import Doorkeeper
 from cocoon_p2p.attestation.showing import Showcase
 from cocoon_p2p.config import ClientFile, Loaded, ProxyFile, WorkerFile
 from cocoon_p2p.control import Answer, serve_control
+from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.identity import Identity, NetworkId, network_id
 from cocoon_p2p.keyfile import load_or_create
 from cocoon_p2p.ledger import Store
@@ -19,11 +20,20 @@ from cocoon_p2p.network.transport import Transport
 from cocoon_p2p.node.chain_side import open_treasury, serve_treasury
 from cocoon_p2p.node.proving_side import open_doorkeeper
 from cocoon_p2p.nursery import open_service_nursery
-from cocoon_p2p.overview import CHANNELS, CLOSE, EARNINGS, FUND, Deeds, earnings_of, list_channels
+from cocoon_p2p.overview import (
+    CHANNELS,
+    CLOSE,
+    EARNINGS,
+    FUND,
+    Deeds,
+    earnings_from,
+    earnings_of,
+    list_channels,
+)
 from cocoon_p2p.payments.settlement import Accounts, open_accounts
 from cocoon_p2p.payments.treasury.funding import FundingPolicy
 from cocoon_p2p.payments.treasury.rounds import Treasury
-from cocoon_p2p.store import open_store
+from cocoon_p2p.store import is_server, open_store
 from cocoon_p2p.units import Nano
 
 LEDGER = "ledger.db"
@@ -91,7 +101,9 @@ async def open_parts(
         if treasury is not None:
             nursery.start_soon(serve_treasury, treasury, accounts, loaded)
         deeds = Deeds(store, accounts, treasury)
-        await nursery.start(serve_control, data / CONTROL_SOCKET, _answers(data, store, accounts, deeds))
+        await nursery.start(
+            serve_control, data / CONTROL_SOCKET, _answers(_ledger(loaded), store, accounts, deeds)
+        )
         yield Parts(
             identity,
             this_network,
@@ -106,14 +118,20 @@ async def open_parts(
 
 
 def _ledger(loaded: Loaded[ClientFile] | Loaded[ProxyFile] | Loaded[WorkerFile]) -> Path | str:
-    return loaded.settings.data.ledger or loaded.data_directory / LEDGER
+    named = loaded.settings.data.ledger
+    if named and not is_server(named):
+        raise ConfigurationError(
+            "`ledger` in [data] is not a PostgreSQL URL",
+            hint="write postgresql://HOST/DATABASE, or leave it out: a ledger file lies in `directory`",
+        )
+    return named or loaded.data_directory / LEDGER
 
 
-def _answers(data: Path, store: Store, accounts: Accounts, deeds: Deeds) -> tuple[Answer, ...]:
+def _answers(ledger: Path | str, store: Store, accounts: Accounts, deeds: Deeds) -> tuple[Answer, ...]:
     """Give all that other commands can ask of a running node."""
     return (
         FUND.by(deeds.fund),
         CLOSE.by(deeds.close),
         CHANNELS.by(partial(list_channels, store, accounts)),
-        EARNINGS.by(earnings_of(data / LEDGER)),
+        EARNINGS.by(earnings_of(ledger) if isinstance(ledger, Path) else earnings_from(store)),
     )

@@ -19,6 +19,7 @@ from cocoon_p2p.overview.earnings import EARNINGS as EARNINGS
 from cocoon_p2p.overview.earnings import Earnings as Earnings
 from cocoon_p2p.overview.earnings import SumEarnings as SumEarnings
 from cocoon_p2p.overview.earnings import Sums as Sums
+from cocoon_p2p.overview.earnings import earnings_from as earnings_from
 from cocoon_p2p.overview.earnings import earnings_in as earnings_in
 from cocoon_p2p.overview.earnings import earnings_of as earnings_of
 from cocoon_p2p.overview.earnings import reckon as reckon

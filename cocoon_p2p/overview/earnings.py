@@ -17,7 +17,7 @@ import trio
 
 from cocoon_p2p.control import Request, Verb
 from cocoon_p2p.identity import PeerId, peer_id_text
-from cocoon_p2p.ledger import Account, ChannelName, ChannelRow, Line, Side
+from cocoon_p2p.ledger import Account, ChannelName, ChannelRow, Line, Side, Store
 from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.store.reading import read_ledger
 
@@ -74,6 +74,18 @@ def earnings_of(ledger: Path) -> Callable[[SumEarnings], Awaitable[Earnings]]:
         return await trio.to_thread.run_sync(
             earnings_in, ledger, request.since, abandon_on_cancel=True, limiter=limiter
         )
+
+    return sum_earnings
+
+
+def earnings_from(store: Store) -> Callable[[SumEarnings], Awaitable[Earnings]]:
+    """Say what carries the verb out in the node whose ledger is on a server: its books are read whole."""
+    limiter = trio.CapacityLimiter(1)
+
+    async def sum_earnings(request: SumEarnings) -> Earnings:
+        async with limiter:
+            lines, rows = await store.lines(), await store.channels()
+            return await trio.to_thread.run_sync(reckon, lines, rows, request.since)
 
     return sum_earnings
 

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from cocoon_p2p.control import ask
 from cocoon_p2p.errors import Refused, Unavailable
 from cocoon_p2p.ledger import Side, audit
+from cocoon_p2p.node import CONTROL_SOCKET
+from cocoon_p2p.overview import EARNINGS, SumEarnings
 from cocoon_p2p.store import open_store
 from cocoon_p2p.testing.postgres import find_programs, postgres_server
 from cocoon_p2p.testing.processes import LocalNetwork, open_local_network
@@ -36,11 +39,14 @@ async def test_a_proxy_keeps_its_books_on_a_server_and_comes_back_to_them(tmp_pa
                 await proxy.stop()
                 await proxy.start(nursery)
                 await proxy.wait_for("ready")
+            socket = network.data_directory("proxy") / CONTROL_SOCKET
+            earnings = await trio.to_thread.run_sync(ask, socket, EARNINGS, SumEarnings(0))
             await proxy.stop()
         async with open_store(ledger) as store:
             rows, lines = await store.channels(), await store.lines()
 
     assert audit(rows, lines) == ()
+    assert sum(sums.income_nano for sums in earnings.peers.values()) == charged
     assert sum(row.charged for row in rows if row.name.side is Side.PAYEE) == charged > 0
 
 
