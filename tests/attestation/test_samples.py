@@ -26,7 +26,8 @@ LATER = 1_795_219_200
 
 pytestmark = pytest.mark.skipif(
     not (FOLDER / "tdx_quote.bin").exists(),
-    reason="COCOON_ATTESTATION_SAMPLES names no folder with real evidence",
+    reason="no real evidence here: set COCOON_ATTESTATION_SAMPLES to a folder with quotes of TDX and SGX, "
+    "their collateral, and a GPU's report",
 )
 
 # After header, body and length: the signature over both and the key that made it; then a type, a

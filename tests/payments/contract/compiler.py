@@ -13,7 +13,7 @@ BUILD = CONTRACT / "build"
 def missing(package: str = "@ton/tolk-js") -> str:
     """Say what a build lacks here; nothing if it lacks nothing."""
     if shutil.which("node") is None:
-        return "there is no Node"
+        return "there is no Node (Debian: apt install nodejs npm), then: make contract-tools"
     if not (BUILD / "node_modules" / package / "package.json").exists():
         return f"{package} is not fetched: make contract-tools"
     return ""
