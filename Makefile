@@ -1,13 +1,14 @@
 # `make demo` and `make test` do all the set-up. They need make, Python 3.11 to 3.13 with venv,
 # libgomp, and a package index once.
 PYTHON ?= python3
+ROUNDS ?= 3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYRIGHT := .venv-pyright
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-peers check bench contract contract-tools interop-peer lock dist clean
+.PHONY: help demo test test-slow test-peers fuzz check bench contract contract-tools interop-peer lock dist clean
 help:
 	@echo 'make demo    a whole paid network on this machine, and one answer from it'
 	@echo 'make test    the tests'
@@ -26,6 +27,9 @@ test-slow: test-peers
 # A peer that others wrote (skipped without Node: make interop-peer), and peers that mean harm.
 test-peers: $(STAMP)
 	$(BIN)/python -m pytest -q tests/interop tests/attacks
+# New cases for every property and every machine, ROUNDS times. The gate tries the same ones each time.
+fuzz: $(STAMP)
+	for round in $$(seq $(ROUNDS)); do HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q -m hypothesis || exit 1; done
 check: $(STAMP) $(PYRIGHT)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
