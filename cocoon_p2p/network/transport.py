@@ -7,6 +7,8 @@ the same promises, so a role never knows which one it runs on.
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+import trio
+
 from cocoon_p2p.identity import PeerId
 
 StreamAcceptor = Callable[["Stream"], Awaitable[None]]
@@ -62,7 +64,15 @@ class Transport(Protocol):
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where this node listens: multiaddrs that end in `/p2p/<peer id>`; empty if it only dials."""
+        """Where others reach this node, as far as is known now: multiaddrs that end in `/p2p/<peer id>`.
+
+        Empty if it only dials, or if nobody can dial it and no relay stands in. They change while it runs.
+        """
+        ...
+
+    @property
+    def addresses_changed(self) -> trio.Event:
+        """Set when `addresses` has changed; ask for it again after each wait."""
         ...
 
     async def dial(self, addresses: Sequence[str]) -> PeerId:

@@ -205,7 +205,8 @@ class MemoryTransport:
     def __init__(self, network: "MemoryNetwork", peer_id: PeerId, listens: bool) -> None:
         self._network = network
         self._peer_id = peer_id
-        self._listens = listens
+        self._addresses: tuple[str, ...] = (f"/memory/1/p2p/{peer_id_text(peer_id)}",) if listens else ()
+        self._addresses_changed = trio.Event()
         self.acceptors: dict[str, StreamAcceptor] = {}
 
     @property
@@ -214,7 +215,17 @@ class MemoryTransport:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        return (f"/memory/1/p2p/{peer_id_text(self._peer_id)}",) if self._listens else ()
+        return self._addresses
+
+    @property
+    def addresses_changed(self) -> trio.Event:
+        return self._addresses_changed
+
+    def move(self, *places: str) -> None:
+        """Be reached elsewhere from now on (`move("/memory/2")`), or, with no place, nowhere."""
+        self._addresses = tuple(f"{place}/p2p/{peer_id_text(self._peer_id)}" for place in places)
+        event, self._addresses_changed = self._addresses_changed, trio.Event()
+        event.set()
 
     async def dial(self, addresses: Sequence[str]) -> PeerId:
         await trio.sleep(self._network.delay_seconds())

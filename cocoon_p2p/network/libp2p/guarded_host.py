@@ -18,6 +18,7 @@ from libp2p.peer.id import ID
 from multiaddr import Multiaddr  # type: ignore[import-untyped]  # it ships no types
 
 from cocoon_p2p.identity import PeerId
+from cocoon_p2p.network.libp2p.announced import Announced
 from cocoon_p2p.network.libp2p.limits import Limits
 from cocoon_p2p.network.libp2p.swarm import RuledSwarm
 
@@ -29,14 +30,17 @@ class GuardedHost(BasicHost):
 
     Args:
         swarm: Its connections.
-        addresses: What it tells others of where it is reached, as multiaddrs; may be empty.
+        announced: What it tells others of where it is reached.
         limits: See there.
     """
 
-    def __init__(self, swarm: RuledSwarm, addresses: tuple[str, ...], limits: Limits) -> None:
-        told = [Multiaddr(address) for address in addresses]
-        # What strangers claim to have seen of us is nothing that we tell others.
-        super().__init__(swarm, addrs_factory=lambda _: told, disable_identify_address_discovery=True)
+    def __init__(self, swarm: RuledSwarm, announced: Announced, limits: Limits) -> None:
+        # Upstream would tell what any stranger claims to have seen of us.
+        super().__init__(
+            swarm,
+            addrs_factory=lambda _: [Multiaddr(address) for address in announced.addresses],
+            disable_identify_address_discovery=True,
+        )
         self.on_identified: Callable[[ID], Awaitable[None]] | None = None
         self._limits = limits
         self._streams: Counter[ID] = Counter()

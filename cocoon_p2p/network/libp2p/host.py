@@ -23,6 +23,7 @@ from cocoon_p2p.errors import CocoonError, ConfigurationError, RemoteProtocolErr
 from cocoon_p2p.identity import Identity, PeerId, peer_id_text
 from cocoon_p2p.network.libp2p import patches
 from cocoon_p2p.network.libp2p.addresses import Address, parse_address, parse_peer_address
+from cocoon_p2p.network.libp2p.announced import Announced
 from cocoon_p2p.network.libp2p.guarded_host import GuardedHost
 from cocoon_p2p.network.libp2p.limits import Limits
 from cocoon_p2p.network.libp2p.listener import bound_addresses, open_listeners
@@ -48,12 +49,14 @@ class Libp2pTransport:
         identity: Identity,
         host: GuardedHost,
         swarm: RuledSwarm,
-        addresses: tuple[str, ...],
+        announced: Announced,
         limits: Limits,
     ) -> None:
         self._identity = identity
         self._limits = limits
-        self._addresses = addresses
+        self.announced = announced
+        "What we tell others of where we are, for those who find out more about it."
+
         self.host = host
         "libp2p's host, for the directory next door."
         self.swarm = swarm
@@ -65,7 +68,11 @@ class Libp2pTransport:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        return self._addresses
+        return self.announced.addresses
+
+    @property
+    def addresses_changed(self) -> trio.Event:
+        return self.announced.addresses_changed
 
     async def dial(self, addresses: Sequence[str]) -> PeerId:
         """Connect to the one peer that the addresses name, unless we are. A cancel leaves nothing behind.
@@ -149,7 +156,7 @@ async def open_transport(
     Args:
         identity: Whose key the node proves.
         listen: Multiaddrs to listen on (`/ip4/0.0.0.0/tcp/4001`, port 0 for any). Empty: it only dials.
-        announce: Multiaddrs to tell others instead of those, for a node behind a forwarded port.
+        announce: Multiaddrs to tell others instead of what is found out, for a node behind a forwarded port.
         limits: What the world may take of this node.
 
     Raises:
@@ -159,13 +166,13 @@ async def open_transport(
     patches.install()
     quieten()
     limits = limits or Limits()
-    announced = tuple(_announced(text, identity.peer_id) for text in announce)
+    announced = Announced(identity.peer_id)
+    announced.offer("configured", announce)
     listeners = await _listen(listen)
-    bound = tuple(address.of(identity.peer_id) for each in listeners for address in bound_addresses(each))
-    addresses = announced or bound
+    announced.offer("listening", (str(address) for each in listeners for address in bound_addresses(each)))
     swarm = _swarm(identity, limits)
-    host = GuardedHost(swarm, addresses, limits)
-    transport = Libp2pTransport(identity, host, swarm, addresses, limits)
+    host = GuardedHost(swarm, announced, limits)
+    transport = Libp2pTransport(identity, host, swarm, announced, limits)
 
     failure: Exception | None = None
     try:
@@ -202,16 +209,6 @@ def _swarm(identity: Identity, limits: Limits) -> RuledSwarm:
         muxer_transports_by_protocol=muxer_options(),
     )
     return RuledSwarm(ID(identity.peer_id), BoundedPeerStore(key_pair), upgrader, limits)
-
-
-def _announced(text: str, own: PeerId) -> str:
-    address, peer = parse_address(text)
-    if peer not in (None, own):
-        raise ConfigurationError(
-            f"the address to announce names another peer: {text}",
-            hint=f"leave /p2p/... out, or write /p2p/{peer_id_text(own)}",
-        )
-    return address.of(own)
 
 
 async def _listen(texts: Sequence[str]) -> list[trio.SocketListener]:

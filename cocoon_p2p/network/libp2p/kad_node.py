@@ -13,7 +13,8 @@ import os
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Literal
 
@@ -22,7 +23,7 @@ from libp2p.custom_types import TProtocol
 from libp2p.kad_dht.pb.kademlia_pb2 import Message
 from libp2p.peer.id import ID
 
-from cocoon_p2p.errors import RemoteProtocolError, Unavailable
+from cocoon_p2p.errors import ConfigurationError, RemoteProtocolError, Unavailable
 from cocoon_p2p.identity import PeerId, peer_id_of, peer_id_text
 from cocoon_p2p.network.libp2p.addresses import Address, parse_address, parse_peer_address
 from cocoon_p2p.network.libp2p.host import Libp2pTransport
@@ -88,10 +89,11 @@ class KadNode:
         table: RoutingTable,
         server: KadServer | None,
     ) -> None:
-        self.own = Entry(transport.peer_id, tuple(parse_address(text)[0] for text in transport.addresses))
         self.keys = keys
         self.table = table
         self.server = server
+        self._own = Entry(transport.peer_id, ())
+        self._own_told: tuple[str, ...] = ()
         self._transport = transport
         self._bootstrap = _by_peer(bootstrap, transport.peer_id)
         self._hearsay: OrderedDict[PeerId, tuple[Address, ...]] = OrderedDict()
@@ -99,6 +101,14 @@ class KadNode:
         self._places = Places(
             in_all_max=SERVED_AT_ONCE_MAX, per_peer_max=SERVED_PER_PEER_MAX, seconds=SERVED_SECONDS
         )
+
+    @property
+    def own(self) -> Entry:
+        """Ourselves, where we are now."""
+        if self._own_told != (told := self._transport.addresses):
+            self._own_told = told
+            self._own = Entry(self._transport.peer_id, tuple(_dialable(told)))
+        return self._own
 
     @property
     def bootstraps(self) -> tuple[PeerId, ...]:
@@ -265,6 +275,12 @@ class KadNode:
             self._hearsay.move_to_end(entry.peer)
             if len(self._hearsay) > HEARSAY_MAX:
                 self._hearsay.popitem(last=False)
+
+
+def _dialable(texts: Sequence[str]) -> Iterator[Address]:
+    for text in texts:
+        with suppress(ConfigurationError):
+            yield parse_address(text)[0]
 
 
 def _by_peer(texts: Sequence[str], own: PeerId) -> dict[PeerId, tuple[Address, ...]]:
