@@ -1,14 +1,15 @@
 """What this proxy says of itself in the directory: the models that can be bought through it.
 
 One signed record, of 1 KiB at most: each model once, at its cheapest worker's price. It is
-published as soon as the proxy listens, so that workers find it, and again when the offer
-changes and at half its life, not faster than anybody could use.
+published as soon as the proxy listens, so that workers find it, and again when the offer or the
+proxy's address changes and at half its life, not faster than anybody could use.
 
 Spec: protocols/records.md.
 """
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import trio
 
@@ -79,6 +80,26 @@ def _cost(offer: ModelOffer) -> tuple[int, int]:
     return offer.price.completion, offer.price.prompt
 
 
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What a record says that may change at any time."""
+
+    addresses: tuple[str, ...]
+    models: tuple[ModelOffer, ...]
+
+
+async def _first_of(events: Iterable[trio.Event]) -> None:
+    """Return when one of them is set."""
+    async with trio.open_nursery() as nursery:
+
+        async def wait(event: trio.Event) -> None:
+            await event.wait()
+            nursery.cancel_scope.cancel()
+
+        for event in events:
+            nursery.start_soon(wait, event)
+
+
 class Storefront:
     """Our own statement and record, kept fresh."""
 
@@ -98,29 +119,39 @@ class Storefront:
         """Publish for ever. A cancel leaves the last record to run out."""
         pause = PAUSE_SECONDS
         while True:
-            changed, models = self._agency.workers.changed, self._models()
+            changes, offer = self._changes(), self._offer()
+            if not offer.addresses:
+                # A record that leads nowhere would cost every reader a dial.
+                log.error("nobody can dial this proxy, and no relay takes it: nothing is published")
+                await _first_of(changes)
+                continue
             # Without a model too: that is how the first worker finds us.
-            is_published = await self._publish(models)
+            is_published = await self._publish(offer)
             pause = PAUSE_SECONDS if is_published else min(2 * pause, RETRY_LAST_SECONDS)
             await trio.sleep(pause)
             if not is_published:
                 continue
-            while self._models() == models and not self._is_older(self._signed_at, REFRESH_SECONDS):
+            while self._offer() == offer and not self._is_older(self._signed_at, REFRESH_SECONDS):
                 with trio.move_on_after(LOOK_SECONDS):
-                    await changed.wait()
-                changed = self._agency.workers.changed
+                    await _first_of(changes)
+                changes = self._changes()
+
+    def _changes(self) -> tuple[trio.Event, ...]:
+        """Give what is set when the offer changes; take it before looking at the offer."""
+        return self._agency.workers.changed, self._agency.transport.addresses_changed
 
     def _is_older(self, date: float, seconds: float) -> bool:
         """Say whether what we dated is older than this, or from the future: our clock was set back."""
         return not -CLOCK_SKEW_SECONDS <= self._agency.now() - date < seconds
 
-    def _models(self) -> tuple[ModelOffer, ...]:
-        return catalogue(session.standing for session in self._agency.workers)
+    def _offer(self) -> _Offer:
+        models = catalogue(session.standing for session in self._agency.workers)
+        return _Offer(self._agency.transport.addresses[:ADDRESSES_MAX], models)
 
-    async def _publish(self, models: tuple[ModelOffer, ...]) -> bool:
+    async def _publish(self, offer: _Offer) -> bool:
         """Publish a record; give False if that failed."""
         try:
-            record = await self._sign(models)
+            record = await self._sign(offer)
             await self._directory.publish(encode_signed(record))
         except Unavailable as exc:
             log.warning("record not published", extra={"why": str(exc)})
@@ -130,14 +161,14 @@ class Storefront:
             log.error("record not published", extra={"why": str(exc)})
             return False
         self.record = record
-        log.info("record published", extra={"models": len(models), "sequence": self._sequence})
+        log.info("record published", extra={"models": len(offer.models), "sequence": self._sequence})
         return True
 
-    async def _sign(self, models: tuple[ModelOffer, ...]) -> Signed:
+    async def _sign(self, offer: _Offer) -> Signed:
         """Sign a record with as many models as fit. Raises `Unavailable` if the machine is silent."""
         agency, date = self._agency, self._agency.now()
         statement = await self._stated(date)
-        models = _fitting(models)
+        models = _fitting(offer.models)
         self._signed_at = date
         # Milliseconds ascend across restarts too.
         self._sequence = max(self._sequence + 1, int(date * 1000))
@@ -147,7 +178,7 @@ class Storefront:
                 agency.network,
                 role=Role.PROXY,
                 statement=statement,
-                addresses=agency.transport.addresses[:ADDRESSES_MAX],
+                addresses=offer.addresses,
                 models=models,
                 now=date,
                 sequence=self._sequence,

@@ -7,6 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from cocoon_p2p.errors import Unavailable
+from cocoon_p2p.identity import peer_id_text
 from cocoon_p2p.protocols.ids import RECORD_SIZE_MAX_BYTES, Role
 from cocoon_p2p.protocols.messages import Price, Record
 from cocoon_p2p.protocols.papers import decode_signed
@@ -62,10 +63,35 @@ async def test_a_record_is_published_again_at_half_its_life(autojump_clock: Mock
         assert second.expires > first.expires
 
 
+async def test_a_proxy_that_is_reached_elsewhere_now_says_so_soon(autojump_clock: MockClock) -> None:
+    async with scene() as stage:
+        await trio.sleep(10)
+
+        stage.network.transports[PROXY.peer_id].move("/memory/2")
+        await trio.sleep(PAUSE_SECONDS + 0.1)
+
+        assert published(stage).addresses == (f"/memory/2/p2p/{peer_id_text(PROXY.peer_id)}",)
+
+
+async def test_a_proxy_that_nobody_can_dial_publishes_once_somebody_can(autojump_clock: MockClock) -> None:
+    async with scene() as stage:
+        await trio.sleep(10)
+        transport = stage.network.transports[PROXY.peer_id]
+        before = published(stage).sequence
+
+        transport.move()
+        await trio.sleep(10)
+        assert published(stage).sequence == before
+
+        transport.move("/memory/3")
+        await trio.sleep(PAUSE_SECONDS + 0.1)
+        assert "/memory/3/" in published(stage).addresses[0]
+
+
 async def test_an_offer_that_flickers_is_not_published_each_time(autojump_clock: MockClock) -> None:
     async with scene() as stage:
         await trio.sleep(10)
-        seen = set()
+        seen = set[int]()
 
         for sequence in range(2, 42):
             dear = replace(OFFER, price=replace(OFFER.price, completion=sequence))
