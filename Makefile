@@ -24,7 +24,7 @@ test: $(STAMP)
 test-slow: test-peers
 	$(BIN)/python -m pytest -q -m long --ignore=tests/interop --ignore=tests/attacks
 	$(BIN)/python -m tests.payments.contract.planted_faults
-# A peer that others wrote (skipped without Node: make interop-peer), and peers that mean harm.
+# Peers that others wrote (skipped where they are missing: make interop-peer), and peers that mean harm.
 test-peers: $(STAMP)
 	$(BIN)/python -m pytest -q tests/interop tests/attacks
 # New cases for every property and every machine, ROUNDS times. The gate tries the same ones each time.
@@ -63,8 +63,9 @@ $(PYRIGHT)/.installed: requirements-pyright.lock
 # The contract's compiler, and a second machine for the tests to compare with. Needs Node and npm, once.
 contract-tools:
 	cd payments/contract/build && npm ci --silent
-# js-libp2p, for tests/interop. Needs Node 20 and npm, once.
-interop-peer:
+# js-libp2p and go-libp2p's daemon, for tests/interop. The first needs Node 20 and npm, once.
+interop-peer: $(STAMP)
+	$(BIN)/python tests/interop/go/fetch.py
 	cd tests/interop/peer && npm ci --silent
 contract: contract-tools
 	cd payments/contract && node build/compile.js channel.tolk channel.boc > code-hash.txt

@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from tests.interop.scene import missing
+from tests.interop import go_peer, scene
 
-REQUIRED = "COCOON_TESTS_NEED_NODE"
-"Where this variable is set, a machine without the peer fails the tests that need it."
+REQUIRED = "COCOON_TESTS_NEED_PEERS"
+"Where this variable is set, a machine without a peer fails the tests that need it."
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -17,8 +17,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def peer_is_installed() -> None:
-    if lacks := missing():
+def peer_is_installed(request: pytest.FixtureRequest) -> None:
+    peer = go_peer if "go" in request.path.stem.split("_") else scene
+    if lacks := peer.missing():
         if REQUIRED in os.environ:
             pytest.fail(lacks)
         pytest.skip(lacks)

@@ -31,6 +31,9 @@ SOURCE = "/interop/source/1"
 US = Identity.from_seed(b"\x21" * 32)
 NETWORK = "interop"
 BLOCK_BYTES = 1 << 18
+MEGABYTES = int(os.environ.get("COCOON_INTEROP_MEGABYTES", "100"))
+"What crosses in each direction."
+
 ANSWER_SECONDS = 60.0
 "A peer that has not answered after this long never will."
 
