@@ -7,8 +7,6 @@ misspelt key, what was probably meant. Any key can be set from the environment i
 The sections below are the whole vocabulary; a default stands beside each key.
 """
 
-import difflib
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +15,15 @@ from typing import Annotated, Any, Generic, TypeVar, cast, get_args
 
 import msgspec
 
-from cocoon_p2p.errors import ConfigurationError
+from cocoon_p2p.strict_toml import (
+    ConfigurationMistakes,
+    Mistake,
+    Where,
+    locate,
+    meant,
+    read_toml,
+    table_mistakes,
+)
 
 NonNegative = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
@@ -269,29 +275,6 @@ class Loaded(Generic[F]):
         return self.resolve(self.settings.data.directory)
 
 
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """One thing wrong with a file. `line` and `column` count from 1; 0 where it is in no line."""
-
-    line: int
-    column: int
-    text: str
-
-
-class ConfigurationMistakes(ConfigurationError):
-    """A file with all that is wrong with it.
-
-    Attributes:
-        mistakes: In the order of their lines.
-    """
-
-    def __init__(self, path: Path, source: str, mistakes: list[Mistake]) -> None:
-        self.mistakes = tuple(sorted(mistakes, key=lambda mistake: (mistake.line, mistake.column)))
-        lines = source.splitlines()
-        shown = [_show(path, lines, mistake) for mistake in self.mistakes]
-        super().__init__("\n".join(shown), hint=f"correct {path.name} and try again")
-
-
 def load(kind: type[F], path: Path, environment: Mapping[str, str]) -> Loaded[F]:
     """Read and check a node's file.
 
@@ -299,32 +282,17 @@ def load(kind: type[F], path: Path, environment: Mapping[str, str]) -> Loaded[F]
         ConfigurationError: It cannot be read.
         ConfigurationMistakes: It is not TOML, or some of its keys or values cannot be.
     """
-    try:
-        source = path.read_text(encoding="utf-8")
-    except OSError as exc:
-        raise ConfigurationError(
-            f"cannot read {path}: {exc.strerror}", hint="name the node's TOML file"
-        ) from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigurationError(f"{path} is not UTF-8 text", hint="name the node's TOML file") from exc
-    try:
-        tables = tomllib.loads(source)
-    except tomllib.TOMLDecodeError as exc:
-        raise ConfigurationMistakes(path, source, [_toml_mistake(str(exc))]) from exc
+    source, tables = read_toml(path, what="the node's TOML file")
     overridden = _override(tables, kind, environment)
     mistakes = [
         Mistake(0, 0, f"{overridden[where]}: {text}")
         if where in overridden
-        else Mistake(*_locate(source, where), text)
+        else Mistake(*locate(source, where), text)
         for where, text in _mistakes(kind, tables)
     ]
     if mistakes:
         raise ConfigurationMistakes(path, source, mistakes)
     return Loaded(msgspec.convert(tables, kind), path.resolve())
-
-
-Where = tuple[str, str]
-"Section and key; the key is empty where the section itself is meant."
 
 
 def _override(tables: dict[str, Any], kind: type, environment: Mapping[str, str]) -> dict[Where, str]:
@@ -356,7 +324,7 @@ def _mistakes(kind: type, tables: Mapping[str, Any]) -> list[tuple[Where, str]]:
     found: list[tuple[Where, str]] = []
     for name in tables:
         if name not in sections:
-            found.append(((name, ""), f"unknown section [{name}]{_meant(name, sections)}"))
+            found.append(((name, ""), f"unknown section [{name}]{meant(name, sections)}"))
     for name, section in sections.items():
         table = tables.get(name)
         if table is None:
@@ -365,7 +333,7 @@ def _mistakes(kind: type, tables: Mapping[str, Any]) -> list[tuple[Where, str]]:
         elif not isinstance(table, dict):
             found.append(((name, ""), f"[{name}] is a section, not a value"))
         else:
-            found += _section_mistakes(name, _kind_of(section), cast("dict[str, Any]", table))
+            found += table_mistakes(name, _kind_of(section), cast("dict[str, Any]", table))
     return found
 
 
@@ -373,61 +341,3 @@ def _kind_of(section: msgspec.structs.FieldInfo) -> type[Section]:
     """Give a section's class, also of one that may be left out."""
     kinds = (section.type, *get_args(section.type))
     return next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section))
-
-
-def _section_mistakes(name: str, kind: type, table: Mapping[str, Any]) -> list[tuple[Where, str]]:
-    keys = {field.name: field for field in msgspec.structs.fields(kind)}
-    found: list[tuple[Where, str]] = []
-    for key, value in table.items():
-        if key not in keys:
-            found.append(((name, key), f"unknown key `{key}` in [{name}]{_meant(key, keys)}"))
-            continue
-        try:
-            msgspec.convert(value, keys[key].type)
-        except msgspec.ValidationError as exc:
-            found.append(((name, key), f"`{key}`: {_plain(str(exc))}"))
-    for key, field in keys.items():
-        if field.required and key not in table:
-            found.append(((name, ""), f"`{key}` is missing in [{name}]"))
-    return found
-
-
-def _meant(word: str, known: Mapping[str, object]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f", did you mean `{close[0]}`?" if close else f" (known: {', '.join(sorted(known))})"
-
-
-def _plain(text: str) -> str:
-    return text[:1].lower() + text[1:].replace(" - at `$`", "")
-
-
-def _toml_mistake(text: str) -> Mistake:
-    place = re.search(r" \(at line (\d+), column (\d+)\)", text)
-    if place is None:
-        return Mistake(0, 0, _plain(text))
-    return Mistake(int(place[1]), int(place[2]), _plain(text.replace(place[0], "")))
-
-
-def _locate(source: str, where: Where) -> tuple[int, int]:
-    """Find the line and column of a key, or of its section. TOML's reader gives no positions."""
-    section, key = where
-    current, fallback = "", (0, 0)
-    for number, line in enumerate(source.splitlines(), 1):
-        header = re.match(r"\s*\[\s*([^\]\s]+)\s*\]", line)
-        if header:
-            current = header[1]
-            if current == section:
-                fallback = (number, line.index("[") + 1)
-        elif current == section and key and (found := re.match(rf"(\s*)[\"']?{re.escape(key)}\b", line)):
-            return number, len(found[1]) + 1
-    return fallback
-
-
-def _show(path: Path, lines: list[str], mistake: Mistake) -> str:
-    if not 1 <= mistake.line <= len(lines):
-        return f"{path}: {mistake.text}"
-    return (
-        f"{path}:{mistake.line}:{mistake.column}: {mistake.text}\n"
-        f"    {lines[mistake.line - 1]}\n"
-        f"    {' ' * (mistake.column - 1)}^"
-    )

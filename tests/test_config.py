@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cocoon_p2p.config import ClientFile, ConfigurationMistakes, WorkerFile, load
+from cocoon_p2p.config import ClientFile, WorkerFile, load
 from cocoon_p2p.errors import ConfigurationError
+from cocoon_p2p.strict_toml import ConfigurationMistakes
 
 GOOD = """
 [worker]

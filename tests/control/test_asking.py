@@ -10,10 +10,10 @@ import pytest
 import trio
 
 from cocoon_p2p import errors
-from cocoon_p2p.config import ConfigurationMistakes, Mistake
 from cocoon_p2p.control import ask, asking, follow, wire
 from cocoon_p2p.control.place import PATH_MAX_BYTES
 from cocoon_p2p.errors import ConfigurationError, LocalProtocolError, Unavailable
+from cocoon_p2p.strict_toml import ConfigurationMistakes, Mistake
 from cocoon_p2p.units import Nano
 from tests.control.verbs import COUNT, DOUBLE, Count, Double, Doubled, asked, failed, serving
 
