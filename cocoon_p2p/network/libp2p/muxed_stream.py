@@ -148,6 +148,11 @@ class MuxedStream(IMuxedStream):
         """Whether both sides are closed, or the stream was reset."""
         return self._session.streams.get(self.stream_id) is not self._stream
 
+    @property
+    def was_reset(self) -> bool:
+        """Whether either side reset the stream."""
+        return self._stream.was_reset
+
     def set_deadline(self, ttl: int) -> None:
         """Refuse: in trio it is the caller's cancel scope that sets a deadline."""
         raise LocalProtocolError(f"a stream has no deadline of its own (ttl={ttl} seconds)")

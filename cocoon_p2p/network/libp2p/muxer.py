@@ -9,6 +9,8 @@ Rule 2: a peer that reads slowly is only slow. The connection ends if the peer b
 single batch does not get into the socket within 30 seconds, or if a ping is unanswered and
 nothing else came for as long.
 Rule 3: `start` never raises: an error here must not end the node.
+Rule 4: what a peer sends is taken in by turns, and who opens streams too quickly is read from less
+often, so that no connection, however busy, has the node for itself.
 """
 
 import logging
@@ -27,6 +29,7 @@ from trio.lowlevel import ParkingLot, checkpoint, checkpoint_if_cancelled
 from cocoon_p2p.errors import RemoteProtocolError, Unavailable
 from cocoon_p2p.network.libp2p.budget import Budget
 from cocoon_p2p.network.libp2p.muxed_stream import MuxedStream
+from cocoon_p2p.network.libp2p.rates import Bucket, Rate
 from cocoon_p2p.network.libp2p.secured_io import SecuredIO, secured_io
 from cocoon_p2p.network.libp2p.yamux import News, Session
 from cocoon_p2p.network.libp2p.yamux_frames import NORMAL, PROTOCOL_ERROR
@@ -48,6 +51,11 @@ FLUSH_SECONDS = 1.0
 
 CLOSE_SECONDS = 5.0
 "How long the layers below may take to close."
+
+CHURN = Rate(per_second=100, burst=10_000)
+"""Streams that a peer may open and reset. Who does so for longer is told to go away. nghttp2, which has met
+this as HTTP/2's Rapid Reset (CVE-2023-44487), allows a client 33 a second; our peers end a stream with a
+reset when they have their answer."""
 
 _CALLS_BEFORE_YIELD = 64
 
@@ -75,6 +83,11 @@ class MuxedConnection(IMuxedConn):
         self.on_close: Callable[[], Awaitable[None]] | None = None
         "Set by py-libp2p's SwarmConn, which wants to be told."
 
+        self.opening: Callable[[int, float], float] = _in_no_hurry
+        "Takes note that the peer opened so many streams at this time; gives by how many seconds too early."
+
+        self._churn = Bucket(CHURN)
+        self._churned = 0
         self._scope = trio.CancelScope()
         self._is_closing = False
         self._output = ParkingLot()
@@ -150,9 +163,11 @@ class MuxedConnection(IMuxedConn):
             MuxedConnUnavailable: The connection is lost or closed.
         """
         try:
-            return await self._accept_out.receive()
+            while (stream := await self._accept_out.receive()).was_reset:
+                pass  # Nobody need begin with it.
         except trio.EndOfChannel:
             raise MuxedConnUnavailable("connection closed") from None
+        return stream
 
     async def close(self) -> None:
         """Say goodbye, let what is buffered leave (for a second), and close. A cancel does not stop it."""
@@ -234,12 +249,39 @@ class MuxedConnection(IMuxedConn):
 
     async def _receive(self, io: SecuredIO) -> None:
         while data := await io.read():
-            self._heard_at = trio.current_time()
-            self._tell(self.session.receive(data, self._heard_at))
-            self.budget.note(self)
-            self.flush()
+            await self._take_in(data)
             if self._has_peer_left():
                 return
+
+    async def _take_in(self, data: bytes) -> None:
+        """Hand bytes to the machine, turn by turn, and let the others have theirs between two of them."""
+        while True:
+            # Whom we let wait is not silent.
+            now = self._heard_at = trio.current_time()
+            news = self.session.receive(data, now)
+            self._tell(news)
+            self.budget.note(self)
+            self.flush()
+            # Whoever is too quick is not read from: what it sends waits on its own side.
+            wait_seconds = self._seconds_too_quick(len(news.opened), now)
+            if wait_seconds:
+                await trio.sleep(wait_seconds)
+            if not self.session.has_more:
+                return
+            data = b""
+            if not wait_seconds:
+                await checkpoint()
+
+    def _seconds_too_quick(self, opened: int, now: float) -> float:
+        """Say how long a peer that opened so many streams has to wait.
+
+        Raises:
+            RemoteProtocolError: It has opened and reset streams for longer than any honest peer does.
+        """
+        churned, self._churned = self.session.churned - self._churned, self.session.churned
+        if churned and self._churn.use(churned, now):
+            raise RemoteProtocolError(f"peer opens streams to reset them (resets={self._churned})")
+        return self.opening(opened, now) if opened else 0.0
 
     async def _send(self, io: SecuredIO) -> None:
         try:
@@ -316,6 +358,10 @@ class MuxedConnection(IMuxedConn):
             await self.secured_conn.close()
         except Exception as exc:
             log.debug("close failed", exc_info=exc, extra={"peer": str(self.peer_id)})
+
+
+def _in_no_hurry(_opened: int, _now: float) -> float:
+    return 0.0
 
 
 def _wake_readers(streams: Iterable[Stream]) -> None:

@@ -34,6 +34,7 @@ its state is megabytes of buffers. Times are seconds on any steady clock of the 
 Spec: see `yamux_frames`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from cocoon_p2p.errors import LocalProtocolError, RemoteProtocolError, Unavailable
@@ -64,7 +65,7 @@ class News:
     """What the peer's bytes changed: each stream once, in the order in which it was first heard of."""
 
     opened: dict[Stream, None] = field(default_factory=dict[Stream, None])
-    "Streams that the peer opened."
+    "Streams that the peer opened, but for those that it reset at once: nobody need ever hear of them."
 
     readable: dict[Stream, None] = field(default_factory=dict[Stream, None])
     "Bytes came, or the end, or a reset."
@@ -94,7 +95,13 @@ class Session:
         self._growth_bytes = 0
         self._ping_number = 0
         self._outbox = Outbox(limits)
+        self.churned = 0
+        "How many streams the peer has opened and then reset, ever."
+
         self._reader = FrameReader()
+        self._parts: Iterator[Header | Payload] | None = None
+        "What is left of the bytes that came, while `has_more`."
+
         self._payload_stream: Stream | None = None
         self._payload_flags = 0
 
@@ -253,7 +260,11 @@ class Session:
         return self._outbox.drained()
 
     def receive(self, data: bytes, now: float) -> News:
-        """Take the peer's bytes in, cut anywhere.
+        """Take the peer's bytes in, cut anywhere, for one turn.
+
+        A turn is bounded (`Limits.turn_frames`, `turn_streams`), because small frames cost far more than
+        their bytes, and streams more than that. While `has_more`, let the others have their turn and
+        call again with no bytes.
 
         Returns:
             What they changed. `peer_goaway` and `can_open` may have changed as well.
@@ -262,17 +273,28 @@ class Session:
             RemoteProtocolError: The peer broke the protocol or a limit. Send what `take` still
                 has (it ends in a GOAWAY) and hang up.
         """
-        news = News()
+        assert not (data and self._parts), "what came before goes first"
+        news, frames_left = News(), self.limits.turn_frames
+        parts = self._parts = self._parts or self._reader.feed(data)
         try:
-            for part in self._reader.feed(data):
+            for part in parts:
                 if isinstance(part, Payload):
                     self._payload_came(part, news)
-                else:
-                    self._header_came(part, news, now)
+                    continue
+                self._header_came(part, news, now)
+                frames_left -= 1
+                if not frames_left or len(news.opened) >= self.limits.turn_streams:
+                    return news
         except RemoteProtocolError:
             self.go_away(PROTOCOL_ERROR)
             raise
+        self._parts = None
         return news
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the turn ended before the bytes did."""
+        return self._parts is not None
 
     def _header_came(self, header: Header, news: News, now: float) -> None:
         if (owed := self._outbox.control_bytes) > self.limits.control_max_bytes:
@@ -292,6 +314,8 @@ class Session:
         if stream is not None and header.flags & ACK:
             self._ack_came(stream)
         if stream is not None and header.flags & RST:
+            self.churned += not self._is_ours(stream)
+            news.opened.pop(stream, None)
             self._forget(stream)
             self._discard(stream)
             news.readable[stream] = news.writable[stream] = None

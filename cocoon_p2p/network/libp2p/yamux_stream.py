@@ -35,6 +35,12 @@ class Limits:
     unacknowledged_max: int = 256
     "Of those, streams the peer has not accepted yet: hashicorp's accept backlog."
 
+    turn_frames: int = 256
+    "Frames that are taken in before other connections have their turn: a millisecond, or 32 KiB of headers."
+
+    turn_streams: int = 8
+    "The same of streams that the peer opens. A stream costs half a millisecond before it says a word."
+
     frame_max_bytes: int = 32 * 1024
     "Payload of one DATA frame of ours, so that a large write does not hold up small ones."
 

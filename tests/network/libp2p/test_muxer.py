@@ -661,12 +661,11 @@ async def test_streams_beyond_the_peers_limit_are_reset_and_the_others_live() ->
 
 async def test_streams_that_nobody_accepts_are_reset_when_too_many_wait() -> None:
     async with one_end(Limits(inbound_max=2)) as (_, peer):
-        opened_and_left = [
-            encode(WINDOW_UPDATE, SYN, stream_id, 0) + encode(WINDOW_UPDATE, RST, stream_id, 0)
-            for stream_id in (1, 3)
-        ]
+        for flags in (SYN, RST):
+            await peer.send_all(b"".join(encode(WINDOW_UPDATE, flags, stream_id, 0) for stream_id in (1, 3)))
+            await trio.testing.wait_all_tasks_blocked()
 
-        await peer.send_all(b"".join(opened_and_left) + encode(WINDOW_UPDATE, SYN, 5, 0))
+        await peer.send_all(encode(WINDOW_UPDATE, SYN, 5, 0))
         await trio.testing.wait_all_tasks_blocked()
 
         assert encode(WINDOW_UPDATE, RST, 5, 0) in await peer.receive_some()

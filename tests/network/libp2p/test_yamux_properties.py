@@ -27,6 +27,8 @@ LIMITS = Limits(
     outbound_max=6,
     unacknowledged_max=3,
     unsent_max_bytes=300_000,
+    turn_frames=3,
+    turn_streams=2,
 )
 PATTERN = bytes(n * n % 251 for n in range(1 << 16)) * 40
 
@@ -151,7 +153,13 @@ class TwoSessions(RuleBasedStateMachine):
         side, _ = self._side(index)
         piece = bytes(side.incoming[:size])
         del side.incoming[:size]
-        side.streams += side.session.receive(piece, self.now).opened
+        self._take_in(side, piece)
+
+    def _take_in(self, side: Side, wire: bytes) -> None:
+        side.streams += side.session.receive(wire, self.now).opened
+        while side.session.has_more:
+            assert books_are_right(side.session)
+            side.streams += side.session.receive(b"", self.now).opened
 
     @invariant()
     def nothing_exceeds_its_bound(self) -> None:
@@ -190,7 +198,7 @@ class TwoSessions(RuleBasedStateMachine):
                 other.incoming += side.session.take(131_072)
                 if other.incoming:
                     is_busy = True
-                    other.streams += other.session.receive(bytes(other.incoming), self.now).opened
+                    self._take_in(other, bytes(other.incoming))
                     other.incoming.clear()
                 for stream in other.streams:
                     self._read(other, side, stream, None)
@@ -246,6 +254,8 @@ def test_whatever_a_peer_sends_ends_in_right_books_or_in_one_error(
     with suppress(RemoteProtocolError):
         for wire, acts in steps:
             session.receive(wire, 0.0)
+            while session.has_more:
+                session.receive(b"", 0.0)
             for what in acts:
                 act(session, next(iter(session.streams.values()), None), what)
             assert books_are_right(session)
