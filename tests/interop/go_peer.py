@@ -221,10 +221,10 @@ def _decode(message: bytes) -> Fields:
 
     while at < len(message):
         tag = varint()
-        value: bytes | int = varint()
-        if tag & 7:
-            value, at = message[at : at + value], at + value
-        fields.setdefault(tag >> 3, []).append(value)
+        value = varint()
+        blob = message[at : at + value] if tag & 7 else None
+        at += len(blob or b"")
+        fields.setdefault(tag >> 3, []).append(value if blob is None else blob)
     return fields
 
 
