@@ -6,7 +6,6 @@ system closes it, and nothing is left behind that nobody knows of.
 
 import os
 import signal
-import sys
 import threading
 
 VARIABLE = "COCOON_LIFELINE"
@@ -20,6 +19,7 @@ def hold() -> None:
 
 
 def _watch() -> None:
-    while sys.stdin.buffer.read(1):
+    # Not through sys.stdin: its lock, held by this thread, would abort an interpreter that ends by itself.
+    while os.read(0, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

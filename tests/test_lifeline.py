@@ -37,6 +37,19 @@ def test_a_node_ends_with_who_started_it_if_it_was_asked_to(value: str) -> None:
     assert is_gone is bool(value)
 
 
+@pytest.mark.slow
+def test_a_node_that_ends_by_itself_gives_its_own_exit_code() -> None:
+    command = [sys.executable, "-m", "cocoon_p2p.cli", "worker", "no-such-file.toml"]
+    pipe = subprocess.PIPE
+    environment = {**os.environ, VARIABLE: "stdin"}
+    with subprocess.Popen(command, env=environment, stdin=pipe, stderr=pipe, text=True) as node:
+        assert node.stderr is not None
+        said = node.stderr.read()
+
+    assert "Fatal Python error" not in said
+    assert node.returncode == 2
+
+
 def _ends(pid: int, *, within_seconds: float) -> bool:
     # It is not our child, so there is nothing to wait for but its end.
     until = time.monotonic() + within_seconds
