@@ -52,10 +52,20 @@ def _unwatched(_name: str, _step: dict[str, Any]) -> None:
 class NodeProcess:
     """One node in a process of its own, and the steps that it has made so far."""
 
-    def __init__(self, name: str, arguments: Sequence[str], file: Path, watch: Watch) -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        file: Path,
+        watch: Watch = _unwatched,
+        *,
+        within: Sequence[str] = (),
+    ) -> None:
+        """Name a node that is not started yet; `within` is written before its command (`ip netns exec X`)."""
         self.name = name
         self.file = file
         self._arguments = arguments
+        self._within = within
         self.log_file = file.with_suffix(".log")
         self.steps: dict[str, dict[str, Any]] = {}
         self._watch = watch
@@ -72,7 +82,7 @@ class NodeProcess:
 
         It ends with this process, also if that is killed.
         """
-        command = [sys.executable, "-m", "cocoon_p2p.cli", *self._arguments, "--json"]
+        command = [*self._within, sys.executable, "-m", "cocoon_p2p.cli", *self._arguments, "--json"]
         with self.log_file.open("ab") as log:
             self._process = await trio.lowlevel.open_process(
                 command,
