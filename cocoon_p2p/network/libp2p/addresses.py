@@ -1,8 +1,9 @@
 """Multiaddrs as far as this network uses them: TCP to a host, and the key that answers there.
 
     /ip4/203.0.113.7/tcp/4001/p2p/12D3KooW...     /ip6/...     /dns/... /dns4/... /dns6/...
+    /ip4/203.0.113.7/tcp/4001/p2p/<relay>/p2p-circuit/p2p/12D3KooW...
 
-Spec: libp2p specs/addressing, multiformats/multiaddr. Anything else (relays, QUIC,
+Spec: libp2p specs/addressing and specs/relay, multiformats/multiaddr. Anything else (QUIC,
 websockets) is not an address to us, and is refused here so that nothing dials it.
 """
 
@@ -17,6 +18,7 @@ from cocoon_p2p.identity import PeerId, parse_peer_id, peer_id_text
 HostKind = Literal["ip4", "ip6", "dns", "dns4", "dns6"]
 
 _SHAPE = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]{1,253})/tcp/(0|[1-9][0-9]{0,4})(?:/p2p/([^/]{1,64}))?")
+_CIRCUIT = "/p2p-circuit"
 _DNS_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.(?!-)[A-Za-z0-9_-]{1,63})*\.?")
 
 
@@ -43,6 +45,25 @@ class Address:
     def of(self, peer: PeerId) -> str:
         """Spell the address as that of `peer`."""
         return f"{self}/p2p/{peer_id_text(peer)}"
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitAddress:
+    """Which relay to ask for a peer that nobody can dial."""
+
+    relay_address: Address
+    relay: PeerId
+
+    def __str__(self) -> str:
+        return f"{self.relay_address.of(self.relay)}{_CIRCUIT}"
+
+    def of(self, peer: PeerId) -> str:
+        """Spell the address as that of `peer`."""
+        return f"{self}/p2p/{peer_id_text(peer)}"
+
+
+Route = Address | CircuitAddress
+"A way to a peer: to its own door, or through a relay."
 
 
 def parse_address(text: str) -> tuple[Address, PeerId | None]:
@@ -78,6 +99,24 @@ def parse_peer_address(text: str) -> tuple[Address, PeerId]:
             hint="append /p2p/ and the peer id of who answers there",
         )
     return address, peer
+
+
+def parse_route(text: str) -> tuple[Route, PeerId]:
+    """Read a multiaddr that says who answers there, at a door of its own or behind a relay.
+
+    Raises:
+        ConfigurationError: As `parse_peer_address`, of the relay's part too.
+    """
+    at_relay, circuit, behind = text.partition(_CIRCUIT)
+    if not circuit:
+        return parse_peer_address(text)
+    relay_address, relay = parse_peer_address(at_relay)
+    try:
+        if not behind.startswith("/p2p/"):
+            raise _not_an_address(text)
+        return CircuitAddress(relay_address, relay), parse_peer_id(behind.removeprefix("/p2p/"))
+    except RecordRejected as exc:
+        raise _not_an_address(text) from exc
 
 
 def address_range(host: str) -> str:

@@ -4,6 +4,8 @@ Rule 1: the first address that answers with the right key wins; what else is und
 Rule 2: an address that failed rests before it is tried again: one second, then two, four, up to
         half a minute. One that works is forgiven at once.
 Rule 3: nobody is dialled twice at the same time.
+Rule 4: relays come last. They are asked when every address of the peer's own has failed, or has had a
+        second: a relayed connection costs somebody else, and the direct one is faster ever after.
 
 Upstream tries one address of each transport, waits at least 250 ms whatever happens, and then
 shuns the peer for a minute if that one address was dead.
@@ -13,15 +15,17 @@ Spec: RFC 8305 (Happy Eyeballs), sections 4 and 5; libp2p leaves dialling to the
 
 import socket
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 import trio
 
 from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.identity import PeerId, peer_id_text
-from cocoon_p2p.network.libp2p.addresses import Address
+from cocoon_p2p.network.libp2p.addresses import Address, CircuitAddress, Route
 from cocoon_p2p.network.libp2p.limits import Limits
 
 T = TypeVar("T")
@@ -144,14 +148,14 @@ class Dialler(Generic[T]):
     """Reaches peers by the rules above. `T` is what a connection is to whoever makes it.
 
     Args:
-        connect: Tries one address, which must answer with the key of the peer; raises `Unavailable`.
+        connect: Tries one way, at whose end the key of the peer must answer; raises `Unavailable`.
         drop: Closes a connection that came too late, without waiting.
         is_connected: Says whether a connection to a peer stands.
     """
 
     def __init__(
         self,
-        connect: Callable[[Address, PeerId], Awaitable[T]],
+        connect: Callable[[Route, PeerId], Awaitable[T]],
         drop: Callable[[T], None],
         is_connected: Callable[[PeerId], bool],
         limits: Limits,
@@ -162,41 +166,80 @@ class Dialler(Generic[T]):
         self._limits = limits
         self._resting = Resting()
         self._under_way: dict[PeerId, trio.Lock] = {}
-        self._worked_last: OrderedDict[PeerId, Address] = OrderedDict()
+        self._worked_last: OrderedDict[PeerId, Route] = OrderedDict()
 
-    async def dial(self, peer: PeerId, addresses: Iterable[Address]) -> None:
+    async def dial(self, peer: PeerId, routes: Iterable[Route]) -> None:
         """Connect to `peer` unless we are. A cancel leaves nothing under way.
 
         Raises:
             Unavailable: No address answered with this peer's key in time. If all of them rest,
                 `retry_after` says when the first may be tried.
         """
+        async with self._turn(peer):
+            if not self._is_connected(peer):
+                await self._dial(peer, routes)
+
+    async def dial_anew(self, peer: PeerId, routes: Iterable[Route]) -> None:
+        """Make one connection more to `peer`, which has a better or a fresher way. As `dial` otherwise."""
+        async with self._turn(peer):
+            await self._dial(peer, routes)
+
+    @asynccontextmanager
+    async def _turn(self, peer: PeerId) -> AsyncIterator[None]:
         lock = self._under_way.setdefault(peer, trio.Lock())
         try:
             async with lock:
-                if not self._is_connected(peer):
-                    await self._dial(peer, addresses)
+                yield
         finally:
             if not lock.locked() and self._under_way.get(peer) is lock:
                 del self._under_way[peer]
 
-    async def _dial(self, peer: PeerId, addresses: Iterable[Address]) -> None:
-        candidates = await self._resolve_all(list(addresses)[: self._limits.dial_addresses_max])
+    def worked_last(self, peer: PeerId) -> Route | None:
+        """Give the way by which a peer was last reached, if that is remembered."""
+        return self._worked_last.get(peer)
+
+    async def _dial(self, peer: PeerId, routes: Iterable[Route]) -> None:
+        direct, relayed = await self._candidates(list(routes))
         now = trio.current_time()
-        rests = [self._resting.seconds_left(address.of(peer), now) for address in candidates]
-        ready = [address for address, rest in zip(candidates, rests, strict=True) if not rest]
-        if candidates and not ready:
+        rests = {route: self._resting.seconds_left(route.of(peer), now) for route in (*direct, *relayed)}
+        if rests and all(rests.values()):
             raise Unavailable(
                 f"every address of the peer failed a moment ago (peer={peer_id_text(peer)})",
-                retry_after=min(rests),
+                retry_after=min(rests.values()),
             )
-        # A dead address costs its head start at every dial; the one that worked last does not.
-        ready.sort(key=lambda address: address != self._worked_last.get(peer))
-        attempts = [self._attempt(address, peer) for address in ready]
+        stages = [
+            self._stage([route for route in each if not rests[route]], peer) for each in (direct, relayed)
+        ]
         try:
-            await first_success(attempts, stagger_seconds=self._limits.dial_stagger_seconds, drop=self._drop)
+            await first_success(
+                [stage for stage in stages if stage is not None],
+                stagger_seconds=self._limits.dial_direct_head_start_seconds,
+                drop=self._drop,
+            )
         except Unavailable as exc:
             raise Unavailable(f"cannot reach {peer_id_text(peer)}: {exc}") from exc
+
+    def _stage(self, ready: list[Route], peer: PeerId) -> Callable[[], Awaitable[T]] | None:
+        # A dead address costs its head start at every dial; the one that worked last does not.
+        ready.sort(key=lambda route: route != self._worked_last.get(peer))
+        attempts = [self._attempt(route, peer) for route in ready]
+        if not attempts:
+            return None
+        return partial(
+            first_success, attempts, stagger_seconds=self._limits.dial_stagger_seconds, drop=self._drop
+        )
+
+    async def _candidates(self, routes: Sequence[Route]) -> tuple[Sequence[Route], Sequence[Route]]:
+        """Choose the addresses of the peer's own to try, and the relays."""
+        relayed = dict.fromkeys(route for route in routes if isinstance(route, CircuitAddress))
+        addresses = [route for route in routes if isinstance(route, Address)]
+        try:
+            direct = await self._resolve_all(addresses[: self._limits.dial_addresses_max])
+        except Unavailable:
+            if not relayed:
+                raise
+            direct = ()
+        return direct, list(relayed)[: self._limits.dial_relays_max]
 
     async def _resolve_all(self, addresses: Sequence[Address]) -> tuple[Address, ...]:
         found: list[Address] = []
@@ -211,10 +254,12 @@ class Dialler(Generic[T]):
             raise Unavailable("; ".join(reasons))
         return in_dialling_order(found)[: self._limits.dial_addresses_max]
 
-    def _attempt(self, address: Address, peer: PeerId) -> Callable[[], Awaitable[T]]:
+    def _attempt(self, address: Route, peer: PeerId) -> Callable[[], Awaitable[T]]:
         async def attempt() -> T:
+            is_direct = isinstance(address, Address)
+            limits = self._limits
             try:
-                with trio.fail_after(self._limits.dial_seconds):
+                with trio.fail_after(limits.dial_seconds if is_direct else limits.dial_relayed_seconds):
                     connection = await self._connect(address, peer)
             except (Unavailable, trio.TooSlowError) as exc:
                 self._resting.failed(address.of(peer), trio.current_time())
@@ -225,7 +270,7 @@ class Dialler(Generic[T]):
 
         return attempt
 
-    def _remember(self, peer: PeerId, address: Address) -> None:
+    def _remember(self, peer: PeerId, address: Route) -> None:
         self._worked_last[peer] = address
         self._worked_last.move_to_end(peer)
         if len(self._worked_last) > REMEMBERED_MAX:

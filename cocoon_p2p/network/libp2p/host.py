@@ -15,6 +15,7 @@ import trio
 from libp2p.abc import INetStream
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.custom_types import TProtocol
+from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
 from libp2p.transport.upgrader import TransportUpgrader
@@ -22,7 +23,7 @@ from libp2p.transport.upgrader import TransportUpgrader
 from cocoon_p2p.errors import CocoonError, ConfigurationError, RemoteProtocolError, Unavailable
 from cocoon_p2p.identity import Identity, PeerId, peer_id_text
 from cocoon_p2p.network.libp2p import patches
-from cocoon_p2p.network.libp2p.addresses import Address, parse_address, parse_peer_address
+from cocoon_p2p.network.libp2p.addresses import Route, parse_address, parse_route
 from cocoon_p2p.network.libp2p.announced import Announced
 from cocoon_p2p.network.libp2p.guarded_host import GuardedHost
 from cocoon_p2p.network.libp2p.limits import Limits
@@ -94,8 +95,13 @@ class Libp2pTransport:
         if not conns:
             raise Unavailable(f"not connected (peer={peer_id_text(peer)})")
         # The newest one: of two connections to a peer that dialled anew, it is the one that lives.
+        return await self.open_stream_on(conns[-1], protocol)
+
+    async def open_stream_on(self, conn: SwarmConn, protocol: str) -> Libp2pStream:
+        """Open a stream over one connection of several. As `open_stream` otherwise."""
+        peer = PeerId(conn.muxed_conn.peer_id.to_bytes())
         return await open_on(
-            conns[-1],
+            conn,
             protocol,
             is_known=self.host.is_known_to_speak(peer, protocol),
             seconds=self._limits.negotiation_seconds,
@@ -240,16 +246,16 @@ async def _close_connections(swarm: RuledSwarm) -> None:
                 nursery.start_soon(conn.muxed_conn.close)
 
 
-def _one_peer(texts: Sequence[str]) -> tuple[PeerId, list[Address]]:
-    places: dict[PeerId, list[Address]] = {}
+def _one_peer(texts: Sequence[str]) -> tuple[PeerId, list[Route]]:
+    places: dict[PeerId, list[Route]] = {}
     for text in texts:
         # Addresses come from other people's records: what cannot be dialled is skipped, not an error.
         try:
-            address, peer = parse_peer_address(text)
+            route, peer = parse_route(text)
         except ConfigurationError:
             log.debug("address skipped", extra={"address": text[:128]})
             continue
-        places.setdefault(peer, []).append(address)
+        places.setdefault(peer, []).append(route)
     if len(places) != 1:
         raise Unavailable(f"the addresses name {len(places)} peers that could be dialled, not one")
     return places.popitem()

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from cocoon_p2p.network.libp2p.rates import Rate
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -9,6 +11,12 @@ class Limits:
 
     connections_max: int = 1024
     "Connections in all. One takes about 120 KB at both ends together, so this is some 64 MB."
+
+    strangers_max: int = 640
+    "Of those, how many may be with peers that are not protected; the others are kept for peers that are."
+
+    protected_per_tag_max: int = 256
+    "Peers that are protected for one reason. One more, and the one confirmed longest ago is no longer."
 
     connections_per_peer_max: int = 4
     "Two arise when both ends dial at once; a peer that lost its network dials anew before we notice."
@@ -22,11 +30,24 @@ class Limits:
     handshakes_per_range_max: int = 64
     "The same from one address range, whose oldest is ended for one more."
 
+    handshake_rate: Rate = Rate(per_second=100, burst=64)
+    """How many accepted sockets may begin to prove a key. One takes 3 to 5 ms of processor time, so this is less
+    than half of what one thread has; after a restart a thousand peers are back in ten seconds."""
+
+    handshake_rate_per_range: Rate = Rate(per_second=50, burst=64)
+    "The same from one address range: half, so that somebody else always has a turn."
+
     handshake_seconds: float = 10.0
-    "How long an accepted socket may take to prove its key."
+    "How long an accepted socket may take to prove its key, once it has its turn."
 
     streams_per_peer_max: int = 512
     "Streams one peer holds open towards us, over all its connections; the next one is reset."
+
+    stream_rate_per_peer: Rate = Rate(per_second=500, burst=2000)
+    "Streams one peer opens towards us. Who opens more is read from no more quickly than that."
+
+    stream_rate_of_strangers: Rate = Rate(per_second=1000, burst=2000)
+    "The same of all peers together that are not protected: one costs half a millisecond at least."
 
     negotiation_seconds: float = 10.0
     "How long a stream may take to agree on its protocol."
@@ -39,3 +60,15 @@ class Limits:
 
     dial_addresses_max: int = 16
     "Addresses of one peer that are tried; a record with more is no better reachable."
+
+    dial_direct_head_start_seconds: float = 1.0
+    "Head start of a peer's own addresses before its relays are asked: three round trips around the world."
+
+    dial_relayed_seconds: float = 10.0
+    "How long one relay may take, to be reached itself and to reach the peer."
+
+    dial_relays_max: int = 4
+    "Relays of one peer that are asked; a node keeps two."
+
+    relayed_max: int = 128
+    "Connections that others made to us through relays. They cost as much as any; the relays cost nothing."

@@ -10,10 +10,11 @@ A subclass, so that nothing but our own hosts is changed. Faults of 0.8.1 that i
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 import trio
 from libp2p.abc import IMuxedConn, INetConn
+from libp2p.connection_types import ConnectionType
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.config import ConnectionConfig, RetryConfig
@@ -29,7 +30,13 @@ from multiaddr import Multiaddr  # type: ignore[import-untyped]  # it ships no t
 
 from cocoon_p2p.errors import ConfigurationError, RecordRejected, Unavailable
 from cocoon_p2p.identity import PeerId, public_key_of
-from cocoon_p2p.network.libp2p.addresses import Address, address_range, parse_address
+from cocoon_p2p.network.libp2p.addresses import (
+    Address,
+    CircuitAddress,
+    Route,
+    address_range,
+    parse_address,
+)
 from cocoon_p2p.network.libp2p.admission import Admission
 from cocoon_p2p.network.libp2p.dialling import Dialler
 from cocoon_p2p.network.libp2p.errors import UPSTREAM_ERRORS, root_cause
@@ -80,14 +87,25 @@ class RuledSwarm(Swarm):
         self._limits = limits
         self._removals: dict[INetConn, trio.Event] = {}
         self._ranges: dict[INetConn, str] = {}
+        self._sockets: dict[INetConn, trio.socket.SocketType] = {}
+        self.connect_through: Callable[[CircuitAddress, PeerId], Awaitable[INetConn]] = _no_relays
+        "Connects to a peer by way of a relay; raises `Unavailable`."
         self._leaving: set[INetConn] = set()
 
     # --------------------------------------------------------------- asking
 
     def open_connections(self, peer: PeerId) -> list[SwarmConn]:
-        """List the connections to a peer that nobody has begun to close, oldest first."""
+        """List the connections to a peer that nobody has begun to close, the best one last.
+
+        A direct one is better than one through a relay, and a newer one than an older.
+        """
         conns = self.get_connections(ID(peer))
-        return [conn for conn in conns if isinstance(conn, SwarmConn) and not conn.is_closed]
+        standing = [conn for conn in conns if isinstance(conn, SwarmConn) and not conn.is_closed]
+        return sorted(standing, key=lambda conn: not is_relayed(conn))
+
+    def has_direct(self, peer: PeerId) -> bool:
+        """Say whether a connection to this peer stands that needs no relay."""
+        return any(not is_relayed(conn) for conn in self.open_connections(peer))
 
     def is_connected(self, peer: PeerId) -> bool:
         """Say whether a connection to this peer stands."""
@@ -100,7 +118,7 @@ class RuledSwarm(Swarm):
         await trio.lowlevel.checkpoint()
 
     def range_of(self, peer: PeerId) -> str:
-        """Name the address range that a peer's newest connection comes from; empty if none stands."""
+        """Name the address range that a peer's best connection comes from; empty if none stands."""
         conns = self.open_connections(peer)
         return self._ranges.get(conns[-1], "") if conns else ""
 
@@ -163,6 +181,7 @@ class RuledSwarm(Swarm):
         """Forget a closed connection, and give its place back."""
         super().remove_conn(swarm_conn)
         self._ranges.pop(swarm_conn, None)
+        self._sockets.pop(swarm_conn, None)
         self._leaving.discard(swarm_conn)
         if (removal := self._removals.pop(swarm_conn, None)) is not None:
             removal.set()
@@ -199,14 +218,50 @@ class RuledSwarm(Swarm):
         except PeerStoreError:
             return ()
 
-    async def _connect(self, address: Address, peer: PeerId) -> INetConn:
+    async def _connect(self, route: Route, peer: PeerId) -> INetConn:
+        if isinstance(route, CircuitAddress):
+            return await self.connect_through(route, peer)
         try:
-            conn = await self.dial_addr(Multiaddr(str(address)), ID(peer))
+            return await self.connect_over(await trio.open_tcp_stream(route.host, route.port), peer)
+        except OSError as exc:
+            raise Unavailable(str(exc.strerror or exc)) from exc
+
+    async def connect_over(self, stream: trio.SocketStream, peer: PeerId) -> INetConn:
+        """Secure a socket as the side that dialled, and multiplex it. A cancel or an error closes it.
+
+        Raises:
+            Unavailable: Whoever is there is not `peer`, or does not speak as we do.
+        """
+        host = stream.socket.getpeername()[0]
+        conn = await self.secure(RawConnection(TrioTCPStream(stream), True), peer)
+        self.note_origin(conn, host)
+        self._sockets[conn] = stream.socket
+        return conn
+
+    async def secure(self, raw: RawConnection, peer: PeerId) -> INetConn:
+        """Secure whatever carries bytes, as the side that dialled. As `connect_over` otherwise."""
+        try:
+            return await self.upgrade_outbound_raw_conn(raw, ID(peer))
         except UPSTREAM_ERRORS as exc:
             raise Unavailable(str(root_cause(exc))) from exc
+
+    def note_origin(self, conn: INetConn, host: str) -> None:
+        """Count a connection for an address range: its peer's own, or that of the relay in between."""
         if not conn.is_closed:
-            self._ranges[conn] = address_range(address.host)
-        return conn
+            self._ranges[conn] = address_range(host)
+
+    def socket_of(self, conn: INetConn) -> trio.socket.SocketType | None:
+        """Give the socket that we dialled a connection on; None if it is not one of ours."""
+        return self._sockets.get(conn)
+
+
+def is_relayed(conn: INetConn) -> bool:
+    """Say whether a connection runs through a relay."""
+    return isinstance(conn, SwarmConn) and conn.muxed_conn.get_connection_type() is ConnectionType.RELAYED
+
+
+async def _no_relays(_route: CircuitAddress, _peer: PeerId) -> INetConn:
+    raise Unavailable("relays are not used here")
 
 
 def _dialable(multiaddrs: Iterable[object]) -> Iterator[Address]:

@@ -8,12 +8,15 @@ from cocoon_p2p.identity import peer_id_of, peer_id_text
 from cocoon_p2p.network.libp2p.address_bytes import decode_address, encode_address
 from cocoon_p2p.network.libp2p.addresses import (
     Address,
+    CircuitAddress,
     address_range,
     parse_address,
     parse_peer_address,
+    parse_route,
 )
 
 PEER = peer_id_of(bytes(range(32)))
+RELAY = peer_id_of(bytes(range(32, 64)))
 
 ports = st.integers(0, 65535)
 addresses = st.one_of(
@@ -32,6 +35,32 @@ addresses = st.one_of(
 def test_an_address_survives_being_written_and_read(address) -> None:
     assert parse_address(str(address)) == (address, None)
     assert parse_address(address.of(PEER)) == (address, PEER)
+
+
+@given(addresses)
+def test_a_way_through_a_relay_survives_being_written_and_read(address) -> None:
+    circuit = CircuitAddress(address, RELAY)
+
+    assert parse_route(circuit.of(PEER)) == (circuit, PEER)
+    assert parse_route(address.of(PEER)) == (address, PEER)
+    assert Multiaddr(circuit.of(PEER))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"/p2p-circuit/p2p/{peer_id_text(PEER)}",
+        f"/p2p/{peer_id_text(RELAY)}/p2p-circuit/p2p/{peer_id_text(PEER)}",
+        f"/ip4/203.0.113.7/tcp/4001/p2p-circuit/p2p/{peer_id_text(PEER)}",
+        f"/ip4/203.0.113.7/tcp/4001/p2p/{peer_id_text(RELAY)}/p2p-circuit",
+        f"/ip4/203.0.113.7/tcp/4001/p2p/{peer_id_text(RELAY)}/p2p-circuit/p2p/",
+        f"/ip4/203.0.113.7/tcp/4001/p2p/{peer_id_text(RELAY)}/p2p-circuit/ip4/203.0.113.7/tcp/1",
+        f"/ip4/203.0.113.7/tcp/4001/p2p/{peer_id_text(RELAY)}" + f"/p2p-circuit/p2p/{peer_id_text(PEER)}" * 2,
+    ],
+)
+def test_a_relay_that_is_not_named_or_stands_behind_another_is_no_way(text: str) -> None:
+    with pytest.raises(ConfigurationError):
+        parse_route(text)
 
 
 @given(addresses)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.identity import PeerId, peer_id_of
-from cocoon_p2p.network.libp2p.addresses import Address
+from cocoon_p2p.network.libp2p.addresses import Address, CircuitAddress, Route
 from cocoon_p2p.network.libp2p.dialling import (
     REMEMBERED_MAX,
     REST_LONGEST_SECONDS,
@@ -24,21 +24,22 @@ from cocoon_p2p.network.libp2p.limits import Limits
 PEER = peer_id_of(bytes(32))
 SIX = [Address("ip6", f"2001:db8::{number}", 4001) for number in range(1, 5)]
 FOUR = [Address("ip4", f"203.0.113.{number}", 4001) for number in range(1, 5)]
+RELAYS = [CircuitAddress(address, peer_id_of(bytes([7]) * 32)) for address in FOUR[2:]]
 
 
 class Wire:
     """Addresses that answer after so many seconds, or never do."""
 
-    def __init__(self, answers: dict[Address, float]) -> None:
+    def __init__(self, answers: dict[Route, float]) -> None:
         self.answers = answers
-        self.tried: list[tuple[float, Address]] = []
-        self.dropped: list[Address] = []
+        self.tried: list[tuple[float, Route]] = []
+        self.dropped: list[Route] = []
         self.connected: set[PeerId] = set()
-        self.dialler = Dialler[Address](
+        self.dialler = Dialler[Route](
             self.connect, self.dropped.append, lambda peer: peer in self.connected, Limits()
         )
 
-    async def connect(self, address: Address, peer: PeerId) -> Address:
+    async def connect(self, address: Route, peer: PeerId) -> Route:
         self.tried.append((trio.current_time(), address))
         seconds = self.answers.get(address)
         if seconds is None:
@@ -47,7 +48,7 @@ class Wire:
         self.connected.add(peer)
         return address
 
-    async def dial_seconds(self, addresses: Iterable[Address]) -> float:
+    async def dial_seconds(self, addresses: Iterable[Route]) -> float:
         began = trio.current_time()
         await self.dialler.dial(PEER, addresses)
         return trio.current_time() - began
@@ -266,3 +267,83 @@ async def test_a_name_is_dialled_at_every_address_it_has(autojump_clock: trio.te
     await wire.dial_seconds([Address("dns4", "proxy.example.org", 4001)])
 
     assert [address for _, address in wire.tried] == FOUR[:2]
+
+
+# ------------------------------------------------------------------ relays
+
+
+async def test_a_relay_is_asked_at_once_when_every_own_address_has_failed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    wire = Wire({RELAYS[0]: 0.1})
+
+    assert await wire.dial_seconds([RELAYS[0], *FOUR[:2]]) == pytest.approx(0.1)
+    assert [route for _, route in wire.tried] == [*FOUR[:2], RELAYS[0]]
+
+
+async def test_an_own_address_that_is_slow_keeps_its_head_start_before_a_relay(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    wire = Wire({FOUR[0]: 0.9, RELAYS[0]: 0.01})
+
+    assert await wire.dial_seconds([RELAYS[0], FOUR[0]]) == pytest.approx(0.9)
+    assert [route for _, route in wire.tried] == [FOUR[0]]
+
+
+async def test_a_relay_wins_over_an_own_address_that_never_answers(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    wire = Wire({FOUR[0]: 99, RELAYS[1]: 0.01})
+
+    seconds = await wire.dial_seconds([*RELAYS, FOUR[0]])
+
+    assert seconds == pytest.approx(Limits().dial_direct_head_start_seconds + 0.01)
+
+
+async def test_a_relay_that_worked_last_is_still_asked_after_the_own_addresses(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    wire = Wire({RELAYS[0]: 0.01})
+    await wire.dial_seconds([FOUR[0], RELAYS[0]])
+    wire.connected.clear()
+    await trio.sleep(REST_LONGEST_SECONDS)
+
+    wire.answers = {FOUR[0]: 0.5, RELAYS[0]: 0.01}
+
+    assert await wire.dial_seconds([RELAYS[0], FOUR[0]]) == pytest.approx(0.5)
+
+
+async def test_an_own_connection_that_comes_late_is_dropped_and_not_lost(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    wire = Wire({FOUR[0]: 1.01, RELAYS[0]: 0.01})
+
+    await wire.dial_seconds([RELAYS[0], FOUR[0]])
+
+    assert PEER in wire.connected
+    assert wire.dropped in ([], [FOUR[0]])
+
+
+async def test_a_peer_that_is_connected_gets_one_connection_more_when_it_is_asked_for(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    wire = Wire({FOUR[0]: 0, RELAYS[0]: 0})
+    await wire.dial_seconds([RELAYS[0]])
+
+    await wire.dialler.dial(PEER, [FOUR[0]])
+    assert len(wire.tried) == 1
+    await wire.dialler.dial_anew(PEER, [FOUR[0]])
+    assert [route for _, route in wire.tried] == [RELAYS[0], FOUR[0]]
+
+
+async def test_a_record_with_many_relays_makes_us_ask_only_some(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    wire = Wire({})
+
+    with pytest.raises(Unavailable):
+        await wire.dial_seconds(
+            CircuitAddress(Address("ip4", "203.0.113.9", port), PEER) for port in range(1, 99)
+        )
+
+    assert len(wire.tried) == Limits().dial_relays_max
