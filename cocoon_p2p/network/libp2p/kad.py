@@ -14,9 +14,10 @@ import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import trio
-from libp2p.kad_dht.pb.kademlia_pb2 import Message
+from libp2p.kad_dht.pb.kademlia_pb2 import Message, Record
 
 from cocoon_p2p.errors import LocalProtocolError, RemoteProtocolError, Unavailable
 from cocoon_p2p.identity import PeerId, network_id
@@ -25,23 +26,26 @@ from cocoon_p2p.network.libp2p.kad_keys import KadKeys
 from cocoon_p2p.network.libp2p.kad_node import KadNode, Mode
 from cocoon_p2p.network.libp2p.kad_search import Search
 from cocoon_p2p.network.libp2p.kad_server import KadServer, Select, Validate
+from cocoon_p2p.network.libp2p.kad_upkeep import Upkeep
 from cocoon_p2p.network.libp2p.kad_wire import (
     add_provider,
     get_providers,
     get_value,
     put_value,
 )
+from cocoon_p2p.network.libp2p.kept_peers import KeptPeers
 from cocoon_p2p.network.libp2p.routing_table import RoutingTable
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.records import select_newest, validate_dht
 
 log = logging.getLogger(__name__)
 
-KEPT_BY = 8
-"Servers nearest to a key that are asked to keep what belongs there, so that some may leave."
+KEPT_ON_PATH = 3
+"""Servers nearest to a key, on each of four paths, that are asked to keep what belongs there: one more than
+readers ask, so that some may leave and nearer newcomers come before it is published anew."""
 
 BOOTSTRAPS_MAX = 3
-"Bootstraps that are asked too. Readers ask them, which bridges the time until nearer newcomers are told."
+"Bootstraps that are asked too: readers' paths begin at them."
 
 
 class KadDirectory:
@@ -65,16 +69,17 @@ class KadDirectory:
             LocalProtocolError: We are a client, or the record is not valid here.
         """
         node, own = self._node, self._node.own
-        if node.server is None or not own.addresses:
+        if node.server is None:
             raise LocalProtocolError("only a node that serves the directory can publish in it")
         key, shard = node.keys.record_of(own.peer), node.keys.shard_of(own.peer)
         try:
-            node.server.keep(key, record)
+            expires = node.server.keep(key, record)
         except RemoteProtocolError as exc:
             raise LocalProtocolError(f"our own record is not fit to be published: {exc}") from exc
-        node.server.announce(own, where="here", now=time.time())
+        node.server.announce(own, where="here", expires=expires)
         kept = await self._tell(get_value(key), put_value(key, record))
-        took = await self._tell(get_providers(shard), add_provider(shard, own))
+        announcement = add_provider(shard, own, Record(key=key, value=record))
+        took = await self._tell(get_providers(shard), announcement)
         if not kept or not took:
             raise Unavailable(
                 f"no server of the directory took our record (kept={kept} announced={took})", retry_after=5.0
@@ -84,11 +89,16 @@ class KadDirectory:
     async def find_proxies(self) -> tuple[bytes, ...]:
         """Collect the newest valid record of every proxy that can be found, at most a few hundred.
 
-        Takes ten seconds at most; less if a second goes by without a new one. Never raises for
+        Takes ten seconds at most; less if a second and a half go by without a new one. Never raises for
         lack of peers. A cancel leaves nothing behind.
         """
         found = await Search(self._node, self._validate).run()
         return tuple(values[self._select(values)] for values in found)
+
+    async def find(self, peer: PeerId) -> bytes | None:
+        """Find the newest valid record of one proxy; None if nobody gives any. Else as `find_proxies`."""
+        values = await Search(self._node, self._validate).run_for(peer)
+        return values[self._select(values)] if values else None
 
     async def _tell(self, where: Message, what: Message) -> int:
         told = 0
@@ -102,7 +112,7 @@ class KadDirectory:
             else:
                 told += 1
 
-        nearest = await self._node.look_up(where, closest=KEPT_BY)
+        nearest = await self._node.look_up(where, closest=KEPT_ON_PATH)
         async with trio.open_nursery() as nursery:
             for peer in {*nearest, *self._node.bootstraps[:BOOTSTRAPS_MAX]}:
                 nursery.start_soon(tell, peer)
@@ -118,6 +128,7 @@ async def open_directory(
     bootstrap: Sequence[str] = (),
     validate: Validate | None = None,
     select: Select = select_newest,
+    keep_in: Path | None = None,
 ) -> AsyncIterator[KadDirectory]:
     """Take part in the DHT of a network for as long as the block lasts.
 
@@ -130,6 +141,7 @@ async def open_directory(
         bootstrap: Multiaddrs with `/p2p/` of servers to begin with; empty for the very first one.
         validate: Judges a record under the key of a peer; by default by `records.validate_dht`, now.
         select: Ranks valid records of one peer.
+        keep_in: A file of our own for good servers, so that the next start needs no bootstrap.
 
     Raises:
         ConfigurationError: A bootstrap address is malformed, or the network's name is.
@@ -137,14 +149,17 @@ async def open_directory(
     network = network_id(network_name)
     keys = KadKeys(network_name)
 
-    def validate_now(peer: PeerId, value: bytes) -> object:
-        return validate_dht(keys.record_of(peer), value, network=network, now=time.time())
+    def validate_now(peer: PeerId, value: bytes) -> float:
+        return validate_dht(keys.record_of(peer), value, network=network, now=time.time()).expires
 
     judge = validate or validate_now
     table = RoutingTable(transport.peer_id)
     server = KadServer(transport.peer_id, keys, table, judge, select) if mode == "server" else None
-    node = KadNode(transport, keys, bootstrap, table, server)
+    kept = KeptPeers(keep_in, network_name)
+    node = KadNode(transport, keys, bootstrap, table, server, kept)
+    kept.read(time.time())
 
     async with open_service_nursery() as nursery:
         await nursery.start(node.run)
+        nursery.start_soon(Upkeep(node).run)
         yield KadDirectory(node, judge, select)

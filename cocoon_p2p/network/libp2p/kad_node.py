@@ -1,20 +1,16 @@
-"""A node of the DHT on real streams: it asks, it looks up, it serves, and it stays in the network.
+"""A node of the DHT on real streams: it asks, it looks up, and it serves.
 
 Clients and workers only ask; proxies and bootstraps also serve. Nobody enters a routing
-table but servers that answered us, or that told us on a connection of theirs that they serve.
-
-A node that reaches nobody goes on trying, ever more slowly, up to once a minute; one that is in
-the network looks around once a minute, and drops who stopped answering.
+table but servers that answered at an address that we dialled (`kad_proving`). How a node
+enters the network and stays in it is told in `kad_upkeep`.
 """
 
 import logging
 import math
-import os
-import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Literal
 
@@ -24,14 +20,18 @@ from libp2p.kad_dht.pb.kademlia_pb2 import Message
 from libp2p.peer.id import ID
 
 from cocoon_p2p.errors import ConfigurationError, RemoteProtocolError, Unavailable
-from cocoon_p2p.identity import PeerId, peer_id_of, peer_id_text
-from cocoon_p2p.network.libp2p.addresses import Address, parse_address, parse_peer_address
+from cocoon_p2p.identity import PeerId, peer_id_text
+from cocoon_p2p.network.libp2p.addresses import Address, address_range, parse_address, parse_peer_address
+from cocoon_p2p.network.libp2p.announced import is_public
+from cocoon_p2p.network.libp2p.disjoint import PATHS, DisjointLookup
 from cocoon_p2p.network.libp2p.host import Libp2pTransport
 from cocoon_p2p.network.libp2p.kad_keys import KadKeys
+from cocoon_p2p.network.libp2p.kad_proving import Proving, may_be_dialled
 from cocoon_p2p.network.libp2p.kad_server import KadServer
-from cocoon_p2p.network.libp2p.kad_wire import ADDRESSES_MAX, Answer, encode, find_node, judge, read_message
-from cocoon_p2p.network.libp2p.lookup import Lookup
+from cocoon_p2p.network.libp2p.kad_wire import ADDRESSES_MAX, Answer, encode, judge, read_message
+from cocoon_p2p.network.libp2p.kept_peers import KeptPeers
 from cocoon_p2p.network.libp2p.places import Places
+from cocoon_p2p.network.libp2p.refresh import Refresh
 from cocoon_p2p.network.libp2p.routing_table import BUCKET_SIZE, Entry, RoutingTable
 from cocoon_p2p.network.transport import Stream
 
@@ -41,6 +41,9 @@ Mode = Literal["server", "client"]
 
 ASK_SECONDS = 6.0
 "How long one question may take, with the dial before it, which has five of them."
+
+LATE_SECONDS = 1.0
+"After this long a lookup goes on without an answer. Some dead servers do not refuse, they are silent."
 
 UNANSWERED_SECONDS = 1.0
 """When an announcement counts as taken. Ours answer it or reset the stream; the specification, js-libp2p
@@ -54,11 +57,8 @@ SERVED_PER_PEER_MAX = 16
 SERVED_SECONDS = 30.0
 "Streams that a server answers at once, of all peers and of one, and for how long."
 
-RETRY_FIRST_SECONDS = 1.0
-LOOK_AROUND_SECONDS = 60.0
-
 HEARSAY_MAX = 1024
-"Peers whose addresses we only heard of."
+"Peers whose addresses we only heard of; and peers that were late."
 
 OnAnswer = Callable[[PeerId, Answer], None]
 
@@ -74,8 +74,9 @@ class KadNode:
         transport: Our place in the network.
         keys: Of our network.
         bootstrap: Multiaddrs of servers that are always worth asking.
-        server: What we keep, if we serve; None for a client.
         table: Whom we know; `server` names them to others.
+        server: What we keep, if we serve; None for a client.
+        kept: Whom we knew when we ran last.
 
     Raises:
         ConfigurationError: A bootstrap address is malformed, or names no peer.
@@ -88,13 +89,19 @@ class KadNode:
         bootstrap: Sequence[str],
         table: RoutingTable,
         server: KadServer | None,
+        kept: KeptPeers,
     ) -> None:
         self.keys = keys
         self.table = table
         self.server = server
-        self._own = Entry(transport.peer_id, ())
-        self._own_told: tuple[str, ...] = ()
-        self._transport = transport
+        self.transport = transport
+        self.kept = kept
+        self.refresh = Refresh(transport.peer_id)
+        self.proving = Proving(transport.swarm, table)
+        self.late: set[PeerId] = set()
+        "Servers that held a lookup up; whoever looks around asks them again, with patience."
+        self.reached: dict[PeerId, bool] = {}
+        "Of each bootstrap that was asked, whether it answered last."
         self._bootstrap = _by_peer(bootstrap, transport.peer_id)
         self._hearsay: OrderedDict[PeerId, tuple[Address, ...]] = OrderedDict()
         self._turns: dict[PeerId, trio.Semaphore] = {}
@@ -104,11 +111,8 @@ class KadNode:
 
     @property
     def own(self) -> Entry:
-        """Ourselves, where we are now."""
-        if self._own_told != (told := self._transport.addresses):
-            self._own_told = told
-            self._own = Entry(self._transport.peer_id, tuple(_dialable(told)))
-        return self._own
+        """Where we say that we are, now: without addresses if we are only reached through relays."""
+        return Entry(self.transport.peer_id, tuple(_direct(self.transport.addresses)))
 
     @property
     def bootstraps(self) -> tuple[PeerId, ...]:
@@ -116,26 +120,17 @@ class KadNode:
         return tuple(self._bootstrap)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve if we do, enter the network, and stay in it until cancelled. Started once we serve."""
-        host = self._transport.host
+        """Serve if we do, and get to know servers, until cancelled. Started once we serve."""
+        host = self.transport.host
         host.on_identified = self._note_identified
         if self.server is not None:
-            self._transport.accept_streams(self.keys.protocol, self._serve)
+            self.transport.accept_streams(self.keys.protocol, self._serve)
         task_status.started()
         try:
-            await self._stay_in()
+            await self.proving.run()
         finally:
             host.on_identified = None
             host.remove_stream_handler(TProtocol(self.keys.protocol))
-
-    async def _stay_in(self) -> None:
-        pause = RETRY_FIRST_SECONDS
-        while True:
-            is_in = await self._look_around() or not self._bootstrap
-            if not is_in:
-                log.warning("no bootstrap node answers", extra={"retry_seconds": pause})
-            await trio.sleep((LOOK_AROUND_SECONDS if is_in else pause) * random.uniform(1.0, 1.2))
-            pause = RETRY_FIRST_SECONDS if is_in else min(pause * 2, LOOK_AROUND_SECONDS)
 
     async def ask(self, peer: PeerId, question: Message) -> Answer:
         """Ask one peer, dialling it if need be. A cancel leaves the connection unharmed.
@@ -152,64 +147,64 @@ class KadNode:
                 with trio.fail_after(ASK_SECONDS):
                     answer = await self._converse(peer, question)
         except trio.TooSlowError:
-            self.table.remove(peer)
+            self._note_gone(peer)
             raise Unavailable(f"no answer in time (peer={peer_id_text(peer)})") from None
+        except RemoteProtocolError:
+            self._note_gone(peer)
+            raise
         finally:
             if turn.value == ASKED_AT_ONCE_MAX and self._turns.get(peer) is turn:
                 del self._turns[peer]
-        seen_from = self._transport.swarm.range_of(peer)
-        self.table.heard(peer, self._addresses_of(peer), seen_from=seen_from)
+        self.late.discard(peer)
+        self.proving.heard(peer)
+        if peer in self._bootstrap:
+            self._note_reached(peer)
+        said_from = self.transport.swarm.range_of(peer)
         for entry in answer.closer:
-            self._remember(entry)
+            self._remember(entry, said_from)
         return answer
 
     async def look_up(
         self, question: Message, *, closest: int, on_answer: OnAnswer = _ignore
     ) -> tuple[PeerId, ...]:
-        """Ask the servers nearest to the question's key, nearer and nearer ones.
+        """Ask the servers nearest to the question's key, nearer and nearer ones, along several paths.
 
         What we keep ourselves, as a server, counts as the first answer.
 
         Args:
             question: Put to each of them.
-            closest: How many of the nearest must have answered.
+            closest: How many of the nearest must have answered on each path.
             on_answer: Gets every answer as it comes, with who gave it.
 
         Returns:
-            Who answered among the nearest; nobody if the network cannot be reached.
+            Who answered among the nearest of each path, nearest first; nobody if none can be reached.
         """
-        lookup = Lookup(question.key, closest)
-        lookup.learn(entry.peer for entry in self.table.nearest(question.key, BUCKET_SIZE))
-        lookup.learn(self._bootstrap)
-
-        async def one(peer: PeerId) -> None:
-            try:
-                answer = await self.ask(peer, question)
-            except (Unavailable, RemoteProtocolError) as exc:
-                log.debug("kad question failed", extra={"reason": str(exc)})
-                lookup.failed(peer)
-            else:
-                on_answer(peer, answer)
-                lookup.answered(peer, [entry.peer for entry in answer.closer if entry.peer != self.own.peer])
-            advance()
-
-        def advance() -> None:
-            for peer in lookup.take():
-                nursery.start_soon(one, peer)
-
+        lookup = DisjointLookup(question.key, closest, paths=PATHS, range_of=self._range_of)
+        lookup.begin(self._known(question.key), self.bootstraps)
+        self.refresh.looked_up(question.key, trio.current_time())
         if self.server is not None:
             own_answer = self.server.answer(question, self.own.peer, where="here", now=time.time())
             on_answer(self.own.peer, judge(own_answer, question))
-        async with trio.open_nursery() as nursery:
-            advance()
+        await _LookingUp(self, question, lookup, on_answer).run()
         return lookup.found()
+
+    def note_late(self, peer: PeerId) -> None:
+        """Note that a server held a lookup up."""
+        if len(self.late) < HEARSAY_MAX:
+            self.late.add(peer)
+
+    def _known(self, key: bytes) -> list[PeerId]:
+        known = [entry.peer for entry in self.table.nearest(key, BUCKET_SIZE)]
+        # Few that we know may be few that are left: whom we knew before may be there too.
+        return known if len(known) >= PATHS else [*known, *self.kept.peers]
 
     async def _converse(self, peer: PeerId, question: Message) -> Answer:
         try:
-            await self._transport.swarm.dialler.dial(peer, self._addresses_of(peer))
-            stream = await self._transport.open_stream(peer, self.keys.protocol)
+            if not self.transport.is_connected(peer):
+                await self.transport.swarm.dialler.dial(peer, self._addresses_of(peer))
+            stream = await self.transport.open_stream(peer, self.keys.protocol)
         except Unavailable:
-            self.table.remove(peer)
+            self._note_gone(peer)
             raise
         try:
             await stream.write(encode(question))
@@ -226,61 +221,107 @@ class KadNode:
         with self._places.take(stream.peer):
             try:
                 while (question := await read_message(stream)) is not None:
-                    where = self._transport.swarm.range_of(stream.peer)
+                    where = self.transport.swarm.range_of(stream.peer)
                     answer = self.server.answer(question, stream.peer, where=where, now=time.time())
                     await stream.write(encode(answer))
                 await stream.close_write()
             except (RemoteProtocolError, Unavailable) as exc:
                 log.debug("kad stream ended", extra={"peer": peer_id_text(stream.peer), "reason": str(exc)})
 
-    async def _look_around(self) -> bool:
-        async with trio.open_nursery() as nursery:
-            for entry in self.table.stalest():
-                nursery.start_soon(self._check, entry.peer)
-        # Ourselves first: who is near to us must know us. Then anywhere, to fill the far buckets.
-        near = await self.look_up(find_node(self.own.peer), closest=BUCKET_SIZE if self.server else 3)
-        far = await self.look_up(find_node(peer_id_of(os.urandom(32))), closest=3)
-        return bool(near or far)
-
-    async def _check(self, peer: PeerId) -> None:
-        try:
-            await self.ask(peer, Message(type=Message.MessageType.PING))
-        except (Unavailable, RemoteProtocolError) as exc:
-            log.debug("kad server is gone", extra={"peer": peer_id_text(peer), "reason": str(exc)})
+    # ------------------------------------------------------------ who is where
 
     async def _note_identified(self, peer_id: ID) -> None:
         await trio.lowlevel.checkpoint()
         peer = PeerId(peer_id.to_bytes())
-        if self._transport.host.is_known_to_speak(peer, self.keys.protocol):
-            swarm = self._transport.swarm
-            addresses = swarm.known_addresses(peer)[:ADDRESSES_MAX]
-            self.table.heard(peer, addresses, seen_from=swarm.range_of(peer))
+        if self.transport.host.is_known_to_speak(peer, self.keys.protocol):
+            self.proving.heard(peer)
         else:
             self.table.remove(peer)
 
+    def _note_gone(self, peer: PeerId) -> None:
+        self.late.discard(peer)
+        self.table.remove(peer)
+        if peer in self._bootstrap:
+            self.reached[peer] = False
+
+    def _note_reached(self, peer: PeerId) -> None:
+        if self.reached.get(peer) is False:
+            # It may have been in another island meanwhile.
+            self.refresh.forget_neighbourhood()
+        self.reached[peer] = True
+
     def _addresses_of(self, peer: PeerId) -> tuple[Address, ...]:
-        # What we were configured with first, then what the peer says itself, then what we heard.
+        # What we were configured with first, then what worked, what the peer says itself, what we heard.
         entry = self.table.entry(peer)
         sources = (
             self._bootstrap.get(peer, ()),
-            self._transport.swarm.known_addresses(peer),
-            entry.addresses if entry is not None else (),
+            entry.addresses if entry is not None else self.kept.addresses_of(peer),
+            self.transport.swarm.known_addresses(peer),
             self._hearsay.get(peer, ()),
         )
         return tuple(dict.fromkeys(chain.from_iterable(sources)))[:ADDRESSES_MAX]
 
-    def _remember(self, entry: Entry) -> None:
-        if entry.addresses and entry.peer != self.own.peer:
-            self._hearsay[entry.peer] = entry.addresses
+    def _range_of(self, peer: PeerId) -> str:
+        entry = self.table.entry(peer)
+        addresses = self._hearsay.get(peer, ()) if entry is None else entry.addresses
+        return next((where for address in addresses if (where := _public_range(address))), "")
+
+    def _remember(self, entry: Entry, said_from: str) -> None:
+        addresses = tuple(each for each in entry.addresses if may_be_dialled(each, said_from))
+        if addresses and entry.peer != self.transport.peer_id:
+            self._hearsay[entry.peer] = addresses
             self._hearsay.move_to_end(entry.peer)
             if len(self._hearsay) > HEARSAY_MAX:
                 self._hearsay.popitem(last=False)
 
 
-def _dialable(texts: Sequence[str]) -> Iterator[Address]:
-    for text in texts:
-        with suppress(ConfigurationError):
-            yield parse_address(text)[0]
+class _LookingUp:
+    """One lookup on real streams. Once it needs to wait for nobody it ends, and cancels what is asked yet."""
+
+    def __init__(self, node: KadNode, question: Message, lookup: DisjointLookup, on_answer: OnAnswer) -> None:
+        self._node = node
+        self._question = question
+        self._lookup = lookup
+        self._on_answer = on_answer
+        # In the order of asking, longest ago first.
+        self._asked_at: dict[PeerId, float] = {}
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch, nursery)
+            self._advance(nursery)
+
+    def _advance(self, nursery: trio.Nursery) -> None:
+        for peer in self._lookup.take():
+            self._asked_at[peer] = trio.current_time()
+            nursery.start_soon(self._ask, nursery, peer)
+        if not self._lookup.is_waiting:
+            nursery.cancel_scope.cancel()
+
+    async def _ask(self, nursery: trio.Nursery, peer: PeerId) -> None:
+        try:
+            answer = await self._node.ask(peer, self._question)
+        except (Unavailable, RemoteProtocolError) as exc:
+            log.debug("kad question failed", extra={"reason": str(exc)})
+            self._lookup.failed(peer)
+        else:
+            self._on_answer(peer, answer)
+            own = self._node.transport.peer_id
+            self._lookup.answered(peer, [entry.peer for entry in answer.closer if entry.peer != own])
+        self._asked_at.pop(peer, None)
+        self._advance(nursery)
+
+    async def _watch(self, nursery: trio.Nursery) -> None:
+        """Let the lookup go on without whoever takes long."""
+        while True:
+            oldest = min(self._asked_at.values(), default=trio.current_time())
+            await trio.sleep_until(oldest + LATE_SECONDS)
+            for peer, asked_at in tuple(self._asked_at.items()):
+                if trio.current_time() - asked_at >= LATE_SECONDS:
+                    del self._asked_at[peer]
+                    self._lookup.late(peer)
+                    self._node.note_late(peer)
+            self._advance(nursery)
 
 
 def _by_peer(texts: Sequence[str], own: PeerId) -> dict[PeerId, tuple[Address, ...]]:
@@ -290,3 +331,19 @@ def _by_peer(texts: Sequence[str], own: PeerId) -> dict[PeerId, tuple[Address, .
         if peer != own:
             places[peer] = (*places.get(peer, ()), address)
     return places
+
+
+def _direct(texts: Sequence[str]) -> list[Address]:
+    addresses: list[Address] = []
+    for text in texts:
+        try:
+            addresses.append(parse_address(text)[0])
+        except ConfigurationError:
+            # Through a relay: no address for the directory.
+            continue
+    return addresses
+
+
+@lru_cache(HEARSAY_MAX)
+def _public_range(address: Address) -> str:
+    return "" if address.is_name or not is_public(address) else address_range(address.host)

@@ -1,8 +1,8 @@
-"""One search for proxies: a lookup for each shard, and one more for each proxy that is named there.
+"""Searches for proxies: a lookup for each shard, and the record of each proxy that is named there.
 
-What comes is united, not chosen among: whatever one server hides, another may name. Bootstraps
-are asked besides the servers nearest to a key, since a nearer server that has just joined has
-not been told yet.
+What comes is united, not chosen among: whatever one server hides, another may name, and each lookup
+has several paths. A proxy's record is with whoever names it; where it is not (others than ours
+keep the two apart) it is looked up under its own key.
 """
 
 import logging
@@ -13,25 +13,30 @@ from libp2p.kad_dht.pb.kademlia_pb2 import Message
 
 from cocoon_p2p.errors import RemoteProtocolError, Unavailable
 from cocoon_p2p.identity import PeerId
-from cocoon_p2p.network.libp2p.kad_node import KadNode, OnAnswer
+from cocoon_p2p.network.libp2p.kad_node import KadNode
 from cocoon_p2p.network.libp2p.kad_server import Validate
 from cocoon_p2p.network.libp2p.kad_wire import Answer, get_providers, get_value
 
 log = logging.getLogger(__name__)
 
-ASKED_FOR = 3
-"Servers nearest to a key that must have answered."
+ASKED_FOR = 2
+"Servers nearest to a key that must have answered on each path."
 
-BOOTSTRAPS_ASKED = 2
+NAMERS_ASKED = 3
+"Of those who name a proxy, so many are asked for its record, so that one may be silent and one out of date."
 
 PROXIES_MAX = 400
 "Proxies in one search; who is named after them is found in the next."
 
 FETCHED_AT_ONCE_MAX = 16
 
+FETCH_SECONDS = 2.0
+"How long one who names a proxy may take to give its record."
+
 SEARCH_SECONDS = 10.0
-QUIET_SECONDS = 1.0
-"How long a search may take, and how long it goes on without a new record once it has one."
+QUIET_SECONDS = 1.5
+"""How long a search may take, and how long it goes on without a new record once it has one: half a second
+longer than a lookup waits for a silent server."""
 
 
 class Search:
@@ -47,55 +52,77 @@ class Search:
         self._validate = validate
         self._latest = trio.current_time() + SEARCH_SECONDS
         self._scope = trio.CancelScope(deadline=self._latest)
-        self._named_by: dict[PeerId, PeerId] = {}
+        self._namers: dict[PeerId, set[PeerId]] = {}
         self._values: dict[PeerId, list[bytes]] = {}
         self._fetches = trio.Semaphore(FETCHED_AT_ONCE_MAX)
 
     async def run(self) -> tuple[tuple[bytes, ...], ...]:
-        """Search, and return the different valid records of each proxy that was found."""
+        """Search for all proxies, and return the different valid records of each that was found."""
         with self._scope:
             async with trio.open_nursery() as nursery:
                 for shard in self._node.keys.shards:
-                    nursery.start_soon(self._search_shard, nursery, shard)
+                    nursery.start_soon(self._search_shard, shard)
         return tuple(map(tuple, self._values.values()))
 
-    async def _search_shard(self, nursery: trio.Nursery, shard: bytes) -> None:
-        question = get_providers(shard)
-        on_answer = partial(self._fetch_named, nursery, shard)
-        for bootstrap in self._node.bootstraps[:BOOTSTRAPS_ASKED]:
-            nursery.start_soon(self._ask, bootstrap, question, on_answer)
-        await self._node.look_up(question, closest=ASKED_FOR, on_answer=on_answer)
+    async def run_for(self, peer: PeerId) -> tuple[bytes, ...]:
+        """Search for the records of one proxy."""
+        with self._scope:
+            await self._look_up(peer)
+        return tuple(self._values.get(peer, ()))
 
-    def _fetch_named(self, nursery: trio.Nursery, shard: bytes, namer: PeerId, answer: Answer) -> None:
+    async def _search_shard(self, shard: bytes) -> None:
+        named: set[PeerId] = set()
+        async with trio.open_nursery() as nursery:
+            await self._node.look_up(
+                get_providers(shard),
+                closest=ASKED_FOR,
+                on_answer=partial(self._note_named, nursery, shard, named),
+            )
+        async with trio.open_nursery() as nursery:
+            for peer in named.difference(self._values):
+                nursery.start_soon(self._look_up, peer)
+
+    def _note_named(
+        self, nursery: trio.Nursery, shard: bytes, named: set[PeerId], namer: PeerId, answer: Answer
+    ) -> None:
         for peer in answer.providers:
             # A proxy belongs to one shard, so nobody can stand in all of them by one key.
-            is_new = peer not in self._named_by and self._node.keys.shard_of(peer) == shard
-            if is_new and len(self._named_by) < PROXIES_MAX:
-                self._named_by[peer] = namer
-                nursery.start_soon(self._fetch, peer)
+            is_new = peer not in self._namers
+            if self._node.keys.shard_of(peer) != shard or (is_new and len(self._namers) >= PROXIES_MAX):
+                continue
+            named.add(peer)
+            namers = self._namers.setdefault(peer, set())
+            if len(namers) < NAMERS_ASKED:
+                namers.add(namer)
+                nursery.start_soon(self._fetch, peer, namer)
 
-    async def _fetch(self, peer: PeerId) -> None:
-        question = get_value(self._node.keys.record_of(peer))
-        on_answer = partial(self._take, peer)
+    async def _fetch(self, peer: PeerId, namer: PeerId) -> None:
+        key = self._node.keys.record_of(peer)
+        if namer == self._node.transport.peer_id and self._node.server is not None:
+            self._take(peer, self._node.server.value(key))
+            return
         async with self._fetches:
-            await self._node.look_up(question, closest=ASKED_FOR, on_answer=on_answer)
-            for keeper in (self._named_by[peer], *self._node.bootstraps[:BOOTSTRAPS_ASKED]):
-                if peer not in self._values:
-                    await self._ask(keeper, question, on_answer)
+            with trio.move_on_after(FETCH_SECONDS):
+                try:
+                    self._take(peer, (await self._node.ask(namer, get_value(key))).value)
+                except (Unavailable, RemoteProtocolError) as exc:
+                    log.debug("kad question failed", extra={"reason": str(exc)})
 
-    def _take(self, peer: PeerId, _keeper: PeerId, answer: Answer) -> None:
-        if answer.value is None or answer.value in self._values.get(peer, ()):
+    async def _look_up(self, peer: PeerId) -> None:
+        def take(_keeper: PeerId, answer: Answer) -> None:
+            self._take(peer, answer.value)
+
+        question: Message = get_value(self._node.keys.record_of(peer))
+        async with self._fetches:
+            await self._node.look_up(question, closest=ASKED_FOR, on_answer=take)
+
+    def _take(self, peer: PeerId, value: bytes | None) -> None:
+        if value is None or value in self._values.get(peer, ()):
             return
         try:
-            self._validate(peer, answer.value)
+            self._validate(peer, value)
         except RemoteProtocolError as exc:
             log.debug("record passed over", extra={"reason": str(exc)})
             return
-        self._values.setdefault(peer, []).append(answer.value)
+        self._values.setdefault(peer, []).append(value)
         self._scope.deadline = min(self._latest, trio.current_time() + QUIET_SECONDS)
-
-    async def _ask(self, peer: PeerId, question: Message, on_answer: OnAnswer) -> None:
-        try:
-            on_answer(peer, await self._node.ask(peer, question))
-        except (Unavailable, RemoteProtocolError) as exc:
-            log.debug("kad question failed", extra={"reason": str(exc)})

@@ -2,7 +2,8 @@
 
 Rule 1: a value is kept if the network's validator accepts it under its key, and handed on only
         while it still does.
-Rule 2: a node may announce itself, under the one key that its peer id belongs to.
+Rule 2: a node may announce itself, under the one key that its peer id belongs to. It is named until
+        the record that it announced with expires, by the date that it signed; without one for an hour.
 Rule 3: everything is bounded. Full, it lets go of the value farthest from itself, and of the
         oldest announcement from the address range that most come from: keys are cheap, and
         neither who was first nor who is loudest may keep the others out.
@@ -31,8 +32,9 @@ VALUES_MAX = 4096
 KEY_MAX_BYTES = 128
 "What go-libp2p allows. Ours have 96 at most."
 
-Validate = Callable[[PeerId, bytes], object]
-"Judges a value under the key of a peer; raises a `RemoteProtocolError` if it may not stand there."
+Validate = Callable[[PeerId, bytes], float]
+"""Judges a value under the key of a peer; raises a `RemoteProtocolError` if it may not stand there. Gives
+the date until which it may, in seconds since the Unix epoch."""
 
 Select = Callable[[Sequence[bytes]], int]
 "Chooses among validated values of one key; returns the index of the best."
@@ -42,7 +44,7 @@ Select = Callable[[Sequence[bytes]], int]
 class _Announcement:
     entry: Entry
     where: str
-    at: float
+    expires: float
 
 
 class KadServer:
@@ -108,13 +110,22 @@ class KadServer:
         answer.closerPeers.extend(named(entry) for entry in nearest if entry.peer != asker)
         return answer
 
-    def keep(self, key: bytes, value: bytes) -> None:
-        """Keep a value, unless a better one is there.
+    @property
+    def records(self) -> int:
+        """How many records are kept, those that expired since they were last asked for among them."""
+        return len(self._values)
+
+    def announcements(self, *, now: float) -> int:
+        """Count who announced itself here and is still named."""
+        return sum(each.expires > now for there in self._announced.values() for each in there.values())
+
+    def keep(self, key: bytes, value: bytes) -> float:
+        """Keep a value, unless a better one is there; give the date until which it is valid.
 
         Raises:
             RemoteProtocolError: It may not stand under this key, or a better one does.
         """
-        self._validate(self._keys.peer_of(key), value)
+        expires = self._validate(self._keys.peer_of(key), value)
         kept = self.value(key)
         # The same value again is welcome: whoever publishes anew must hear that it is kept.
         if kept is not None and kept != value and self._select((kept, value)) != 1:
@@ -124,6 +135,7 @@ class KadServer:
         self._values[key] = value
         if len(self._values) > VALUES_MAX:
             del self._values[self._by_distance.pop()[1]]
+        return expires
 
     def value(self, key: bytes) -> bytes | None:
         """Give the value that is kept under a key, if it still stands the judgement."""
@@ -138,19 +150,21 @@ class KadServer:
             return None
         return value
 
-    def announce(self, entry: Entry, *, where: str, now: float) -> None:
-        """Note that a proxy announced itself under its shard's key."""
+    def announce(self, entry: Entry, *, where: str, expires: float) -> None:
+        """Note that a proxy announced itself under its shard's key, until a date."""
         there = self._announced.setdefault(self._keys.shard_of(entry.peer), {})
         there.pop(entry.peer, None)
-        there[entry.peer] = _Announcement(entry, where, now)
+        there[entry.peer] = _Announcement(entry, where, expires)
         if len(there) > PROVIDERS_MAX:
             ((crowded, _),) = Counter(each.where for each in there.values()).most_common(1)
             del there[next(peer for peer, each in there.items() if each.where == crowded)]
 
     def announced(self, key: bytes, *, now: float) -> list[Entry]:
-        """List who announced itself under a key within the lifetime of a record."""
+        """List who announced itself under a key and is still named; forget the others."""
         there = self._announced.get(key, {})
-        return [each.entry for each in there.values() if now - each.at < RECORD_LIFETIME_MAX_SECONDS]
+        for peer in [peer for peer, each in there.items() if each.expires <= now]:
+            del there[peer]
+        return [each.entry for each in there.values()]
 
     def _let_announce(self, question: Message, asker: PeerId, where: str, now: float) -> None:
         if question.key != self._keys.shard_of(asker):
@@ -158,4 +172,8 @@ class KadServer:
         own = [entry for entry in map(take_named, question.providerPeers[:1]) if entry is not None]
         if not own or own[0].peer != asker:
             raise RecordRejected("an announcement of somebody else")
-        self.announce(own[0], where=where, now=now)
+        expires = now + RECORD_LIFETIME_MAX_SECONDS
+        if question.HasField("record"):
+            # Nothing that it says by itself, its date least of all, outlives what it signed.
+            expires = min(expires, self.keep(self._keys.record_of(asker), question.record.value))
+        self.announce(own[0], where=where, expires=expires)

@@ -61,9 +61,16 @@ def get_providers(key: bytes) -> Message:
     return Message(type=Message.MessageType.GET_PROVIDERS, key=key)
 
 
-def add_provider(key: bytes, own: Entry) -> Message:
-    """Announce ourselves under a key."""
-    return Message(type=Message.MessageType.ADD_PROVIDER, key=key, providerPeers=[named(own)])
+def add_provider(key: bytes, own: Entry, record: Record | None = None) -> Message:
+    """Announce ourselves under a key.
+
+    Args:
+        key: Of our shard.
+        own: Where we are.
+        record: Our record under its own key: the announcement expires with it, and who names us can give
+            it at once. Others pass it over.
+    """
+    return Message(type=Message.MessageType.ADD_PROVIDER, key=key, providerPeers=[named(own)], record=record)
 
 
 def named(entry: Entry) -> Message.Peer:

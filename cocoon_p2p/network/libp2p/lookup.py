@@ -1,11 +1,15 @@
-"""One iterative Kademlia lookup, as a pure machine: whom to ask next, and when it is done.
+"""One iterative Kademlia lookup along one path, as a pure machine: whom to ask next, and when it is done.
 
     known --take--> asked --answered--> answered
-                          --failed----> failed
+                      |  \\--failed----> failed
+                      late --answered--> answered
 
 Rule 1: who is closest to the target is asked first, `parallel` of them at a time.
 Rule 2: it is done when the `closest` nearest peers that did not fail have all answered.
-Rule 3: what answers name is bounded, so liars cost `asked_max` questions at most.
+Rule 3: who takes long is late: it holds nobody up, and what it says yet is welcome.
+Rule 4: of one public address range the two nearest count, others are passed over: keys are cheap,
+        and whoever rents one range could else be all the peers that are near to any target.
+Rule 5: what answers name is bounded, so liars cost `asked_max` questions at most.
 
 Upstream's lookup ends at the first round without a nearer peer, and asks whoever happens to be
 connected, also clients that do not speak the protocol.
@@ -14,7 +18,9 @@ Spec: libp2p specs/kad-dht, "Peer routing"; Maymounkov and Mazieres, section 2.3
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -26,10 +32,14 @@ NAMED_MAX = 20
 KNOWN_MAX = 256
 "Peers that one lookup considers; the farthest that were not asked are forgotten."
 
+PER_RANGE_MAX = 2
+"Peers of one public address range that count among the nearest, and that a bucket of the table holds."
+
 
 class _Phase(Enum):
     KNOWN = "known"
     ASKED = "asked"
+    LATE = "late"
     ANSWERED = "answered"
     FAILED = "failed"
 
@@ -37,6 +47,11 @@ class _Phase(Enum):
 def position(name: bytes) -> int:
     """Place a key or a peer id in the space of distances."""
     return int.from_bytes(hashlib.sha256(name).digest(), "big")
+
+
+def nowhere(_: PeerId) -> str:
+    """Say of every peer that no public address range of its is known."""
+    return ""
 
 
 @dataclass(slots=True)
@@ -55,36 +70,64 @@ class Lookup:
     asked_max: int = 48
     "Questions in all."
 
+    range_of: Callable[[PeerId], str] = nowhere
+    "Names the public address range that a peer would be dialled in; empty if it has none."
+
     _phases: dict[PeerId, _Phase] = field(default_factory=dict[PeerId, _Phase])
-    _distances: dict[PeerId, int] = field(default_factory=dict[PeerId, int])
+    _ranges: dict[PeerId, str] = field(default_factory=dict[PeerId, str])
+    _by_distance: list[tuple[int, PeerId]] = field(default_factory=list[tuple[int, PeerId]])
+    _target: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._target = position(self.key)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has nobody."""
+        return not self._phases
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an answer that it cannot be done without is outstanding."""
+        return _Phase.ASKED in self._phases.values()
 
     def learn(self, peers: Iterable[PeerId]) -> None:
         """Take note of peers that might be near."""
-        target = position(self.key)
         for peer in peers:
             if peer not in self._phases:
                 self._phases[peer] = _Phase.KNOWN
-                self._distances[peer] = position(peer) ^ target
+                self._ranges[peer] = self.range_of(peer)
+                insort(self._by_distance, (self._distance(peer), peer))
         excess = len(self._phases) - KNOWN_MAX
         if excess > 0:
-            idle = [peer for peer in self._by_distance() if self._phases[peer] is _Phase.KNOWN]
+            idle = [peer for _, peer in self._by_distance if self._phases[peer] is _Phase.KNOWN]
             for peer in idle[-excess:]:
-                del self._phases[peer], self._distances[peer]
+                self.forget(peer)
+
+    def forget(self, peer: PeerId) -> None:
+        """Leave a peer out that was not asked yet: another path asks it."""
+        if self._phases.get(peer) is _Phase.KNOWN:
+            del self._phases[peer], self._ranges[peer]
+            del self._by_distance[bisect_left(self._by_distance, (self._distance(peer), peer))]
 
     def take(self) -> tuple[PeerId, ...]:
-        """Choose whom to ask now. None are chosen and none are under way: the lookup is done."""
-        asked = [peer for peer, phase in self._phases.items() if phase is not _Phase.KNOWN]
-        under_way = sum(self._phases[peer] is _Phase.ASKED for peer in asked)
-        room = min(self.parallel - under_way, self.asked_max - len(asked))
+        """Choose whom to ask now. None are chosen and none are waited for: the lookup is done."""
+        asked = [phase for phase in self._phases.values() if phase is not _Phase.KNOWN]
+        room = min(self.parallel - asked.count(_Phase.ASKED), self.asked_max - len(asked))
         chosen = [peer for peer in self._nearest() if self._phases[peer] is _Phase.KNOWN][: max(0, room)]
         for peer in chosen:
             self._phases[peer] = _Phase.ASKED
         return tuple(chosen)
 
-    def answered(self, peer: PeerId, closer: Sequence[PeerId]) -> None:
+    def answered(self, peer: PeerId, closer: Iterable[PeerId]) -> None:
         """Note that `peer` answered, and whom it named."""
         self._phases[peer] = _Phase.ANSWERED
-        self.learn(closer[:NAMED_MAX])
+        self.learn(closer)
+
+    def late(self, peer: PeerId) -> None:
+        """Note that `peer` takes long."""
+        if self._phases[peer] is _Phase.ASKED:
+            self._phases[peer] = _Phase.LATE
 
     def failed(self, peer: PeerId) -> None:
         """Note that `peer` did not answer, or answered nonsense."""
@@ -94,9 +137,19 @@ class Lookup:
         """List who answered among the nearest, nearest first."""
         return tuple(peer for peer in self._nearest() if self._phases[peer] is _Phase.ANSWERED)
 
-    def _nearest(self) -> list[PeerId]:
-        alive = [peer for peer in self._by_distance() if self._phases[peer] is not _Phase.FAILED]
-        return alive[: self.closest]
+    def _nearest(self) -> Iterator[PeerId]:
+        left, of_range = self.closest, Counter[str]()
+        for _, peer in self._by_distance:
+            if self._phases[peer] in (_Phase.FAILED, _Phase.LATE):
+                continue
+            if where := self._ranges[peer]:
+                of_range[where] += 1
+                if of_range[where] > PER_RANGE_MAX:
+                    continue
+            yield peer
+            left -= 1
+            if not left:
+                return
 
-    def _by_distance(self) -> list[PeerId]:
-        return sorted(self._phases, key=self._distances.__getitem__)
+    def _distance(self, peer: PeerId) -> int:
+        return position(peer) ^ self._target

@@ -41,9 +41,10 @@ def record(number: int, sequence: int = 0) -> bytes:
     return identity(number).peer_id + sequence.to_bytes(2, "big")
 
 
-def validate(peer: PeerId, value: bytes) -> None:
+def validate(peer: PeerId, value: bytes) -> float:
     if value[:-2] != peer:
         raise RecordRejected("record of another peer")
+    return time.time() + 3600
 
 
 def select(values: Sequence[bytes]) -> int:

@@ -4,7 +4,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from libp2p.kad_dht.pb.kademlia_pb2 import Message
+from libp2p.kad_dht.pb.kademlia_pb2 import Message, Record
 
 from cocoon_p2p.errors import MalformedMessage, RecordRejected, RemoteProtocolError
 from cocoon_p2p.identity import PeerId, peer_id_of
@@ -27,7 +27,7 @@ from cocoon_p2p.network.libp2p.kad_wire import (
     read_message,
 )
 from cocoon_p2p.network.libp2p.lookup import NAMED_MAX, position
-from cocoon_p2p.network.libp2p.routing_table import Entry, RoutingTable
+from cocoon_p2p.network.libp2p.routing_table import DIALLED_MAX, Entry, RoutingTable
 
 KEYS = KadKeys("demo")
 OWN = peer_id_of(bytes(32))
@@ -41,9 +41,13 @@ def peer(number: int) -> PeerId:
 ASKER = peer(1)
 
 
-def validate(_: PeerId, value: bytes) -> None:
+EXPIRES = 2000.0
+
+
+def validate(_: PeerId, value: bytes) -> float:
     if not value.startswith(b"good"):
         raise RecordRejected("not good")
+    return EXPIRES
 
 
 def select(values: tuple[bytes, ...] | list[bytes]) -> int:
@@ -111,9 +115,10 @@ def test_a_better_value_replaces_a_worse_one_and_not_the_other_way_round(server:
 def test_a_value_that_is_no_longer_valid_is_not_handed_on(table: RoutingTable) -> None:
     expired: set[bytes] = set()
 
-    def judge_now(_: PeerId, value: bytes) -> None:
+    def judge_now(_: PeerId, value: bytes) -> float:
         if value in expired:
             raise RecordRejected("expired")
+        return EXPIRES
 
     server = KadServer(OWN, KEYS, table, judge_now, select)
     key = KEYS.record_of(peer(5))
@@ -159,9 +164,10 @@ def test_a_value_that_was_forgotten_makes_room_for_another(
     monkeypatch.setattr(kad_server, "VALUES_MAX", 2)
     expired: set[PeerId] = set()
 
-    def judge_now(whose: PeerId, _: bytes) -> None:
+    def judge_now(whose: PeerId, _: bytes) -> float:
         if whose in expired:
             raise RecordRejected("expired")
+        return EXPIRES
 
     server = KadServer(OWN, KEYS, table, judge_now, select)
     keys = [KEYS.record_of(peer(number)) for number in range(3)]
@@ -186,6 +192,36 @@ def test_who_announced_itself_is_named_for_an_hour(server: KadServer) -> None:
 
     assert named(1000 + 3599) == (ASKER,)
     assert named(1000 + 3600) == ()
+
+
+def test_who_announced_itself_with_its_record_is_named_until_that_expires(server: KadServer) -> None:
+    shard, key = KEYS.shard_of(ASKER), KEYS.record_of(ASKER)
+    announcement = add_provider(shard, Entry(ASKER, HERE), Record(key=key, value=b"good"))
+    server.answer(announcement, ASKER, where="here", now=1000)
+
+    assert server.value(key) == b"good"
+    assert [entry.peer for entry in server.announced(shard, now=EXPIRES - 1)] == [ASKER]
+    assert server.announcements(now=EXPIRES - 1) == 1
+    assert server.announcements(now=EXPIRES) == 0
+    assert server.announced(shard, now=EXPIRES) == []
+
+
+def test_a_signed_date_does_not_make_an_announcement_last_longer_than_an_hour(server: KadServer) -> None:
+    shard, key = KEYS.shard_of(ASKER), KEYS.record_of(ASKER)
+    announcement = add_provider(shard, Entry(ASKER, HERE), Record(key=key, value=b"good"))
+    server.answer(announcement, ASKER, where="here", now=EXPIRES - 3700)
+
+    assert server.announced(shard, now=EXPIRES - 100) == []
+
+
+@pytest.mark.parametrize("value", [b"bad", b""])
+def test_who_announces_itself_with_a_bad_record_is_not_named(server: KadServer, value: bytes) -> None:
+    shard, key = KEYS.shard_of(ASKER), KEYS.record_of(ASKER)
+    announcement = add_provider(shard, Entry(ASKER, HERE), Record(key=key, value=value))
+
+    with pytest.raises(RecordRejected):
+        server.answer(announcement, ASKER, where="here", now=1000)
+    assert server.announced(shard, now=1000) == []
 
 
 def test_neither_who_was_first_nor_who_is_loudest_keeps_others_out(server: KadServer) -> None:
@@ -227,7 +263,7 @@ def test_no_more_addresses_of_a_server_are_handed_on_than_anybody_needs(
 
     answer = judge(server.answer(find_node(peer(5)), ASKER, where="here", now=0), find_node(peer(5)))
 
-    assert len(answer.closer[0].addresses) == ADDRESSES_MAX
+    assert len(answer.closer[0].addresses) == DIALLED_MAX <= ADDRESSES_MAX
 
 
 # ------------------------------------------------------------------ strange bytes
