@@ -1,5 +1,6 @@
 """Each fault of py-libp2p 0.8.1 as upstream ships it, and the same once it is mended."""
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from importlib import metadata
@@ -298,3 +299,29 @@ async def test_upstream_switches_tasks_at_each_small_read_and_write(upstream: No
 
 async def test_reads_and_writes_that_need_not_wait_switch_no_tasks(mended: None) -> None:
     assert await switches_in_a_hundred_calls() == 0
+
+
+# --- Whose log it is.
+
+
+async def log_of_a_connection(monkeypatch: pytest.MonkeyPatch) -> logging.Logger:
+    """Connect and part, where nobody has configured logging; give the root logger."""
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    async with two_hosts():
+        pass
+    return root
+
+
+@pytest.mark.slow
+async def test_upstream_configures_the_application_s_log(
+    upstream: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await log_of_a_connection(monkeypatch)).handlers
+
+
+@pytest.mark.slow
+async def test_a_connection_leaves_the_root_logger_alone(
+    mended: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not (await log_of_a_connection(monkeypatch)).handlers
