@@ -15,6 +15,7 @@ from libp2p.abc import IHost, IMultiselectCommunicator, ISecureConn
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.io.abc import ReadWriteCloser
+from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
@@ -304,24 +305,24 @@ async def test_reads_and_writes_that_need_not_wait_switch_no_tasks(mended: None)
 # --- Whose log it is.
 
 
-async def log_of_a_connection(monkeypatch: pytest.MonkeyPatch) -> logging.Logger:
-    """Connect and part, where nobody has configured logging; give the root logger."""
-    root = logging.getLogger()
-    monkeypatch.setattr(root, "handlers", [])
-    async with two_hosts():
-        pass
-    return root
+class Multiplexed:
+    """What a connection needs of its muxer to come into being."""
+
+    peer_id = ID.from_pubkey(KEYS.public_key)
+    on_close: object = None
+    is_initiator = True
 
 
-@pytest.mark.slow
-async def test_upstream_configures_the_application_s_log(
-    upstream: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert (await log_of_a_connection(monkeypatch)).handlers
+def handlers_after_a_connection(monkeypatch: pytest.MonkeyPatch) -> list[logging.Handler]:
+    """Make a connection where nobody has configured logging; give what the root logger has then."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    SwarmConn(cast("Any", Multiplexed()), cast("Any", object()))
+    return logging.getLogger().handlers
 
 
-@pytest.mark.slow
-async def test_a_connection_leaves_the_root_logger_alone(
-    mended: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert not (await log_of_a_connection(monkeypatch)).handlers
+def test_upstream_configures_the_application_s_log(upstream: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert handlers_after_a_connection(monkeypatch)
+
+
+def test_a_connection_leaves_the_root_logger_alone(mended: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not handlers_after_a_connection(monkeypatch)
