@@ -157,7 +157,8 @@ class PriceSection(Section, frozen=True, kw_only=True):
 
 class WorkerSection(Section, frozen=True, kw_only=True):
     model: str
-    "A GGUF file, relative to this file, or `demo` for the built-in demo model."
+    """A GGUF file, relative to this file; `demo` for the built-in demo model; or the address of a server that
+    runs the model, such as http://127.0.0.1:8000 (section `upstream`)."""
 
     name: str = ""
     "What clients call the model; by default what its file says."
@@ -176,6 +177,20 @@ class WorkerSection(Section, frozen=True, kw_only=True):
 
     proxies: list[str] = []
     "Multiaddrs of proxies to serve. Empty: those that the network's directory names."
+
+
+class UpstreamSection(Section, frozen=True, kw_only=True):
+    """The server that runs the model, where `worker.model` is its address. It sees prompts in the clear."""
+
+    model: str = ""
+    "What it calls the model; may be left out if it has one only."
+
+    api_key_file: str = ""
+    "A file of mode 0600 that holds the key it asks for."
+
+    weights: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$")] = ""
+    """What `cocoon model hash` gives for the files that the server runs: the worker's word, as it cannot see
+    them. Without it nobody who asks for certain weights is served."""
 
 
 class ProxySection(Section, frozen=True, kw_only=True):
@@ -219,6 +234,7 @@ class ClientSection(Section, frozen=True, kw_only=True):
 class WorkerFile(msgspec.Struct, frozen=True, kw_only=True):
     worker: WorkerSection
     network: NetworkSection
+    upstream: UpstreamSection = UpstreamSection()
     price: PriceSection = PriceSection()
     chain: ChainSection | None = None
     wallet: WalletSection = WalletSection()

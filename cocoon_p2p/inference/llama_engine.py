@@ -13,7 +13,6 @@ what else is in the batch does, and what comes from the cache.
 """
 
 import logging
-import math
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -29,16 +28,14 @@ from cocoon_p2p.inference.engine import (
     ChatMessage,
     EngineError,
     GenerateRequest,
-    ModelUnknown,
     Piece,
     PromptCount,
-    PromptTooLong,
-    RequestMalformed,
 )
 from cocoon_p2p.inference.llama_generation import LlamaGeneration
 from cocoon_p2p.inference.llama_messages import Completion
 from cocoon_p2p.inference.llama_server import LlamaServer
 from cocoon_p2p.inference.pipe import Pipe
+from cocoon_p2p.inference.refusing import TOKEN_SIZE_MAX, refuse_endless, refuse_senseless, refuse_unfit
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +45,6 @@ most, a step of a long prompt some seconds on a slow machine."""
 
 PROMPTS_KEPT: Final = 32
 "Prompts between their count and their generation, so that each is split once."
-
-TOKEN_SIZE_MAX_BYTES: Final = 512
-"Where a model does not say. The longest tokens known are some hundred spaces."
-
-STOP_STRINGS_MAX: Final = 16
-STOP_SIZE_MAX_CHARACTERS: Final = 256
-"Far above what applications use (OpenAI takes four); every step looks for all of them."
 
 SEEDS: Final = 2**32 - 1
 "llama.cpp takes 32 bits, and the highest number means none."
@@ -66,12 +56,6 @@ _PromptKey = tuple[bytes, tuple[ChatMessage, ...], str | None, str]
 def _prompt_key(request: GenerateRequest) -> _PromptKey:
     """What decides a prompt's tokens. With its scope: how soon a count comes tells whether it was kept."""
     return request.cache_scope, request.messages, request.prompt, request.answer_prefix
-
-
-def _characters(request: GenerateRequest) -> int:
-    """How long a request's own text is, without what a template adds."""
-    messages = sum(len(message.content) for message in request.messages)
-    return messages + len(request.prompt or "") + len(request.answer_prefix)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,14 +87,14 @@ class LlamaCppEngine:
         template: ChatTemplate,
         *,
         bos: str,
-        token_size_max_bytes: int = TOKEN_SIZE_MAX_BYTES,
+        token_size_max_bytes: int = TOKEN_SIZE_MAX,
     ) -> None:
         self.capabilities = capabilities
         (self._card,) = capabilities.models
         self._server = server
         self._template = template
         self._bos = bos
-        self._characters_max = self._card.context_tokens * token_size_max_bytes
+        self._token_size_max = token_size_max_bytes
         self._table = cache_slots(capabilities.slots)
         self._free_slots = trio.Semaphore(capabilities.slots)
         self._splitting = trio.CapacityLimiter(4)
@@ -171,50 +155,16 @@ class LlamaCppEngine:
 
     async def _prompt(self, request: GenerateRequest) -> list[int]:
         """The request's tokens, as the engine splits them."""
-        self._check(request)
+        if self._is_closed:
+            raise EngineError("the engine is closed")
+        refuse_senseless(request, self._card)
         kept = self._prompts.get(_prompt_key(request))
         if kept is not None:
             return kept
-        characters = _characters(request)
-        if characters > self._characters_max:
-            raise self._too_long(f"{characters} characters")
+        refuse_endless(request, self._card, token_size_max=self._token_size_max)
         prompt = await trio.to_thread.run_sync(self._split, request, limiter=self._splitting)
-        if not prompt:
-            raise RequestMalformed("the prompt is empty")
-        if len(prompt) >= self._card.context_tokens:
-            raise self._too_long(f"{len(prompt)} tokens")
+        refuse_unfit(prompt, self._card)
         return prompt
-
-    def _too_long(self, size: str) -> PromptTooLong:
-        return PromptTooLong(
-            f"the prompt leaves no room for an answer "
-            f"(prompt={size} context={self._card.context_tokens} tokens)",
-            hint="shorten the conversation, or ask for a model with a longer context",
-        )
-
-    def _check(self, request: GenerateRequest) -> None:
-        """Refuse what could not be computed, before anything is."""
-        if self._is_closed:
-            raise EngineError("the engine is closed")
-        if request.model != self._card.name:
-            raise ModelUnknown(f"unknown model (asked={request.model!r} here={self._card.name!r})")
-        if bool(request.messages) == (request.prompt is not None):
-            raise RequestMalformed("a request has either messages or a prompt")
-        if request.completion_tokens_max < 1:
-            raise RequestMalformed(
-                f"no completion token is asked for (completion_tokens_max={request.completion_tokens_max})"
-            )
-        if not (0 <= request.temperature < math.inf and 0 < request.top_p <= 1):
-            raise RequestMalformed(
-                f"sampling out of range (temperature={request.temperature} top_p={request.top_p})"
-            )
-        if len(request.stop) > STOP_STRINGS_MAX or any(
-            len(stop) > STOP_SIZE_MAX_CHARACTERS for stop in request.stop
-        ):
-            raise RequestMalformed(
-                f"too many or too long stop strings (count={len(request.stop)} at most {STOP_STRINGS_MAX}, "
-                f"of {STOP_SIZE_MAX_CHARACTERS} characters)"
-            )
 
     def _split(self, request: GenerateRequest) -> list[int]:
         """Render and split a request's prompt. Blocks.

@@ -16,7 +16,7 @@ from cocoon_p2p.inference.chat_template import ChatTemplate
 from cocoon_p2p.inference.engine import Capabilities, ChatMessage, Engine, EngineError, Feature, ModelCard
 from cocoon_p2p.inference.gguf import GgufHead, read_gguf
 from cocoon_p2p.inference.hash_memory import HashMemory
-from cocoon_p2p.inference.llama_engine import TOKEN_SIZE_MAX_BYTES, LlamaCppEngine
+from cocoon_p2p.inference.llama_engine import LlamaCppEngine
 from cocoon_p2p.inference.llama_server import (
     LlamaServer,
     ServerSettings,
@@ -24,6 +24,7 @@ from cocoon_p2p.inference.llama_server import (
     library_version,
 )
 from cocoon_p2p.inference.manifest import Progress, weights_hash
+from cocoon_p2p.inference.refusing import TOKEN_SIZE_MAX
 
 CONTEXT_TOKENS: Final = 4096
 "For each request, unless the operator says otherwise or the model was trained for less."
@@ -88,7 +89,7 @@ async def open_llamacpp(
         Capabilities(version, (card,), slots),
         template,
         bos=head.bos,
-        token_size_max_bytes=head.token_size_max_bytes or TOKEN_SIZE_MAX_BYTES,
+        token_size_max_bytes=head.token_size_max_bytes or TOKEN_SIZE_MAX,
     )
     try:
         yield engine

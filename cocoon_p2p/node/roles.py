@@ -1,20 +1,17 @@
 """What a bootstrap node, a proxy and a worker do from start to stop."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
-from typing import Protocol
 
 import trio
 
-from cocoon_p2p.attestation.configuration import MeasuredConfiguration
 from cocoon_p2p.bootstrap import serve_bootstrap
 from cocoon_p2p.config import BootstrapFile, Loaded, NetworkSection, ProxyFile, WorkerFile
 from cocoon_p2p.errors import ConfigurationError, RemoteProtocolError
 from cocoon_p2p.identity import PeerId, peer_id_text
-from cocoon_p2p.inference.engine import Engine
 from cocoon_p2p.keyfile import load_or_create
+from cocoon_p2p.node.announce import Announce
+from cocoon_p2p.node.engine import measured, open_engine
 from cocoon_p2p.node.parts import IDENTITY_KEY, Parts, open_parts
 from cocoon_p2p.node.proving_side import prove
 from cocoon_p2p.nursery import open_service_nursery
@@ -30,18 +27,9 @@ from cocoon_p2p.worker import Worker, serve_worker
 DRAIN_SECONDS = 30.0
 "How long a node that was told to stop lets what runs go on."
 
-FILE_HASHES = "file-hashes.json"
-"What a model's files hashed to, in the data folder."
-
 LOOK_FIRST_SECONDS = 0.5
 LOOK_LAST_SECONDS = 60.0
 "A worker looks for proxies this often: soon while it has none, seldom once it has."
-
-
-class Announce(Protocol):
-    """Told of each step that a node makes while it joins, with its facts."""
-
-    def __call__(self, step: str, **facts: object) -> None: ...
 
 
 # ---------------------------------------------------------------- bootstrap
@@ -129,7 +117,7 @@ async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.
     price = Price(**{name: getattr(settings.price, name) for name in settings.price.__struct_fields__})
     # The engine comes first: while it loads a model, this process answers nobody.
     async with (
-        _open_engine(loaded, announce) as engine,
+        open_engine(loaded, announce) as engine,
         open_parts(loaded, mode="client", grant=Nano(settings.worker.grant)) as parts,
         open_service_nursery() as nursery,
     ):
@@ -153,7 +141,7 @@ async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.
                 parts.network,
                 parts.showcase,
                 parts.doorkeeper,
-                _measured(loaded, engine),
+                measured(loaded, engine),
             ),
         )
         worker = await nursery.start(serve)
@@ -165,41 +153,6 @@ async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.
         await stop.wait()
         with trio.move_on_after(DRAIN_SECONDS):
             await worker.drain()
-
-
-def _measured(loaded: Loaded[WorkerFile], engine: Engine) -> MeasuredConfiguration:
-    """Say what decides who can read a prompt here."""
-    return MeasuredConfiguration(
-        engine=engine.capabilities.engine.split()[0],
-        weights_hash=engine.capabilities.models[0].weights_hash,
-        upstream="",
-        log_level=loaded.settings.log.level,
-        uses_gpu=False,
-    )
-
-
-@asynccontextmanager
-async def _open_engine(loaded: Loaded[WorkerFile], announce: Announce) -> AsyncIterator[Engine]:
-    from cocoon_p2p.inference.catalogue import demo_model
-    from cocoon_p2p.inference.hash_memory import HashMemory
-    from cocoon_p2p.inference.llamacpp import open_llamacpp
-
-    def tell(done_bytes: int, total_bytes: int) -> None:
-        announce("hashing", progress=f"{done_bytes / 1e9:.1f} of {total_bytes / 1e9:.1f} GB")
-
-    worker = loaded.settings.worker
-    # Who proves what it has loaded reads all of it: what a disk remembers, its owner can alter.
-    is_proven = loaded.settings.attestation.evidence not in ("none", "sim")
-    async with open_llamacpp(
-        demo_model() if worker.model == "demo" else loaded.resolve(worker.model),
-        name=worker.name or None,
-        slots=worker.slots,
-        context_tokens=worker.context_tokens or None,
-        threads=worker.threads or None,
-        memory=None if is_proven else HashMemory(loaded.data_directory / FILE_HASHES),
-        progress=tell,
-    ) as engine:
-        yield engine
 
 
 class _Joining:

@@ -1,0 +1,99 @@
+"""The engine that a worker's file asks for: in this process, or on a server elsewhere."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from cocoon_p2p import private_files
+from cocoon_p2p.attestation.configuration import MeasuredConfiguration
+from cocoon_p2p.config import Loaded, WorkerFile
+from cocoon_p2p.errors import ConfigurationError
+from cocoon_p2p.inference.engine import Engine
+from cocoon_p2p.node.announce import Announce
+
+FILE_HASHES = "file-hashes.json"
+"What a model's files hashed to, in the data folder."
+
+URL_SCHEMES = ("http://", "https://")
+
+
+def measured(loaded: Loaded[WorkerFile], engine: Engine) -> MeasuredConfiguration:
+    """Say what decides who can read a prompt here."""
+    model = loaded.settings.worker.model
+    return MeasuredConfiguration(
+        engine=engine.capabilities.engine.split()[0],
+        weights_hash=engine.capabilities.models[0].weights_hash,
+        upstream=model if model.startswith(URL_SCHEMES) else "",
+        log_level=loaded.settings.log.level,
+        uses_gpu=False,
+    )
+
+
+@asynccontextmanager
+async def open_engine(loaded: Loaded[WorkerFile], announce: Announce) -> AsyncIterator[Engine]:
+    """Load or reach the model of a worker's file, and serve it.
+
+    Raises:
+        ConfigurationError: It cannot be served; the text says what to do.
+    """
+    is_url = loaded.settings.worker.model.startswith(URL_SCHEMES)
+    async with _upstream(loaded) if is_url else _llamacpp(loaded, announce) as engine:
+        yield engine
+
+
+@asynccontextmanager
+async def _upstream(loaded: Loaded[WorkerFile]) -> AsyncIterator[Engine]:
+    try:
+        from cocoon_p2p.inference.upstream import Upstream, open_upstream
+    except ImportError as exc:
+        raise ConfigurationError(
+            f"a model on a server cannot be used: {exc}",
+            hint="install what it needs: pip install 'cocoon-p2p[upstream]'",
+        ) from exc
+
+    worker, section = loaded.settings.worker, loaded.settings.upstream
+    key = _key(loaded.resolve(section.api_key_file)) if section.api_key_file else None
+    async with open_upstream(
+        Upstream(worker.model, section.model, key),
+        name=worker.name or None,
+        slots=worker.slots,
+        context_tokens=worker.context_tokens or None,
+        weights_hash=bytes.fromhex(section.weights) or None,
+    ) as engine:
+        yield engine
+
+
+def _key(path: Path) -> str:
+    try:
+        key = private_files.read(path).decode("ascii").strip()
+    except FileNotFoundError as exc:
+        raise ConfigurationError(f"there is no {path}", hint="name it in upstream.api_key_file") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigurationError(f"{path} holds no key", hint="a key is one line of ASCII") from exc
+    if not key or not key.isprintable():
+        raise ConfigurationError(f"{path} holds no key", hint="a key is one line of ASCII")
+    return key
+
+
+@asynccontextmanager
+async def _llamacpp(loaded: Loaded[WorkerFile], announce: Announce) -> AsyncIterator[Engine]:
+    from cocoon_p2p.inference.catalogue import demo_model
+    from cocoon_p2p.inference.hash_memory import HashMemory
+    from cocoon_p2p.inference.llamacpp import open_llamacpp
+
+    def tell(done_bytes: int, total_bytes: int) -> None:
+        announce("hashing", progress=f"{done_bytes / 1e9:.1f} of {total_bytes / 1e9:.1f} GB")
+
+    worker = loaded.settings.worker
+    # Who proves what it has loaded reads all of it: what a disk remembers, its owner can alter.
+    is_proven = loaded.settings.attestation.evidence not in ("none", "sim")
+    async with open_llamacpp(
+        demo_model() if worker.model == "demo" else loaded.resolve(worker.model),
+        name=worker.name or None,
+        slots=worker.slots,
+        context_tokens=worker.context_tokens or None,
+        threads=worker.threads or None,
+        memory=None if is_proven else HashMemory(loaded.data_directory / FILE_HASHES),
+        progress=tell,
+    ) as engine:
+        yield engine

@@ -1,0 +1,287 @@
+"""A server that does what servers do on bad days."""
+
+import pytest
+import trio
+import trio.lowlevel
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cocoon_p2p.errors import ConfigurationError
+from cocoon_p2p.inference.engine import (
+    ChatMessage,
+    Engine,
+    EngineError,
+    Finish,
+    GenerateRequest,
+    ModelUnknown,
+    Piece,
+)
+from cocoon_p2p.inference.upstream import Upstream, health, open_upstream, opening
+from cocoon_p2p.inference.upstream.generation import UpstreamGeneration
+from cocoon_p2p.inference.upstream.wire import Choice, Event, Usage
+from tests.inference.upstream.scene import DONE, Script, say, scripted_server, step
+
+BOUND_SECONDS = 60
+SECRET = "my secret words"
+
+
+def ask(*, tokens: int = 5, stop: tuple[str, ...] = ()) -> GenerateRequest:
+    return GenerateRequest(
+        "scripted", (ChatMessage("user", SECRET),), completion_tokens_max=tokens, stop=stop
+    )
+
+
+async def pieces_of(engine: Engine, request: GenerateRequest) -> list[Piece]:
+    async with engine.generate(request) as pieces:
+        return [piece async for piece in pieces]
+
+
+async def test_every_step_is_counted_as_the_server_counts() -> None:
+    script = Script()
+    async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+        script.events = lambda _: [
+            step("two tokens", tokens=2), step(" more", tokens=3), step("", tokens=4, finish="stop"), DONE
+        ]  # fmt: skip
+        pieces = await pieces_of(engine, ask())
+
+    assert [(piece.text, piece.completion_tokens) for piece in pieces] == [
+        ("two tokens", 2), (" more", 3), ("", 4)
+    ]  # fmt: skip
+    assert pieces[-1].finish is Finish.STOP
+    assert pieces[-1].prompt_tokens == 3
+
+
+async def test_a_server_that_counts_only_in_the_end_is_counted_by_its_steps_until_then() -> None:
+    script = Script()
+    async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+        script.events = lambda _: [
+            step("a"), step(" b"), step("", finish="length"),
+            say({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 5}}), DONE,
+        ]  # fmt: skip
+        pieces = await pieces_of(engine, ask())
+
+    assert [piece.completion_tokens for piece in pieces] == [1, 2, 5]
+    assert pieces[-1].finish is Finish.LENGTH
+
+
+async def test_what_was_counted_is_what_is_sent_and_prefixes_are_cached_for_one_scope_only() -> None:
+    script = Script()
+    async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+        for scope in (b"one", b"two"):
+            request = GenerateRequest("scripted", prompt="one three fiver", cache_scope=scope, seed=7)
+            await pieces_of(engine, request)
+        counted = await engine.count(request)
+
+    first, second = script.requests[-2:]
+    assert first["prompt"] == [3, 5, 5]
+    assert counted.prompt_tokens == 3
+    assert first["seed"] == 7
+    assert first["cache_salt"] != second["cache_salt"]
+
+
+FAULTS = {
+    "it is cut before the end": Script(events=lambda _: [step("a", tokens=1)], is_cut=True),
+    "it ends without an end": Script(events=lambda _: [step("a", tokens=1), DONE]),
+    "it is silent at once": Script(events=lambda _: []),
+    "half of an event": Script(events=lambda _: [b'data: {"choices": [{"te'], is_cut=True),
+    "no JSON": Script(events=lambda _: [b"data: <html>\n\n", DONE]),
+    "no completions": Script(events=lambda _: [say({"choices": 5}), DONE]),
+    "no UTF-8": Script(events=lambda _: [b'data: {"choices": [{"text": "\xff"}]}\n\n', DONE]),
+    "it says that it failed": Script(events=lambda _: [say({"error": {"message": SECRET}})]),
+    "it counts more than was asked for": Script(events=lambda _: [step("a", tokens=6), DONE]),
+    "it goes on after its end": Script(
+        events=lambda _: [step("a", tokens=1, finish="stop"), step("b", tokens=2), DONE]
+    ),
+    "too many requests": Script(status=429),
+    "it is broken": Script(status=500),
+    "it takes no such request": Script(status=400),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+async def test_a_fault_is_an_error_that_quotes_nobody(fault: Script) -> None:
+    script = Script()
+    async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+        script.events, script.status, script.is_cut = fault.events, fault.status, fault.is_cut
+
+        with pytest.raises(EngineError) as raised:
+            await pieces_of(engine, ask())
+
+    assert SECRET not in str(raised.value)
+    assert "[2, 6, 5]" not in str(raised.value)
+
+
+async def test_a_server_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "STEP_SECONDS", 0.05)
+    script = Script()
+    with trio.fail_after(BOUND_SECONDS):
+        async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+            script.hangs_after = 2
+            with pytest.raises(EngineError, match="ReadTimeout"):
+                await pieces_of(engine, ask())
+
+
+async def test_leaving_hangs_up() -> None:
+    script = Script()
+    with trio.fail_after(BOUND_SECONDS):
+        async with scripted_server(script) as address, open_upstream(Upstream(address), slots=1) as engine:
+            script.hangs_after = 2
+            async with engine.generate(ask()) as pieces:
+                await anext(pieces)
+            await script.hung_up.wait()
+
+
+async def test_a_cancel_hangs_up_and_gives_the_slot_back() -> None:
+    script = Script()
+    with trio.fail_after(BOUND_SECONDS):
+        async with scripted_server(script) as address, open_upstream(Upstream(address), slots=1) as engine:
+            script.hangs_after = 2
+            with trio.CancelScope() as scope:
+                async with engine.generate(ask()) as pieces:
+                    async for _ in pieces:
+                        if _.completion_tokens == 2:
+                            scope.cancel()
+            await script.hung_up.wait()
+            script.hangs_after = None
+
+            assert len(await pieces_of(engine, ask())) == 6
+
+
+async def test_a_stop_string_ends_it_and_is_not_delivered() -> None:
+    script = Script()
+    async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+        pieces = await pieces_of(engine, ask(stop=(" w3",)))
+
+    assert "".join(piece.text for piece in pieces) == " w1 w2"
+    assert (pieces[-1].finish, pieces[-1].completion_tokens) == (Finish.STOP, 2)
+
+
+async def test_a_server_that_fails_takes_no_work_until_it_computes_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(health, "RETRY_SECONDS", 0.01)
+    script = Script()
+    with trio.fail_after(BOUND_SECONDS):
+        async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+            script.status = 500
+            with pytest.raises(EngineError):
+                await pieces_of(engine, ask())
+            with pytest.raises(EngineError, match="down"):
+                await engine.count(ask())
+
+            script.status = 200
+            while True:
+                try:
+                    counted = await engine.count(ask())
+                    break
+                except EngineError:
+                    await trio.lowlevel.checkpoint()
+
+    assert counted.prompt_tokens == 3
+
+
+async def test_another_model_is_unknown() -> None:
+    async with scripted_server(Script()) as address, open_upstream(Upstream(address)) as engine:
+        with pytest.raises(ModelUnknown):
+            await engine.count(GenerateRequest("another", prompt="Hello"))
+
+
+async def refused(script: Script, **options: str) -> ConfigurationError:
+    async with scripted_server(script) as address:
+        with pytest.raises(ConfigurationError) as raised:
+            async with open_upstream(Upstream(address, **options)):
+                raise AssertionError("it must not open")
+    return raised.value
+
+
+async def test_of_several_models_one_must_be_named() -> None:
+    error = await refused(Script(models=("a", "b")))
+
+    assert "2 models" in str(error)
+    assert "models=a, b" in str(error)
+    assert "upstream_model" in (error.hint or "")
+
+
+async def test_a_model_that_it_has_not_is_said() -> None:
+    assert "no model 'c'" in str(await refused(Script(models=("a", "b")), model="c"))
+
+
+async def test_the_one_that_is_named_is_taken() -> None:
+    script = Script(models=("org/A-model.gguf", "b"))
+    async with (
+        scripted_server(script) as address,
+        open_upstream(Upstream(address + "/v1/", model="org/A-model.gguf")) as engine,
+    ):
+        assert engine.capabilities.models[0].name == "a-model"
+        assert script.requests[0]["model"] == "org/A-model.gguf"
+
+
+async def test_a_server_that_computes_other_prompts_than_it_counts_is_refused() -> None:
+    def longer(request: object) -> list[bytes]:
+        return [step("a", tokens=1, prompt=5), step("", tokens=1, prompt=5, finish="stop"), DONE]
+
+    assert "4 tokens as 5" in str(await refused(Script(events=longer)))
+
+
+async def test_a_server_that_never_counts_is_refused() -> None:
+    script = Script(events=lambda _: [step("a"), step("", finish="stop"), DONE])
+
+    assert "how many tokens" in str(await refused(script))
+
+
+async def test_a_server_that_splits_nothing_is_refused() -> None:
+    assert "does not split text" in str(await refused(Script(split=lambda _: [])))
+
+
+async def test_nobody_there_is_said_with_the_address() -> None:
+    async with scripted_server(Script()) as address:
+        pass
+    with pytest.raises(ConfigurationError, match="not reached") as raised:
+        async with open_upstream(Upstream(address)):
+            raise AssertionError("it must not open")
+    assert address in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["ftp://a", "http://", "http://me:secret@host", "http://host/?q", "a host"])
+async def test_what_is_no_address_of_a_server_is_refused_without_showing_secrets(url: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        async with open_upstream(Upstream(url)):
+            raise AssertionError("it must not open")
+    assert "secret@" not in str(raised.value)
+
+
+# ---------------------------------------------------------------- the events
+
+TEXTS = st.text(max_size=4)
+EVENTS = st.builds(
+    Event,
+    st.lists(
+        st.builds(Choice, TEXTS, st.sampled_from((None, None, None, "stop", "length", "odd"))), max_size=2
+    ),
+    st.none() | st.builds(Usage, st.integers(-5, 50), st.integers(-5, 50)),
+)
+
+
+@given(st.lists(EVENTS, max_size=12), st.lists(TEXTS, max_size=2), st.integers(1, 20))
+def test_whatever_a_server_says_no_count_falls_and_none_is_above_the_limit(
+    events: list[Event], stop: list[str], tokens_max: int
+) -> None:
+    generation = UpstreamGeneration(tuple(stop), prompt_tokens=3, completion_tokens_max=tokens_max)
+    pieces = list[Piece]()
+    try:
+        for event in events:
+            piece = generation.take(event)
+            pieces += [piece] if piece else []
+            if piece and piece.finish:
+                break
+        else:
+            pieces.append(generation.end())
+    except EngineError:
+        pass
+
+    counts = [piece.completion_tokens for piece in pieces]
+    assert counts == sorted(counts)
+    assert all(0 <= count <= tokens_max for count in counts)
+    said = "".join(choice.text for event in events for choice in event.choices)
+    assert said.startswith("".join(piece.text for piece in pieces))
+    assert not any(string in "".join(piece.text for piece in pieces) for string in stop if string)
