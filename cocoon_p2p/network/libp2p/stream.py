@@ -6,6 +6,8 @@ connection's books until the connection ends, and a connection with streams is n
 
 from math import ceil
 
+from libp2p.abc import IMuxedConn
+from libp2p.connection_types import ConnectionType
 from libp2p.custom_types import TProtocol
 from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.stream.net_stream import NetStream
@@ -80,6 +82,30 @@ class Libp2pStream:
         return str(self._net_stream.get_protocol())
 
     @property
+    def remote_host(self) -> str:
+        """The IP address that the peer's connection comes from or leads to; empty over a relay."""
+        remote = self._muxed.get_remote_address()
+        is_relayed = self.connection.get_connection_type() is ConnectionType.RELAYED
+        return "" if remote is None or is_relayed else remote[0]
+
+    @property
+    def connection(self) -> IMuxedConn:
+        """What it runs on, as libp2p knows it; to be compared with others."""
+        return self._net_stream.muxed_conn
+
+    @property
+    def swarm_conn(self) -> SwarmConn:
+        """What it runs on."""
+        conn = self._net_stream.swarm_conn
+        assert isinstance(conn, SwarmConn)
+        return conn
+
+    @property
+    def is_relayed(self) -> bool:
+        """Whether it runs through a relay."""
+        return self._muxed.muxed_conn.get_connection_type() is ConnectionType.RELAYED
+
+    @property
     def was_closed(self) -> bool:
         """Whether our side said that nothing more comes."""
         return self._was_closed
@@ -111,6 +137,15 @@ class Libp2pStream:
         self._was_closed = True
         self._forget_if_done()
         await self._muxed.close_write()
+
+    async def close(self) -> None:
+        """Say that nothing more comes, and give the peer a minute to say so too; what comes is not read.
+
+        Done even if it is cancelled.
+        """
+        self._was_closed = self._was_read_to_end = True
+        self._forget_if_done()
+        await self._muxed.close()
 
     def reset(self) -> None:
         """Give the stream up, both ways."""
