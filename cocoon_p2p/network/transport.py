@@ -106,3 +106,15 @@ class Transport(Protocol):
     async def wait_disconnected(self, peer: PeerId) -> None:
         """Return once no connection to this peer stands (at once if there is none)."""
         ...
+
+    def protect(self, peer: PeerId, tag: str) -> None:
+        """Keep this peer's connections when places run out, for a reason that has a name.
+
+        Connected or not: it holds for connections that are yet to come. The number of peers for one
+        reason is bounded; one more, and the peer confirmed longest ago is protected no longer.
+        """
+        ...
+
+    def unprotect(self, peer: PeerId, tag: str) -> None:
+        """Let this reason no longer count. Others still do; nothing happens if it did not."""
+        ...

@@ -208,6 +208,8 @@ class MemoryTransport:
         self._addresses: tuple[str, ...] = (f"/memory/1/p2p/{peer_id_text(peer_id)}",) if listens else ()
         self._addresses_changed = trio.Event()
         self.acceptors: dict[str, StreamAcceptor] = {}
+        self.protected: set[tuple[PeerId, str]] = set()
+        "Which peers are protected, and why. There is always room here, so nothing follows from it."
 
     @property
     def peer_id(self) -> PeerId:
@@ -273,6 +275,12 @@ class MemoryTransport:
         connection = self._network.connections.get(frozenset((self._peer_id, peer)))
         if connection is not None:
             await connection.lost.wait()
+
+    def protect(self, peer: PeerId, tag: str) -> None:
+        self.protected.add((peer, tag))
+
+    def unprotect(self, peer: PeerId, tag: str) -> None:
+        self.protected.discard((peer, tag))
 
 
 class MemoryNetwork:

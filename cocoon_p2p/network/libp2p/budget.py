@@ -4,13 +4,15 @@ Each connection has bounds of its own, but keys are cheap and so are connections
 neither take what they asked for nor stop asking would have the memory of a thousand connections.
 
 Rule: above the budget the connection that holds most gives up the stream that holds most, until there
-is room. Who stays within what others use is never the one.
+is room. Who stays within what others use is never the one; nor is a protected peer, while strangers hold
+anything: or many of them, each holding a little less, would have its streams reset.
 """
 
 from typing import Protocol
 
-HELD_MAX_BYTES = 256 << 20
-"Received and not read, and written and not sent, over all connections."
+HELD_MAX_BYTES = 64 << 20
+"""Received and not read, and written and not sent, over all connections: 256 streams of which nobody reads a
+byte, each with a whole window. What two processes that work at full speed hold between them is a few MiB."""
 
 
 class Holder(Protocol):
@@ -19,6 +21,11 @@ class Holder(Protocol):
     @property
     def held_bytes(self) -> int:
         """What it holds now."""
+        ...
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether others give way first."""
         ...
 
     def shed(self) -> None:
@@ -49,12 +56,16 @@ class Budget:
         """Count a holder no longer: its connection is lost."""
         self._total_bytes -= self._noted.pop(holder, 0)
 
+    def _rank(self, holder: Holder) -> tuple[bool, int]:
+        held = self._noted[holder]
+        return held > 0 and not holder.is_protected, held
+
     def _relieve(self) -> None:
         for holder in self._noted:
             self._noted[holder] = holder.held_bytes
         self._total_bytes = sum(self._noted.values())
         while self._total_bytes > self._held_max_bytes:
-            fullest = max(self._noted, key=self._noted.__getitem__)
+            fullest = max(self._noted, key=self._rank)
             fullest.shed()
             held = fullest.held_bytes
             assert held < self._noted[fullest], "what holds most has something to give up"

@@ -145,6 +145,14 @@ class Libp2pTransport:
         """Return once no connection to this peer stands (at once if there is none)."""
         await self.swarm.wait_disconnected(peer)
 
+    def protect(self, peer: PeerId, tag: str) -> None:
+        """Keep this peer's connections when places run out, for a reason that has a name."""
+        self.swarm.protect_peer(peer, tag)
+
+    def unprotect(self, peer: PeerId, tag: str) -> None:
+        """Let this reason no longer count. Nothing happens if it did not."""
+        self.swarm.unprotect_peer(peer, tag)
+
 
 @asynccontextmanager
 async def open_transport(

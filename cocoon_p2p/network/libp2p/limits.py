@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 from cocoon_p2p.network.libp2p.rates import Rate
 
+_HANDSHAKE_RATE = Rate(per_second=100, burst=64)
+_HANDSHAKE_RATE_PER_RANGE = Rate(per_second=50, burst=64)
+_STREAM_RATE_PER_PEER = Rate(per_second=500, burst=2000)
+_STREAM_RATE_OF_STRANGERS = Rate(per_second=1000, burst=2000)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -30,11 +34,11 @@ class Limits:
     handshakes_per_range_max: int = 64
     "The same from one address range, whose oldest is ended for one more."
 
-    handshake_rate: Rate = Rate(per_second=100, burst=64)
-    """How many accepted sockets may begin to prove a key. One takes 3 to 5 ms of processor time, so this is less
-    than half of what one thread has; after a restart a thousand peers are back in ten seconds."""
+    handshake_rate: Rate = _HANDSHAKE_RATE
+    """How many accepted sockets may begin to prove a key. One takes some milliseconds of processor time, so
+    this is less than half of what a thread has; after a restart a thousand peers are back in ten seconds."""
 
-    handshake_rate_per_range: Rate = Rate(per_second=50, burst=64)
+    handshake_rate_per_range: Rate = _HANDSHAKE_RATE_PER_RANGE
     "The same from one address range: half, so that somebody else always has a turn."
 
     handshake_seconds: float = 10.0
@@ -43,10 +47,10 @@ class Limits:
     streams_per_peer_max: int = 512
     "Streams one peer holds open towards us, over all its connections; the next one is reset."
 
-    stream_rate_per_peer: Rate = Rate(per_second=500, burst=2000)
+    stream_rate_per_peer: Rate = _STREAM_RATE_PER_PEER
     "Streams one peer opens towards us. Who opens more is read from no more quickly than that."
 
-    stream_rate_of_strangers: Rate = Rate(per_second=1000, burst=2000)
+    stream_rate_of_strangers: Rate = _STREAM_RATE_OF_STRANGERS
     "The same of all peers together that are not protected: one costs half a millisecond at least."
 
     negotiation_seconds: float = 10.0

@@ -83,8 +83,14 @@ class MuxedConnection(IMuxedConn):
         self.on_close: Callable[[], Awaitable[None]] | None = None
         "Set by py-libp2p's SwarmConn, which wants to be told."
 
-        self.opening: Callable[[int, float], float] = _in_no_hurry
+        self.note_opened: Callable[[int, float], float] = _in_no_hurry
         "Takes note that the peer opened so many streams at this time; gives by how many seconds too early."
+
+        self.is_peer_protected: Callable[[], bool] = _by_nobody
+        "Says whether the connection is to be kept before others."
+
+        self.used_at = trio.current_time()
+        "When a stream was opened, or bytes came on one. Pings do not count."
 
         self._churn = Bucket(CHURN)
         self._churned = 0
@@ -151,8 +157,9 @@ class MuxedConnection(IMuxedConn):
             await self._openers.park()
         if self._is_ending:
             raise MuxedStreamError("connection is ending")
+        self.used_at = trio.current_time()
         try:
-            return MuxedStream(self, self.session.open(trio.current_time()))
+            return MuxedStream(self, self.session.open(self.used_at))
         except Unavailable as exc:
             raise MuxedStreamError(str(exc)) from exc
 
@@ -193,6 +200,11 @@ class MuxedConnection(IMuxedConn):
     def held_bytes(self) -> int:
         """What waits here to be read or to be sent (`budget.Holder`)."""
         return self.session.held_bytes
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether it is kept before others (`budget.Holder`)."""
+        return self.is_peer_protected()
 
     def shed(self) -> None:
         """Reset the stream that holds most (`budget.Holder`): memory is short."""
@@ -260,6 +272,8 @@ class MuxedConnection(IMuxedConn):
             now = self._heard_at = trio.current_time()
             news = self.session.receive(data, now)
             self._tell(news)
+            if news.readable:
+                self.used_at = now
             self.budget.note(self)
             self.flush()
             # Whoever is too quick is not read from: what it sends waits on its own side.
@@ -281,7 +295,7 @@ class MuxedConnection(IMuxedConn):
         churned, self._churned = self.session.churned - self._churned, self.session.churned
         if churned and self._churn.use(churned, now):
             raise RemoteProtocolError(f"peer opens streams to reset them (resets={self._churned})")
-        return self.opening(opened, now) if opened else 0.0
+        return self.note_opened(opened, now) if opened else 0.0
 
     async def _send(self, io: SecuredIO) -> None:
         try:
@@ -362,6 +376,10 @@ class MuxedConnection(IMuxedConn):
 
 def _in_no_hurry(_opened: int, _now: float) -> float:
     return 0.0
+
+
+def _by_nobody() -> bool:
+    return False
 
 
 def _wake_readers(streams: Iterable[Stream]) -> None:

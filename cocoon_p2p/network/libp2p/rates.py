@@ -88,9 +88,10 @@ class Shares:
         early = bucket.use(count, now)
         return early if apart else max(early, self._in_all.use(count, now))
 
-    def whole_at(self, who: Hashable, now: float) -> float:
-        """Say when `who` will have used nothing: whoever comes first by that used least lately."""
-        return max(now, self._of(who).whole_at)
+    def whole_at(self, who: Hashable) -> float:
+        """Say from when on `who` has all of its burst again: earliest is who used least lately."""
+        bucket = self._buckets.get(who)
+        return -math.inf if bucket is None else bucket.whole_at
 
     def _of(self, who: Hashable) -> Bucket:
         return self._buckets.get(who) or Bucket(self._each)

@@ -3,14 +3,14 @@
 A subclass, so that nothing but our own hosts is changed. Faults of 0.8.1 that it cures:
 
 * an accepted connection's place came back only when the node stopped (250 in a lifetime);
-* a peer could hold any number of connections for their first twenty seconds;
+* a peer could hold any number of connections for their first twenty seconds, and nobody's was kept;
 * below half of its connection limit a node dialled whomever its peer store named;
 * a dial tried one address, waited 250 ms at least, and shunned the peer for a minute after.
 """
 
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
 
 import trio
 from libp2p.abc import IMuxedConn, INetConn
@@ -41,6 +41,10 @@ from cocoon_p2p.network.libp2p.admission import Admission
 from cocoon_p2p.network.libp2p.dialling import Dialler
 from cocoon_p2p.network.libp2p.errors import UPSTREAM_ERRORS, root_cause
 from cocoon_p2p.network.libp2p.limits import Limits
+from cocoon_p2p.network.libp2p.muxer import MuxedConnection
+from cocoon_p2p.network.libp2p.protected import Protected
+from cocoon_p2p.network.libp2p.rates import Shares
+from cocoon_p2p.network.libp2p.room import is_full, who_gives_way
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +89,8 @@ class RuledSwarm(Swarm):
         self.admission = Admission(limits)
         self.dialler = Dialler[INetConn](self._connect, self._drop, self.is_connected, limits)
         self._limits = limits
+        self._protected = Protected(limits.protected_per_tag_max)
+        self._opened = Shares(limits.stream_rate_of_strangers, limits.stream_rate_per_peer)
         self._removals: dict[INetConn, trio.Event] = {}
         self._ranges: dict[INetConn, str] = {}
         self._sockets: dict[INetConn, trio.socket.SocketType] = {}
@@ -133,6 +139,7 @@ class RuledSwarm(Swarm):
             host = stream.socket.getpeername()[0]
             with self.admission.connection(host):
                 with self.admission.handshake(host):
+                    await self.admission.turn(host)
                     raw = RawConnection(TrioTCPStream(stream), False)
                     muxed = await self.upgrade_inbound_raw_conn(raw, Multiaddr("/ip4/0.0.0.0/tcp/0"))
                 await self._wait_removed(muxed, address_range(host))
@@ -147,17 +154,46 @@ class RuledSwarm(Swarm):
                 removal = self._removals[conn] = trio.Event()
                 await removal.wait()
 
+    # ----------------------------------------------------------- protecting
+
+    def protect_peer(self, peer: PeerId, tag: str) -> None:
+        """Keep a peer's connections when places run out, for this reason."""
+        self._protected.add(peer, tag)
+        for conn in self.open_connections(peer):
+            self._favour(conn.muxed_conn)
+
+    def unprotect_peer(self, peer: PeerId, tag: str) -> None:
+        """Let this reason no longer count."""
+        self._protected.remove(peer, tag)
+
+    def _is_protected(self, peer: PeerId) -> bool:
+        return peer in self._protected
+
+    def _favour(self, muxed_conn: IMuxedConn) -> None:
+        if isinstance(muxed_conn, MuxedConnection) and not muxed_conn.is_initiator:
+            where = muxed_conn.get_remote_address()
+            if where is not None:
+                self.admission.favour(where[0])
+
+    def _note_opened(self, peer: PeerId, count: int, now: float) -> float:
+        return self._opened.use(peer, count, now, apart=peer in self._protected)
+
+    def _rule(self, muxed_conn: IMuxedConn) -> None:
+        """Have a new connection obey what was decided about its peer, and will be."""
+        peer = PeerId(muxed_conn.peer_id.to_bytes())
+        if isinstance(muxed_conn, MuxedConnection):
+            muxed_conn.note_opened = partial(self._note_opened, peer)
+            muxed_conn.is_peer_protected = partial(self._is_protected, peer)
+        if peer in self._protected:
+            self._favour(muxed_conn)
+
     def _make_room(self) -> None:
-        # The last tenth of the places is kept free. Who gives way carries nothing, if there is such a one,
-        # and comes from the range that most of its like come from: a flood makes room for the others.
         conns = [conn for conn in self.get_connections() if not conn.is_closed and conn not in self._leaving]
-        if len(conns) < self._limits.connections_max * 9 // 10:
-            return
-        candidates = [conn for conn in conns if not conn.get_streams()] or conns
-        ((crowded, _),) = Counter(map(self._range_of, candidates)).most_common(1)
-        leaving = next(conn for conn in candidates if self._range_of(conn) == crowded)
-        self._leaving.add(leaving)
-        self._drop(leaving)
+        if is_full(conns, _is_protected, self._limits):
+            leaving = who_gives_way(conns, _is_protected, self._range_of, _used_at)
+            if leaving is not None:
+                self._leaving.add(leaving)
+                self._drop(leaving)
 
     def _range_of(self, conn: INetConn) -> str:
         return self._ranges.get(conn, "")
@@ -175,6 +211,7 @@ class RuledSwarm(Swarm):
             raise SwarmException(str(exc)) from exc
         # Not before a key is proved: a bare socket must not cost anybody a connection.
         self._make_room()
+        self._rule(muxed_conn)
         return await super().add_conn(muxed_conn, direction)
 
     def remove_conn(self, swarm_conn: SwarmConn) -> None:
@@ -262,6 +299,14 @@ def is_relayed(conn: INetConn) -> bool:
 
 async def _no_relays(_route: CircuitAddress, _peer: PeerId) -> INetConn:
     raise Unavailable("relays are not used here")
+
+
+def _is_protected(conn: INetConn) -> bool:
+    return isinstance(conn.muxed_conn, MuxedConnection) and conn.muxed_conn.is_protected
+
+
+def _used_at(conn: INetConn) -> float:
+    return conn.muxed_conn.used_at if isinstance(conn.muxed_conn, MuxedConnection) else 0.0
 
 
 def _dialable(multiaddrs: Iterable[object]) -> Iterator[Address]:

@@ -1,6 +1,7 @@
 """The transport over real sockets on loopback: its promises, and the faults of upstream that it cures."""
 
 import logging
+import math
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
@@ -19,6 +20,7 @@ from cocoon_p2p.errors import (
 from cocoon_p2p.identity import Identity, PeerId
 from cocoon_p2p.network.libp2p.host import Libp2pTransport, open_transport
 from cocoon_p2p.network.libp2p.limits import Limits
+from cocoon_p2p.network.libp2p.rates import Rate
 from cocoon_p2p.network.transport import Stream, Transport
 
 ECHO = "/test/echo/1"
@@ -371,7 +373,9 @@ async def test_the_place_of_a_connection_comes_back_when_it_closes() -> None:
 
 @pytest.mark.slow
 async def test_three_hundred_connections_in_a_row_are_no_more_than_one() -> None:
-    async with listening() as alice, open_transport(BOB) as bob:
+    free = Rate(math.inf, 1)
+    limits = Limits(handshake_rate=free, handshake_rate_per_range=free)
+    async with listening(limits) as alice, open_transport(BOB) as bob:
         for _ in range(300):
             await bob.dial(alice.addresses)
             (conn,) = bob.swarm.open_connections(ALICE.peer_id)
@@ -451,42 +455,72 @@ async def test_silent_sockets_are_closed_in_time_and_keep_nobody_out() -> None:
         assert await ask(bob, ALICE.peer_id) == b"hello"
 
 
-class StandingConnection:
-    """A connection, as far as giving way is concerned."""
+@pytest.mark.slow
+async def test_a_protected_peer_stays_while_strangers_come_and_go_and_theirs_is_the_only_loss() -> None:
+    async with (
+        listening(Limits(strangers_max=2)) as alice,
+        open_transport(BOB) as bob,
+        AsyncExitStack() as stack,
+    ):
+        alice.protect(BOB.peer_id, "payer")
+        await bob.dial(alice.addresses)
+        strangers = list[Libp2pTransport]()
+        for seed in range(10, 14):
+            transport = await stack.enter_async_context(
+                open_transport(Identity.from_seed(bytes([seed]) * 32))
+            )
+            await transport.dial(alice.addresses)
+            # A stream that is merely held makes nobody worth keeping.
+            held = await transport.open_stream(ALICE.peer_id, ECHO)
+            await held.write(b"x")
+            assert await held.read(1) == b"x"
+            strangers.append(transport)
 
-    def __init__(self, streams: int) -> None:
-        self.is_closed = False
-        self.streams = streams
+        await strangers[0].wait_disconnected(ALICE.peer_id)
+        await strangers[1].wait_disconnected(ALICE.peer_id)
+        assert await ask(bob, ALICE.peer_id) == b"hello"
 
-    def get_streams(self) -> tuple[int, ...]:
-        return tuple(range(self.streams))
+        alice.unprotect(BOB.peer_id, "payer")
+        async with open_transport(CAROL) as carol:
+            await carol.dial(alice.addresses)
+            await strangers[2].wait_disconnected(ALICE.peer_id)
 
 
-@pytest.mark.parametrize(
-    ("ranges", "busy", "leaves"),
-    [
-        ("aabbb", "", 2),  # The oldest of the range that most come from.
-        ("aabbb", "bbb", 0),  # Who carries something stays while anybody carries nothing.
-        ("abbbc", "aabbbc", 1),  # Where all carry something, a flood makes room for others.
-    ],
-)
-async def test_who_gives_way_is_idle_and_from_the_range_that_most_come_from(
-    ranges: str, busy: str, leaves: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with listening(Limits(connections_max=5)) as alice:
-        swarm, dropped = alice.swarm, list[object]()
-        conns = [StandingConnection(streams=int(each in busy)) for each in ranges]
-        monkeypatch.setattr(swarm, "get_connections", lambda: list(conns))
-        monkeypatch.setattr(swarm, "_drop", dropped.append)
-        monkeypatch.setattr(swarm, "_ranges", dict(zip(conns, ranges, strict=True)))
+async def test_streams_of_strangers_are_taken_no_faster_than_they_may_and_those_of_the_protected_are() -> (
+    None
+):
+    never = Rate(per_second=0.001, burst=2)
+    async with (
+        listening(Limits(stream_rate_of_strangers=never)) as alice,
+        open_transport(BOB) as bob,
+        open_transport(CAROL) as carol,
+    ):
+        alice.protect(BOB.peer_id, "payer")
+        await bob.dial(alice.addresses)
+        await carol.dial(alice.addresses)
+        for _ in range(5):
+            assert await ask(bob, ALICE.peer_id) == b"hello"
+        await trio.testing.wait_all_tasks_blocked(0.05)
 
-        for _ in range(3):
-            swarm._make_room()
+        waits = [await carol.open_stream(ALICE.peer_id, ECHO) for _ in range(10)]
+        for stream in waits:
+            await stream.write(b"x")
+        with trio.move_on_after(0.1) as scope:
+            await waits[-1].read(1)
 
-        assert dropped[0] is conns[leaves]
-        # Who is on its way out already is not asked again, and with three left there is room.
-        assert len(dropped) == len(set(map(id, dropped))) == 2
-        monkeypatch.undo()
+        assert scope.cancelled_caught
+        assert await ask(bob, ALICE.peer_id) == b"hello"
+
+
+async def test_the_host_that_a_protected_peer_connects_from_is_a_range_of_its_own() -> None:
+    async with listening() as alice, open_transport(BOB) as bob:
+        await bob.dial(alice.addresses)
+        assert not alice.swarm.admission._favoured
+        await ask(bob, ALICE.peer_id)
+
+        alice.protect(BOB.peer_id, "payer")
+
+        assert list(alice.swarm.admission._favoured) == ["127.0.0.1"]
 
 
 @pytest.mark.parametrize("call", ["open", "read", "write"])

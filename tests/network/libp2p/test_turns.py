@@ -55,7 +55,7 @@ async def test_a_peer_that_opens_streams_too_quickly_is_read_from_as_quickly_as_
     autojump_clock: MockClock,
 ) -> None:
     async with one_end(Limits(turn_streams=1)) as (connection, peer):
-        connection.opening = Bucket(Rate(per_second=2, burst=4)).use
+        connection.note_opened = Bucket(Rate(per_second=2, burst=4)).use
         await peer.send_all(b"".join(map(opening, range(10))))
         begun = trio.current_time()
 
@@ -70,7 +70,7 @@ async def test_a_peer_that_opens_streams_too_quickly_is_read_from_as_quickly_as_
 
 async def test_who_waits_is_not_taken_for_dead(autojump_clock: MockClock) -> None:
     async with one_end(Limits(turn_streams=1)) as (connection, peer):
-        connection.opening = lambda opened, _now: 25.0 * opened
+        connection.note_opened = lambda opened, _now: 25.0 * opened
         await peer.send_all(opening(0) + opening(1) + encode(PING, SYN, 0, 7))
 
         await connection.accept_stream()
