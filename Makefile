@@ -8,7 +8,7 @@ PYRIGHT := .venv-pyright
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-peers fuzz check bench contract contract-tools interop-peer lock dist clean
+.PHONY: help demo test test-slow test-peers fuzz check soak bench contract contract-tools interop-peer lock dist clean
 help:
 	@echo 'make demo    a whole paid network on this machine, and one answer from it'
 	@echo 'make test    the tests'
@@ -36,6 +36,10 @@ check: $(STAMP) $(PYRIGHT)/.installed
 	$(BIN)/mypy
 	$(PYRIGHT)/bin/pyright
 	$(BIN)/lint-imports --no-cache
+# A network of processes under mixed load for as long as you like: no node's memory may grow.
+MINUTES ?= 20
+soak: $(STAMP)
+	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 bench: $(STAMP)
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
