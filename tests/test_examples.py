@@ -20,6 +20,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
         (BootstrapFile, "bootstrap"),
         (ProxyFile, "proxy"),
         (WorkerFile, "worker"),
+        (WorkerFile, "worker-upstream"),
         (ClientFile, "client"),
     ],
 )
@@ -43,6 +44,16 @@ def test_an_example_file_has_no_mistake_in_what_is_commented_out(
 
     assert settings.chain.network == "local"
     assert settings.wallet.file or settings.wallet.payout
+
+
+def test_the_server_that_is_commented_out_has_no_mistake(tmp_path: Path) -> None:
+    text = (EXAMPLES / "worker-upstream.toml").read_text()
+    file = tmp_path / "worker.toml"
+    file.write_text(re.sub(r"^# (?=\w+ = )", "", text, flags=re.MULTILINE))
+
+    upstream = load(WorkerFile, file, {}).settings.upstream
+
+    assert (upstream.model, upstream.api_key_file) == ("Qwen/Qwen3-32B", "server.key")
 
 
 @pytest.mark.slow

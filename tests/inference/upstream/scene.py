@@ -16,15 +16,17 @@ KEY = "a key"
 
 
 @contextmanager
-def llama_server(*, slots: int = 2, context_tokens: int = 512) -> Iterator[str]:
-    """Run llama.cpp's server with the demo model; gives its address."""
+def llama_server(*, slots: int = 2, context_tokens: int = 512, key: str = KEY) -> Iterator[str]:
+    """Run llama.cpp's server with the demo model, locked unless `key` is empty; gives its address."""
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(demo_model())
     parameters.n_parallel = slots
     parameters.n_ctx = slots * context_tokens
     parameters.kv_unified = parameters.fit_params = parameters.ui = False
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
-    parameters.hostnames, parameters.port, parameters.api_keys = ["127.0.0.1"], 0, [KEY]
+    parameters.hostnames, parameters.port = ["127.0.0.1"], 0
+    if key:
+        parameters.api_keys = [key]
     parameters.verbosity = 0
     server = xllamacpp.Server(parameters)
     # Unloaded before its loop has begun it would hang for ever.
