@@ -23,7 +23,7 @@ from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.inference.hash_memory import HashMemory
 
 _SPLIT = re.compile(r"^(?P<stem>.+)-(?P<part>\d{5})-of-(?P<parts>\d{5})\.gguf$")
-_FOLDER_SUFFIXES: Final = (".safetensors", ".json", ".jinja", ".model")
+FOLDER_SUFFIXES: Final = (".safetensors", ".json", ".jinja", ".model")
 "What decides how a model in a folder answers: weights, configuration, tokenizer, chat template."
 
 FILES_MAX: Final = 1024
@@ -50,9 +50,9 @@ def model_files(model: Path) -> Mapping[str, Path]:
             that a manifest can hold.
     """
     if model.is_dir():
-        files = {file.name: file for file in model.iterdir() if file.suffix in _FOLDER_SUFFIXES}
-    elif split := _SPLIT.match(model.name):
-        files = _parts(model, split)
+        files = {file.name: file for file in model.iterdir() if file.suffix in FOLDER_SUFFIXES}
+    elif parts := split_parts(model.name):
+        files = {f"model-{part}": model.with_name(name) for part, name in enumerate(parts, start=1)}
     else:
         files = {"model": model}
     missing = [file.name for file in files.values() if not file.is_file()]
@@ -70,10 +70,16 @@ def model_files(model: Path) -> Mapping[str, Path]:
     return dict(sorted(files.items()))
 
 
-def _parts(first: Path, split: re.Match[str]) -> dict[str, Path]:
+def split_parts(name: str) -> list[str]:
+    """Name all parts of the split GGUF file that a file of this name is one of; none if it is whole.
+
+    One more than `FILES_MAX` at the most.
+    """
+    split = _SPLIT.match(name)
+    if split is None:
+        return []
     count = min(int(split["parts"]), FILES_MAX + 1)
-    names = [f"{split['stem']}-{part:05}-of-{split['parts']}.gguf" for part in range(1, count + 1)]
-    return {f"model-{part}": first.with_name(name) for part, name in enumerate(names, start=1)}
+    return [f"{split['stem']}-{part:05}-of-{split['parts']}.gguf" for part in range(1, count + 1)]
 
 
 async def weights_hash(
