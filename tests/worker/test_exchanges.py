@@ -447,7 +447,7 @@ async def test_garbage_in_mid_answer_ends_the_exchange_as_failed(autojump_clock:
 async def test_a_stranger_gets_no_stream(autojump_clock: MockClock) -> None:
     async with scene() as here:
         stranger = here.network.transport(STRANGER)
-        here.network.transports[WORKER.peer_id]._listens = True
+        here.network.transports[WORKER.peer_id].move("/memory/1")
         await stranger.dial([f"/memory/1/p2p/{peer_id_text(WORKER.peer_id)}"])
 
         stream = MessageStream(await stranger.open_stream(WORKER.peer_id, EXCHANGE))
