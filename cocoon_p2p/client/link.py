@@ -222,6 +222,7 @@ class Link:
             peer = await self._transport.dial(self.record.addresses)
             if peer != self.peer:
                 raise Unavailable(f"another peer answers for the proxy (peer={peer_id_text(peer)})")
+            self._transport.protect(peer, "proxy")
             return
         raise Unavailable(f"the proxy does not answer (peer={peer_id_text(self.peer)})")
 
@@ -299,8 +300,9 @@ class Link:
             self._spare.popleft().reset()
 
     def close(self) -> None:
-        """Give up the spare streams."""
+        """Give up the spare streams, and the place that is kept for the connection."""
         self._drop_spare()
+        self._transport.unprotect(self.peer, "proxy")
 
     def _drop_spare(self) -> None:
         while self._spare:

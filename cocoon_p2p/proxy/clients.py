@@ -141,6 +141,9 @@ class Clients:
         self._check_limits(ask, stream.standing)
         if ask.channel is not None:
             account = agency.accounts.receiving(ask.channel, stream.link.peer)
+            if account.charged() or (account.deployment is not None and account.capacity):
+                # It has paid, or its deposit was seen on the chain: its connection is worth keeping.
+                agency.transport.protect(stream.link.peer, "payer")
             if (settled := self._settled(ask.exchange, account)) is not None:
                 return settled
             self._check_standing(stream.standing)

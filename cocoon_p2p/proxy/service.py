@@ -97,7 +97,7 @@ async def serve_proxy(
     try:
         async with trio.open_nursery() as nursery:
             chosen = policy or ProxyPolicy()
-            workers = Workers(network, chosen, now, proving)
+            workers = Workers(network, chosen, now, transport, proving)
             agency = Agency(identity, network, transport, accounts, chosen, workers, now, proving, nursery)
             clients = Clients(agency)
             storefront = Storefront(agency, directory, draw)

@@ -23,7 +23,7 @@ from cocoon_p2p.errors import (
 )
 from cocoon_p2p.identity import NetworkId, PeerId, peer_id_text
 from cocoon_p2p.network.messaging import MessageStream
-from cocoon_p2p.network.transport import Stream
+from cocoon_p2p.network.transport import Stream, Transport
 from cocoon_p2p.protocols.ids import (
     FRAME_SIZE_MAX_NEWCOMER_BYTES,
     HEARTBEAT_SECONDS,
@@ -63,9 +63,11 @@ class Workers:
         network: NetworkId,
         policy: ProxyPolicy,
         now: Callable[[], float],
+        transport: Transport,
         proving: Proving | None = None,
     ) -> None:
         self._network = network
+        self._transport = transport
         self._policy = policy
         self._now = now
         self._proving = proving
@@ -186,6 +188,7 @@ class Workers:
             known.end()
             known.scope.cancel()
         self._sessions[peer] = session
+        self._transport.protect(peer, "worker")
         self._change()
         models = [offer.name for offer in record.models]
         log.info("worker registered", extra={"worker": peer_id_text(peer), "models": models})
@@ -264,6 +267,7 @@ class Workers:
         session.end()
         if self._sessions.get(session.peer) is session:
             del self._sessions[session.peer]
+            self._transport.unprotect(session.peer, "worker")
             if self._proving is not None:
                 self._proving.doorkeeper.forget(session.peer)
             self._change()

@@ -203,8 +203,12 @@ async def serve_worker(
     async with trio.open_nursery() as nursery:
 
         async def run(standing: ProxyStanding) -> None:
-            with standing.scope:
-                await stay_registered(standing, transport, papers, slots, proving=proving, draw=draw)
+            transport.protect(standing.peer, "proxy")
+            try:
+                with standing.scope:
+                    await stay_registered(standing, transport, papers, slots, proving=proving, draw=draw)
+            finally:
+                transport.unprotect(standing.peer, "proxy")
 
         def stay(standing: ProxyStanding) -> None:
             nursery.start_soon(run, standing)

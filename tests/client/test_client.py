@@ -95,6 +95,16 @@ async def test_what_stands_is_used_again_one_channel_one_stream_one_greeting(
         await stage.agreed()
 
 
+async def test_the_proxy_that_is_asked_is_protected(autojump_clock: MockClock) -> None:
+    async with scene(honest) as stage:
+        assert not stage.transport.protected
+
+        async with stage.client.chat("scripted", QUESTION) as answer:
+            await answer.read()
+
+        assert stage.transport.protected == {(stage.proxy.identity.peer_id, "proxy")}
+
+
 async def test_a_session_near_its_end_is_replaced_by_a_new_greeting(autojump_clock: MockClock) -> None:
     async with scene(honest) as stage:
         for _ in range(2):

@@ -316,6 +316,26 @@ async def test_an_old_settlement_is_nobody_elses_business(autojump_clock: MockCl
             assert (await theirs.hear(Refused)).reason is Reason.ALREADY_RUNNING
 
 
+async def test_who_has_paid_is_protected_and_who_only_opened_a_channel_is_not(
+    autojump_clock: MockClock,
+) -> None:
+    async with scene() as stage:
+        protected = stage.network.transports[PROXY.peer_id].protected
+        payer = (stage.client.transport.peer_id, "payer")
+        ask = stage.client.ask()
+        end, job = await stage.begin(ask)
+        assert payer not in protected
+        await job.say(job.chunk(2, final=True))
+        await end.hear(Chunk)
+        await job.charge(job.receipt())
+        await end.hear(Settled)
+
+        await end.say(stage.client.ask())
+        await end.hear(Quoted)
+
+        assert payer in protected
+
+
 # ---------------------------------------------------------------- garbage
 
 

@@ -93,6 +93,22 @@ async def test_a_worker_that_registers_is_offered(autojump_clock: MockClock) -> 
         assert (standing.peer, standing.offers, standing.slots_free) == (WORKER.peer_id, (OFFER,), 2)
 
 
+async def test_a_worker_is_protected_while_it_stands(autojump_clock: MockClock) -> None:
+    async with scene(is_registered=False) as stage:
+        protected = stage.network.transports[PROXY.peer_id].protected
+        session = await stage.worker.open_session()
+        assert not protected
+
+        await stage.worker.register()
+        await stage.proxy.wait_workers(1)
+        assert protected == {(WORKER.peer_id, "worker")}
+
+        stage.network.cut(WORKER.peer_id, PROXY.peer_id)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not protected
+        session.reset()
+
+
 async def test_a_worker_says_nothing_for_ten_seconds_and_is_let_go(autojump_clock: MockClock) -> None:
     async with scene(is_registered=False) as stage:
         session = await stage.worker.open_session()

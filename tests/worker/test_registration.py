@@ -95,6 +95,17 @@ async def test_a_lost_connection_is_dialled_again(autojump_clock: MockClock) -> 
         assert len(here.told.streams) == 2
 
 
+async def test_the_proxies_of_a_worker_are_protected_while_it_serves(autojump_clock: MockClock) -> None:
+    async with scene() as here:
+        protected = here.network.transports[WORKER.peer_id].protected
+        assert protected == {(PROXY.peer_id, "proxy")}
+
+        await here.stop()
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert not protected
+
+
 async def test_a_proxy_that_speaks_out_of_turn_is_left(autojump_clock: MockClock) -> None:
     async with scene() as here:
         for message in (Heartbeat(bytes(16), 0), Registered(2**62)):  # type: ignore[arg-type]
