@@ -30,6 +30,10 @@ Reachability = Literal["unknown", "public", "private"]
 _FOUND: tuple[Source, ...] = ("listening", "upnp", "observed")
 "Who finds out by himself; the order in which addresses are told."
 
+_DOCUMENTATION = tuple(
+    map(ipaddress.ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"))
+)
+
 Offers = Mapping[Source, tuple[str, ...]]
 Verdicts = Mapping[str, bool]
 "Of an address, whether others reached it. Who could not try has said nothing."
@@ -80,16 +84,22 @@ class Announced:
 
     @property
     def candidates(self) -> tuple[Address, ...]:
-        """List the addresses that others could try, best first.
-
-        Those on loopback are not among them: whoever is there needs nobody's word.
-        """
-        return tuple(address for address in map(_address, _direct(self._offers)) if _can_be_tried(address))
+        """List the addresses that others could try, best first."""
+        return tuple(map(_address, _direct(self._offers)))
 
     @property
     def confirmed(self) -> tuple[Address, ...]:
         """List the addresses that others reached."""
         return tuple(address for address in self.candidates if self._verdicts.get(str(address)) is True)
+
+    @property
+    def listening(self) -> tuple[Address, ...]:
+        """List where our own sockets are."""
+        return tuple(map(_address, self._offers.get("listening", ())))
+
+    def source(self, address: Address) -> Source:
+        """Say who says that we are at one of the candidates."""
+        return next(source for source, texts in self._offers.items() if str(address) in texts)
 
     def offered(self, source: Source) -> tuple[str, ...]:
         """List what was offered last, without our peer id."""
@@ -171,7 +181,14 @@ def worth_telling(offers: Offers, verdicts: Verdicts) -> tuple[str, ...]:
 
 def is_public(address: Address) -> bool:
     """Say whether an address means the same everywhere: a name, or an IP of the internet's."""
-    return address.is_name or ipaddress.ip_address(address.host).is_global
+    return address.is_name or is_public_host(address.host)
+
+
+def is_public_host(host: str) -> bool:
+    """Say the same of an IP address."""
+    ip = ipaddress.ip_address(host)
+    # Nobody has those of documentation, so laboratories play the internet with them.
+    return ip.is_global or any(ip in network for network in _DOCUMENTATION)
 
 
 def _untried(offers: Offers, verdicts: Verdicts) -> tuple[str, ...]:
@@ -188,7 +205,3 @@ def _direct(offers: Offers) -> tuple[str, ...]:
 
 def _address(text: str) -> Address:
     return parse_address(text)[0]
-
-
-def _can_be_tried(address: Address) -> bool:
-    return address.is_name or not ipaddress.ip_address(address.host).is_loopback

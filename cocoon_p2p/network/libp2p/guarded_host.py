@@ -11,18 +11,27 @@ A subclass, so that nothing but our own hosts is changed. Faults of 0.8.1 that i
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
-from libp2p.abc import INetStream
+import trio
+from libp2p.abc import INetConn, INetStream
 from libp2p.host.basic_host import BasicHost
+from libp2p.host.observed_addr_manager import ObservedAddrManager
+from libp2p.identity.identify_push.identify_push import ID_PUSH, push_identify_to_peers
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr  # type: ignore[import-untyped]  # it ships no types
 
+from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.identity import PeerId
+from cocoon_p2p.network.libp2p.addresses import Address, parse_address
 from cocoon_p2p.network.libp2p.announced import Announced
 from cocoon_p2p.network.libp2p.limits import Limits
 from cocoon_p2p.network.libp2p.swarm import RuledSwarm
 
 log = logging.getLogger(__name__)
+
+PUSH_SECONDS = 30.0
+"How long peers together may take to hear what changed about us; who missed it asks us anyway."
 
 
 class GuardedHost(BasicHost):
@@ -41,9 +50,23 @@ class GuardedHost(BasicHost):
             addrs_factory=lambda _: [Multiaddr(address) for address in announced.addresses],
             disable_identify_address_discovery=True,
         )
+        self.on_observed: Callable[[INetConn, Address], None] | None = None
+        "Told where each peer that was identified sees us."
+
+        self._observed_addr_manager = _Ear(self)
+        self.identified = trio.Event()
+        "Set when a peer has said what it speaks; ask for it again after each wait."
+
         self.on_identified: Callable[[ID], Awaitable[None]] | None = None
         self._limits = limits
         self._streams: Counter[ID] = Counter()
+
+    async def push_identify(self) -> None:
+        """Send everybody who is connected and wants to know what we say of ourselves now."""
+        peers = {conn.muxed_conn.peer_id for conn in self.get_network().get_connections()}
+        listening = {peer for peer in peers if self.is_known_to_speak(PeerId(peer.to_bytes()), ID_PUSH)}
+        with trio.move_on_after(PUSH_SECONDS):
+            await push_identify_to_peers(self, listening)
 
     def is_known_to_speak(self, peer: PeerId, protocol: str) -> bool:
         """Say whether the peer told us, on the connection that stands, that it accepts this protocol."""
@@ -72,6 +95,8 @@ class GuardedHost(BasicHost):
         # It runs in a system task of trio's, where an exception ends the process.
         try:
             await super()._identify_peer(peer_id, reason=reason)
+            identified, self.identified = self.identified, trio.Event()
+            identified.set()
             if self.on_identified is not None and peer_id in self._identified_peers:
                 await self.on_identified(peer_id)
         except Exception:
@@ -79,3 +104,19 @@ class GuardedHost(BasicHost):
 
     def _has_cached_protocols(self, peer_id: ID) -> bool:
         return peer_id in self._identified_peers
+
+
+class _Ear(ObservedAddrManager):
+    """Hands on where others see us, and tells nobody by itself."""
+
+    def __init__(self, host: GuardedHost) -> None:
+        super().__init__()
+        self._host = host
+
+    def record_observation(self, conn: INetConn, observed_addr: object, local_addrs: object) -> None:
+        if self._host.on_observed is None:
+            return
+        with suppress(ConfigurationError):
+            address, _ = parse_address(str(observed_addr))
+            if not address.is_name and not address.is_wildcard:
+                self._host.on_observed(conn, address)
