@@ -26,10 +26,12 @@ from cocoon_p2p.network.libp2p import patches
 from cocoon_p2p.network.libp2p.addresses import Route, parse_address, parse_route
 from cocoon_p2p.network.libp2p.announced import Announced
 from cocoon_p2p.network.libp2p.guarded_host import GuardedHost
+from cocoon_p2p.network.libp2p.hole_punching import HolePunching
 from cocoon_p2p.network.libp2p.limits import Limits
 from cocoon_p2p.network.libp2p.listener import bound_addresses, open_listeners
 from cocoon_p2p.network.libp2p.muxer import muxer_options
 from cocoon_p2p.network.libp2p.peers import BoundedPeerStore
+from cocoon_p2p.network.libp2p.relayed import RelayedConnections
 from cocoon_p2p.network.libp2p.security import security_options
 from cocoon_p2p.network.libp2p.stream import Libp2pStream, open_on
 from cocoon_p2p.network.libp2p.swarm import RuledSwarm
@@ -62,6 +64,8 @@ class Libp2pTransport:
         "libp2p's host, for the directory next door."
         self.swarm = swarm
         "libp2p's swarm, for the directory next door."
+        self.relayed = RelayedConnections(swarm, self.open_stream_on, limits)
+        "Its connections through relays, for those who reserve and who punch holes."
 
     @property
     def peer_id(self) -> PeerId:
@@ -161,6 +165,7 @@ async def open_transport(
     listen: Sequence[str] = (),
     announce: Sequence[str] = (),
     limits: Limits | None = None,
+    punches_holes: bool = True,
 ) -> AsyncIterator[Libp2pTransport]:
     """Put a node on the network for as long as the block lasts.
 
@@ -172,6 +177,7 @@ async def open_transport(
         listen: Multiaddrs to listen on (`/ip4/0.0.0.0/tcp/4001`, port 0 for any). Empty: it only dials.
         announce: Multiaddrs to tell others instead of what is found out, for a node behind a forwarded port.
         limits: What the world may take of this node.
+        punches_holes: Whether connections through relays are made direct where that can be done.
 
     Raises:
         ConfigurationError: An address is malformed, taken or not ours.
@@ -187,6 +193,8 @@ async def open_transport(
     swarm = _swarm(identity, limits)
     host = GuardedHost(swarm, announced, limits)
     transport = Libp2pTransport(identity, host, swarm, announced, limits)
+    if punches_holes:
+        HolePunching(transport)
 
     failure: Exception | None = None
     try:

@@ -24,7 +24,6 @@ from cocoon_p2p.identity import PeerId
 from cocoon_p2p.network.libp2p.rates import Rate, Shares
 from cocoon_p2p.network.libp2p.relay_wire import Limit, Status
 
-
 _REQUEST_RATE = Rate(per_second=100, burst=500)
 _REQUEST_RATE_PER_RANGE = Rate(per_second=1, burst=64)
 

@@ -29,7 +29,7 @@ from libp2p.transport.upgrader import TransportUpgrader
 from multiaddr import Multiaddr  # type: ignore[import-untyped]  # it ships no types
 
 from cocoon_p2p.errors import ConfigurationError, RecordRejected, Unavailable
-from cocoon_p2p.identity import PeerId, public_key_of
+from cocoon_p2p.identity import PeerId, peer_id_text, public_key_of
 from cocoon_p2p.network.libp2p.addresses import (
     Address,
     CircuitAddress,
@@ -97,6 +97,7 @@ class RuledSwarm(Swarm):
         self.connect_through: Callable[[CircuitAddress, PeerId], Awaitable[INetConn]] = _no_relays
         "Connects to a peer by way of a relay; raises `Unavailable`."
         self._leaving: set[INetConn] = set()
+        self._added = trio.Event()
 
     # --------------------------------------------------------------- asking
 
@@ -121,6 +122,24 @@ class RuledSwarm(Swarm):
         """Return once no connection to this peer stands."""
         while conns := self.open_connections(peer):
             await conns[0].event_closed.wait()
+        await trio.lowlevel.checkpoint()
+
+    def direct_connection(self, peer: PeerId) -> SwarmConn:
+        """Give the best connection to a peer that needs no relay: one that we dialled, if there is one.
+
+        Raises:
+            Unavailable: There is none.
+        """
+        direct = [conn for conn in self.open_connections(peer) if not is_relayed(conn)]
+        dialled = [conn for conn in direct if conn in self._sockets]
+        if not direct:
+            raise Unavailable(f"no direct connection (peer={peer_id_text(peer)})")
+        return (dialled or direct)[-1]
+
+    async def wait_direct(self, peer: PeerId) -> None:
+        """Return once a connection to this peer stands that needs no relay."""
+        while not self.has_direct(peer):
+            await self._added.wait()
         await trio.lowlevel.checkpoint()
 
     def range_of(self, peer: PeerId) -> str:
@@ -212,7 +231,10 @@ class RuledSwarm(Swarm):
         # Not before a key is proved: a bare socket must not cost anybody a connection.
         self._make_room()
         self._rule(muxed_conn)
-        return await super().add_conn(muxed_conn, direction)
+        conn = await super().add_conn(muxed_conn, direction)
+        added, self._added = self._added, trio.Event()
+        added.set()
+        return conn
 
     def remove_conn(self, swarm_conn: SwarmConn) -> None:
         """Forget a closed connection, and give its place back."""
