@@ -30,7 +30,7 @@ from cocoon_p2p.errors import RemoteProtocolError, Unavailable
 from cocoon_p2p.network.libp2p.budget import Budget
 from cocoon_p2p.network.libp2p.muxed_stream import MuxedStream
 from cocoon_p2p.network.libp2p.rates import Bucket, Rate
-from cocoon_p2p.network.libp2p.secured_io import SecuredIO, secured_io
+from cocoon_p2p.network.libp2p.secured_io import SecuredIO, raw_below, secured_io
 from cocoon_p2p.network.libp2p.yamux import News, Session
 from cocoon_p2p.network.libp2p.yamux_frames import NORMAL, PROTOCOL_ERROR
 from cocoon_p2p.network.libp2p.yamux_stream import Limits, Stream
@@ -232,15 +232,15 @@ class MuxedConnection(IMuxedConn):
 
     def get_transport_addresses(self) -> list[Any]:  # Of Multiaddr, which ships no types.
         """Name the addresses that this connection runs over."""
-        return self.secured_conn.get_transport_addresses()
+        return raw_below(self.secured_conn).get_transport_addresses()
 
     def get_connection_type(self) -> ConnectionType:
         """Say whether the connection is direct or relayed."""
-        return self.secured_conn.get_connection_type()
+        return raw_below(self.secured_conn).get_connection_type()
 
     def get_remote_address(self) -> tuple[str, int] | None:
         """Name the peer's host and port."""
-        return self.secured_conn.get_remote_address()
+        return raw_below(self.secured_conn).get_remote_address()
 
     async def _until_lost(self, task: Callable[[SecuredIO], Awaitable[None]], io: SecuredIO) -> None:
         """Run one side of the connection; when it ends, for whatever reason, so does the connection."""

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 import trio
-from libp2p.abc import ISecureConn
+from libp2p.abc import IRawConnection, ISecureConn
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.security.noise.io import MAX_PLAINTEXT_LENGTH, NoiseTransportReadWriter
 from libp2p.security.secure_session import SecureSession
@@ -58,6 +58,20 @@ class SecuredIO(Protocol):
             Unavailable: The connection is lost.
         """
         ...
+
+
+def raw_below(conn: ISecureConn) -> IRawConnection | ISecureConn:
+    """Give the raw connection that this one secures, or itself if that is not known.
+
+    A session asks its records for where they go, and upstream's TLS cannot answer.
+    """
+    if type(conn) is SecureSession:
+        if type(conn.conn) is NoiseTransportReadWriter:
+            raw: IRawConnection | None = conn.conn.conn
+            return raw or conn
+        if type(conn.conn) is TLSReadWriter:
+            return conn.conn.stream_writer.raw_connection
+    return conn
 
 
 def secured_io(conn: ISecureConn) -> SecuredIO:

@@ -15,7 +15,7 @@ from libp2p.peer.id import ID
 from libp2p.security.secure_session import SecureSession
 
 from cocoon_p2p.errors import RemoteProtocolError, Unavailable
-from cocoon_p2p.network.libp2p.secured_io import NoiseIO, PlainIO, SecuredIO, TlsIO, secured_io
+from cocoon_p2p.network.libp2p.secured_io import NoiseIO, PlainIO, SecuredIO, TlsIO, raw_below, secured_io
 from cocoon_p2p.network.libp2p.security import security_options
 
 SECURED_BY = ["/noise", "/tls/1.0.0"]
@@ -212,3 +212,11 @@ async def test_tls_sends_what_a_read_makes_it_owe() -> None:
     assert await io.read() == b"x"
 
     assert cable.writes == 1
+
+
+@pytest.mark.parametrize("secured_by", SECURED_BY)
+async def test_what_a_connection_runs_over_is_known_however_it_is_secured(secured_by: str) -> None:
+    cable, session, _, _ = await secured(secured_by)
+
+    assert raw_below(session) is cable
+    assert raw_below(session).get_connection_type() is ConnectionType.DIRECT
