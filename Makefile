@@ -8,7 +8,7 @@ PYRIGHT := .venv-pyright
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-peers fuzz check soak bench contract contract-tools interop-peer lock dist clean
+.PHONY: help demo test test-slow test-peers test-nat fuzz check soak bench contract contract-tools interop-peer lock dist clean
 help:
 	@echo 'make demo    a whole paid network on this machine, and one answer from it'
 	@echo 'make test    the tests'
@@ -18,11 +18,11 @@ help:
 demo: $(STAMP)
 	$(BIN)/cocoon demo
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -m 'not long' --ignore=tests/interop --ignore=tests/attacks
+	$(BIN)/python -m pytest -q -m 'not long' --ignore=tests/interop --ignore=tests/attacks --ignore=tests/nat
 # Some minutes, so not part of `make test`: lives that end wherever they can be ended, and each fault that can
 # be planted in the contract must be found.
-test-slow: test-peers
-	$(BIN)/python -m pytest -q -m long --ignore=tests/interop --ignore=tests/attacks
+test-slow: test-peers test-nat
+	$(BIN)/python -m pytest -q -m long --ignore=tests/interop --ignore=tests/attacks --ignore=tests/nat
 	$(BIN)/python -m tests.payments.contract.planted_faults
 # Peers that others wrote (skipped where they are missing: make interop-peer), and peers that mean harm.
 test-peers: $(STAMP)
@@ -30,6 +30,9 @@ test-peers: $(STAMP)
 # New cases for every property and every machine, ROUNDS times. The gate tries the same ones each time.
 fuzz: $(STAMP)
 	for round in $$(seq $(ROUNDS)); do HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q -m hypothesis || exit 1; done
+# Nodes in networks of this machine's own, behind routers of all kinds (skipped without root and nftables).
+test-nat: $(STAMP)
+	$(BIN)/python -m pytest -q tests/nat
 check: $(STAMP) $(PYRIGHT)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
