@@ -35,6 +35,10 @@ from cocoon_p2p.errors import RemoteProtocolError, Unavailable
 _SOCKET_READ_BYTES = 128 * 1024
 _TLS_READ_BYTES = 64 * 1024
 
+# What is opened before others have their turn. A record costs as much as a thousand of its bytes, so
+# whoever sends small ones makes much work of a read.
+_RECORDS_A_TURN = 256
+
 
 class SecuredIO(Protocol):
     """A secured connection, in batches."""
@@ -127,6 +131,7 @@ class NoiseIO:
         self._raw = transport.read_writer.read_write_closer
         self._early = session._drain(None)  # Decrypted while the muxer was being negotiated.
         self._cipher = bytearray()
+        self._was_cut = False  # There may be more to open than was.
 
     async def read(self) -> bytes:
         if self._early:
@@ -134,10 +139,14 @@ class NoiseIO:
             return early
         with _noticing_loss():
             while True:
+                if self._was_cut:
+                    await trio.lowlevel.checkpoint()
                 with _judging_records():
                     plain = self._decrypt()
                 if plain:
                     return plain
+                if self._was_cut:
+                    continue
                 data = await self._raw.read(_SOCKET_READ_BYTES)
                 if not data:
                     return b""
@@ -154,14 +163,15 @@ class NoiseIO:
             await self._raw.write(bytes(out))
 
     def _decrypt(self) -> bytes:
-        """Open the messages that are complete; the rest of the ciphertext waits."""
+        """Open the messages that are complete, for one turn; the rest of the ciphertext waits."""
         cipher, position, plain = self._cipher, 0, list[bytes]()
-        while len(cipher) - position >= 2:
+        while len(cipher) - position >= 2 and len(plain) < _RECORDS_A_TURN:
             end = position + 2 + int.from_bytes(cipher[position : position + 2], "big")
             if end > len(cipher):
                 break
             plain.append(self._noise.decrypt(bytes(cipher[position + 2 : end])))
             position = end
+        self._was_cut = len(plain) == _RECORDS_A_TURN
         del cipher[:position]
         return b"".join(plain)
 
@@ -176,6 +186,7 @@ class TlsIO:
         self._tls, self._incoming, self._outgoing = stream._ssl_socket, stream._in_bio, stream._out_bio
         self._raw = stream.raw_connection
         self._early = session._drain(None) + bytes(stream._read_buffer)
+        self._was_cut = False  # There may be more to open than was.
 
     async def read(self) -> bytes:
         if self._early:
@@ -183,6 +194,8 @@ class TlsIO:
             return early
         with _noticing_loss():
             while True:
+                if self._was_cut:
+                    await trio.lowlevel.checkpoint()
                 with _judging_records():
                     plain, is_closed = self._decrypt()
                 if self._outgoing.pending:
@@ -204,11 +217,13 @@ class TlsIO:
             await self._raw.write(self._outgoing.read())
 
     def _decrypt(self) -> tuple[bytes, bool]:
-        """Open the records that are complete, and say whether the peer closed after them."""
-        plain = list[bytes]()
+        """Open the records that are complete, for one turn, and say whether the peer closed after them."""
+        plain, is_closed = list[bytes](), False
         try:
-            while data := self._tls.read(_TLS_READ_BYTES):
-                plain.append(data)
+            while not is_closed and len(plain) < _RECORDS_A_TURN:
+                plain.append(self._tls.read(_TLS_READ_BYTES))
+                is_closed = not plain[-1]
         except ssl.SSLWantReadError:
-            return b"".join(plain), False
-        return b"".join(plain), True
+            pass
+        self._was_cut = len(plain) == _RECORDS_A_TURN
+        return b"".join(plain), is_closed

@@ -73,6 +73,45 @@ async def secured(secured_by: str) -> tuple[Cable, SecureSession, Cable, SecureS
     return one_cable, sessions["one"], other_cable, sessions["other"]
 
 
+@pytest.mark.parametrize("secured_by", SECURED_BY)
+async def test_small_records_are_opened_by_turns(secured_by: str) -> None:
+    cable, near, _, far = await secured(secured_by)
+    sender, receiver = secured_io(near), secured_io(far)
+    stream, together = cable.stream, bytearray()
+    cable.stream = _Collecting(together)  # type: ignore[assignment]  # it only sends
+    for number in range(1000):
+        await sender.write(bytearray([number % 251]))
+    await stream.send_all(bytes(together))
+
+    pieces, turns_of_others = list[bytes](), 0
+
+    async def look_on() -> None:
+        nonlocal turns_of_others
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns_of_others += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(look_on)
+        while sum(map(len, pieces)) < 1000:
+            pieces.append(await receiver.read())
+        nursery.cancel_scope.cancel()
+
+    assert b"".join(pieces) == bytes(number % 251 for number in range(1000))
+    assert max(map(len, pieces)) <= 256
+    assert turns_of_others >= 3
+
+
+class _Collecting:
+    """A wire on which bytes wait until they are sent together."""
+
+    def __init__(self, waiting: bytearray) -> None:
+        self._waiting = waiting
+
+    async def send_all(self, data: bytes) -> None:
+        self._waiting += data
+
+
 async def read_exactly(io: SecuredIO, size: int) -> bytes:
     data = b""
     while len(data) < size:
