@@ -24,11 +24,13 @@ import logging
 import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import trio
 from libp2p.identity.identify.pb.identify_pb2 import Identify
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.network.connection.swarm_connection import SwarmConn
 from multiaddr import Multiaddr  # type: ignore[import-untyped]  # it ships no types
 
 from cocoon_p2p.errors import MalformedMessage, Unavailable
@@ -83,6 +85,7 @@ class HolePunching:
     def __init__(self, transport: "Libp2pTransport") -> None:
         self._transport = transport
         self._swarm = transport.swarm
+        self._seen: WeakKeyDictionary[SwarmConn, Address] = WeakKeyDictionary()
         transport.relayed.on_taken = self.upgrade
         transport.accept_streams(DCUTR, self._answer)
 
@@ -155,12 +158,15 @@ class HolePunching:
     # ------------------------------------------------------------------ both
 
     async def _observed(self, relayed: Relayed) -> tuple[Address, ...]:
-        """Ask the relay where our connection to it comes from."""
+        """Ask the relay where our connection to it comes from, or remember what it said."""
+        if relayed.relay in self._seen:
+            return (self._seen[relayed.relay],)
         stream = await self._transport.open_stream_on(relayed.relay, IDENTIFY)
         try:
             body = await read_delimited(stream, size_max_bytes=IDENTIFY_MAX_BYTES)
             said = Identify.FromString(body)
-            return (decode_address(said.observed_addr),)
+            seen = self._seen[relayed.relay] = decode_address(said.observed_addr)
+            return (seen,)
         except (ValueError, MalformedMessage) as exc:
             log.debug("relay does not say where it sees us", extra={"reason": str(exc)})
             return ()

@@ -68,18 +68,27 @@ def worth_dialling(addresses: Iterable[Address], relay_host: str) -> tuple[Addre
     """Choose what to dial of the addresses that a peer behind a relay names.
 
     Of a peer that comes through a relay on the internet only addresses of the internet's are taken: a
-    stranger has no business having us knock about in our own network. Names are not looked up for it.
-    Nothing is taken if the relay's own address is not known.
+    stranger has no business having us knock about in our own network, or on our own machine. Names are
+    not looked up for it.
+
+    Args:
+        addresses: What it named.
+        relay_host: Where the relay is; empty if that is not known, and then nothing is taken.
     """
     if not relay_host:
         return ()
-    is_open = ipaddress.ip_address(relay_host).is_global
-    fit = (address for address in dict.fromkeys(addresses) if _is_fit(address, is_open=is_open))
+    reach = _reach(ipaddress.ip_address(relay_host))
+    fit = (each for each in dict.fromkeys(addresses) if _is_fit(each, at_least=reach))
     return tuple(fit)[:ADDRESSES_MAX]
 
 
-def _is_fit(address: Address, *, is_open: bool) -> bool:
+def _is_fit(address: Address, *, at_least: int) -> bool:
     if address.is_name or not address.port:
         return False
     ip = ipaddress.ip_address(address.host)
-    return not (ip.is_unspecified or ip.is_multicast) and (ip.is_global or not is_open)
+    return not (ip.is_unspecified or ip.is_multicast) and _reach(ip) >= at_least
+
+
+def _reach(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> int:
+    """Say from how far away an address can be meant: this machine, some private network, anywhere."""
+    return 0 if ip.is_loopback else 2 if ip.is_global else 1
