@@ -43,6 +43,9 @@ PING_SECONDS = 30.0
 DEAD_SECONDS = 30.0
 "How long a batch may take into the socket, or a peer be silent after a ping."
 
+PROBE_SECONDS = 10.0
+"How long a peer that has dialled anew may be silent on its older connection."
+
 TICK_SECONDS = 15.0
 "How often those are looked at."
 
@@ -195,6 +198,20 @@ class MuxedConnection(IMuxedConn):
         with trio.move_on_after(CLOSE_SECONDS) as scope:
             scope.shield = True
             await self.event_closed.wait()
+
+    async def probe(self) -> None:
+        """Ask the peer for a sign of life, and close if none comes in ten seconds. A cancel closes nothing.
+
+        For whoever has reason to doubt: else silence is noticed after a minute.
+        """
+        asked_at = trio.current_time()
+        self.session.ping(asked_at)
+        self.flush()
+        with trio.move_on_after(PROBE_SECONDS):
+            await self.event_closed.wait()
+        if self._heard_at < asked_at and not self.is_closed:
+            log.info("connection is dead", extra={"peer": str(self.peer_id), "reason": "probe is unanswered"})
+            self._scope.cancel()
 
     @property
     def held_bytes(self) -> int:

@@ -231,10 +231,21 @@ class RuledSwarm(Swarm):
         # Not before a key is proved: a bare socket must not cost anybody a connection.
         self._make_room()
         self._rule(muxed_conn)
+        older = self.open_connections(PeerId(muxed_conn.peer_id.to_bytes()))
         conn = await super().add_conn(muxed_conn, direction)
+        self._doubt(older)
         added, self._added = self._added, trio.Event()
         added.set()
         return conn
+
+    def _doubt(self, older: Iterable[SwarmConn]) -> None:
+        """Have a peer that dialled anew show that it still holds its older connections.
+
+        One whose router forgot it, or that got another address, cannot close them: nobody hears of it.
+        """
+        for conn in older:
+            if isinstance(conn.muxed_conn, MuxedConnection):
+                self.manager.run_task(conn.muxed_conn.probe)
 
     def remove_conn(self, swarm_conn: SwarmConn) -> None:
         """Forget a closed connection, and give its place back."""

@@ -24,7 +24,13 @@ from trio.testing import MockClock
 from cocoon_p2p.errors import LocalProtocolError
 from cocoon_p2p.network.libp2p.budget import Budget
 from cocoon_p2p.network.libp2p.muxed_stream import MuxedStream
-from cocoon_p2p.network.libp2p.muxer import DEAD_SECONDS, PING_SECONDS, TICK_SECONDS, MuxedConnection
+from cocoon_p2p.network.libp2p.muxer import (
+    DEAD_SECONDS,
+    PING_SECONDS,
+    PROBE_SECONDS,
+    TICK_SECONDS,
+    MuxedConnection,
+)
 from cocoon_p2p.network.libp2p.yamux_frames import (
     DATA,
     FIN,
@@ -513,6 +519,26 @@ async def test_a_peer_that_answers_no_ping_is_given_up(autojump_clock: MockClock
         await connection.event_closed.wait()
 
         assert DEAD_SECONDS <= trio.current_time() - began <= DEAD_SECONDS + 2 * TICK_SECONDS
+
+
+async def test_a_peer_in_doubt_that_shows_no_life_is_given_up_soon(autojump_clock: MockClock) -> None:
+    async with one_end() as (connection, peer):
+        await peer.send_all(encode(PING, SYN, 0, 7))
+        await trio.sleep(1)
+        began = trio.current_time()
+
+        await connection.probe()
+        await connection.event_closed.wait()
+
+        assert trio.current_time() - began == PROBE_SECONDS
+
+
+async def test_a_peer_in_doubt_that_shows_life_is_kept(autojump_clock: MockClock) -> None:
+    async with two_ends() as (one, other):
+        await one.probe()
+
+        assert one.is_established
+        assert other.is_established
 
 
 async def test_a_peer_that_says_anything_is_kept_without_an_answer_to_a_ping(
