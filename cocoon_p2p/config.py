@@ -52,7 +52,12 @@ class NetworkSection(Section, frozen=True, kw_only=True):
     "Multiaddrs to listen on. A worker or client needs none: it only dials out."
 
     announce: list[str] = []
-    "Multiaddrs that others can dial, where they differ from `listen` (behind a router)."
+    """Multiaddrs that others can dial, where they differ from `listen` (behind a router). Left out: found out
+    with other nodes' help."""
+
+    upnp: bool | None = None
+    """Have the router at home forward the port of `listen`. Left out: so do a proxy and a bootstrap node that
+    listen on private addresses only and announce nothing."""
 
 
 class ChainSection(Section, frozen=True, kw_only=True):
@@ -157,8 +162,12 @@ class PriceSection(Section, frozen=True, kw_only=True):
 
 class WorkerSection(Section, frozen=True, kw_only=True):
     model: str
-    """A GGUF file, relative to this file; `demo` for the built-in demo model; or the address of a server that
-    runs the model, such as http://127.0.0.1:8000 (section `upstream`)."""
+    """A GGUF file, relative to this file (a path has a slash, or ends in .gguf); the name of a model that
+    `cocoon model pull` fetched; `demo` for the built-in demo model; or the address of a server that runs the
+    model, such as http://127.0.0.1:8000 (section `upstream`)."""
+
+    models: str = ""
+    "The folder in which pulled models lie. Left out: COCOON_MODELS, else the user's data folder."
 
     name: str = ""
     "What clients call the model; by default what its file says."
@@ -212,6 +221,22 @@ class ProxySection(Section, frozen=True, kw_only=True):
 
 class BootstrapSection(Section, frozen=True, kw_only=True):
     """A bootstrap node needs nothing but a place to listen."""
+
+    relay: bool = True
+    "Whether peers that nobody can dial are reached through this node, within the limits below."
+
+    relay_reservations: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 256
+    "How many peers may be reached through it."
+
+    relay_circuits: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 256
+    "Connections that it carries at once."
+
+    relay_minutes: Annotated[int, msgspec.Meta(ge=2, le=1440)] = 30
+    relay_megabytes: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 64
+    "When it ends one: after so long, or so much in one direction."
+
+    relay_kilobytes_per_second: Annotated[int, msgspec.Meta(ge=16, le=1_000_000)] = 1_000
+    "The most that it carries on one, in each direction."
 
 
 class ClientSection(Section, frozen=True, kw_only=True):

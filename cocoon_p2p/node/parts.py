@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from cocoon_p2p.attestation.doorkeeper import Doorkeeper
 from cocoon_p2p.attestation.showing import Showcase
@@ -19,6 +19,7 @@ from cocoon_p2p.network.directory import Directory
 from cocoon_p2p.network.transport import Transport
 from cocoon_p2p.node.chain_side import open_treasury, serve_treasury
 from cocoon_p2p.node.proving_side import open_doorkeeper
+from cocoon_p2p.node.reaching import open_reach
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.overview import (
     CHANNELS,
@@ -35,6 +36,9 @@ from cocoon_p2p.payments.treasury.funding import FundingPolicy
 from cocoon_p2p.payments.treasury.rounds import Treasury
 from cocoon_p2p.store import is_server, open_store
 from cocoon_p2p.units import Nano
+
+if TYPE_CHECKING:
+    from cocoon_p2p.network.libp2p.reachability_check import ReachabilityCheck
 
 LEDGER = "ledger.db"
 CONTROL_SOCKET = "control.sock"
@@ -57,6 +61,9 @@ class Parts:
 
     deeds: Deeds
     "What its owner can have done to its channels."
+
+    reach: "ReachabilityCheck"
+    "What others say of where they reach this node."
 
 
 @asynccontextmanager
@@ -81,6 +88,7 @@ async def open_parts(
     """
     from cocoon_p2p.network.libp2p.host import open_transport
     from cocoon_p2p.network.libp2p.kad import open_directory
+    from cocoon_p2p.network.libp2p.relay_client import RelayClient
 
     network, data = loaded.settings.network, loaded.data_directory
     identity = load_or_create(data / IDENTITY_KEY)
@@ -89,6 +97,7 @@ async def open_parts(
         open_store(_ledger(loaded)) as store,
         open_treasury(loaded, store, funding) as treasury,
         open_transport(identity, listen=network.listen, announce=network.announce) as transport,
+        open_reach(transport, network, is_server=mode == "server") as reach,
         open_directory(
             transport, network_name=network.name, mode=mode, bootstrap=network.bootstrap
         ) as directory,
@@ -98,6 +107,8 @@ async def open_parts(
         open_service_nursery() as nursery,
     ):
         showcase, doorkeeper = await open_doorkeeper(loaded, identity, this_network, transport)
+        if mode == "server":
+            nursery.start_soon(RelayClient(transport, network.bootstrap).run)
         if treasury is not None:
             nursery.start_soon(serve_treasury, treasury, accounts, loaded)
         deeds = Deeds(store, accounts, treasury)
@@ -114,6 +125,7 @@ async def open_parts(
             doorkeeper,
             treasury,
             deeds,
+            reach,
         )
 
 

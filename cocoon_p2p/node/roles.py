@@ -14,6 +14,7 @@ from cocoon_p2p.node.announce import Announce
 from cocoon_p2p.node.engine import measured, open_engine
 from cocoon_p2p.node.parts import IDENTITY_KEY, Parts, open_parts
 from cocoon_p2p.node.proving_side import prove
+from cocoon_p2p.node.reaching import open_reach, tell_reachability
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.payments.treasury.funding import FundingPolicy
 from cocoon_p2p.protocols.ids import Role
@@ -39,6 +40,8 @@ async def run_bootstrap(loaded: Loaded[BootstrapFile], announce: Announce, stop:
     """Run a bootstrap node."""
     from cocoon_p2p.network.libp2p.host import open_transport
     from cocoon_p2p.network.libp2p.kad import open_directory
+    from cocoon_p2p.network.libp2p.relay_book import RelayLimits
+    from cocoon_p2p.network.libp2p.relay_server import Relay
 
     network = loaded.settings.network
     _require_listen(network, "a bootstrap node")
@@ -46,12 +49,23 @@ async def run_bootstrap(loaded: Loaded[BootstrapFile], announce: Announce, stop:
     announce("identity", peer=peer_id_text(identity.peer_id))
     async with (
         open_transport(identity, listen=network.listen, announce=network.announce) as transport,
+        open_reach(transport, network, is_server=True) as reach,
         open_directory(
             transport, network_name=network.name, mode="server", bootstrap=network.bootstrap
         ) as directory,
         open_service_nursery() as nursery,
     ):
+        if (relay := loaded.settings.bootstrap).relay:
+            limits = RelayLimits(
+                reservations_max=relay.relay_reservations,
+                circuits_max=relay.relay_circuits,
+                circuit_seconds=relay.relay_minutes * 60,
+                circuit_bytes=relay.relay_megabytes * 1_000_000,
+                circuit_bytes_per_second=relay.relay_kilobytes_per_second * 1_000,
+            )
+            Relay(transport, identity, limits)
         announce("listening", addresses=list(transport.addresses))
+        nursery.start_soon(tell_reachability, reach, announce)
         nursery.start_soon(serve_bootstrap, lambda: directory.servers_known)
         announce("ready")
         await stop.wait()
@@ -90,6 +104,7 @@ async def run_proxy(loaded: Loaded[ProxyFile], announce: Announce, stop: trio.Ev
     ):
         announce("identity", peer=peer_id_text(parts.identity.peer_id))
         announce("listening", addresses=list(parts.transport.addresses))
+        nursery.start_soon(tell_reachability, parts.reach, announce)
         proving = await prove(settings.attestation, parts.network, parts.showcase, parts.doorkeeper)
         serve = partial(
             serve_proxy,
