@@ -42,6 +42,7 @@ async def open_llamacpp(
     slots: int = 4,
     context_tokens: int | None = None,
     threads: int | None = None,
+    has_chat: bool = True,
     expected_weights_hash: bytes | None = None,
     memory: HashMemory | None = None,
     progress: Progress | None = None,
@@ -59,6 +60,7 @@ async def open_llamacpp(
         context_tokens: Prompt and completion together, a request. By default 4,096 or what
             the model was trained for, if that is less.
         threads: For the computation. By default one less than the processors at hand.
+        has_chat: False leaves the model's template alone: it completes text, and refuses chats.
         expected_weights_hash: Serve these weights or none.
         memory: What the model's files hashed to before, so that gigabytes are not read twice.
         progress: Told how far the hashing is, where it takes seconds.
@@ -71,7 +73,7 @@ async def open_llamacpp(
         raise ConfigurationError(f"an engine needs slots and threads (slots={slots} threads={threads})")
     version = library_version()
     head = await trio.to_thread.run_sync(read_gguf, model)
-    template = _checked_template(head)
+    template = await trio.to_thread.run_sync(_checked_template, head) if has_chat else ChatTemplate("")
     settings = ServerSettings(model, slots, _context(head, context_tokens), threads or default_threads())
     weights = await weights_hash(model, memory=memory, progress=progress)
     _check_weights(model, weights, expected_weights_hash)

@@ -1,5 +1,6 @@
 """The engine that a worker's file asks for: in this process, or on a server elsewhere."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +10,9 @@ from cocoon_p2p.attestation.configuration import MeasuredConfiguration
 from cocoon_p2p.config import Loaded, WorkerFile
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.inference.engine import Engine
+from cocoon_p2p.inference.models.catalogue import Catalogue, catalogue_folder, load_catalogue
+from cocoon_p2p.inference.models.finding import FoundModel, find_model
+from cocoon_p2p.inference.models.folder import ModelFolder, default_models_folder
 from cocoon_p2p.node.announce import Announce
 
 FILE_HASHES = "file-hashes.json"
@@ -37,7 +41,10 @@ async def open_engine(loaded: Loaded[WorkerFile], announce: Announce) -> AsyncIt
         ConfigurationError: It cannot be served; the text says what to do.
     """
     is_url = loaded.settings.worker.model.startswith(URL_SCHEMES)
-    async with _upstream(loaded) if is_url else _llamacpp(loaded, announce) as engine:
+    catalogue = load_catalogue(catalogue_folder(os.environ))
+    async with _upstream(loaded) if is_url else _llamacpp(loaded, catalogue, announce) as engine:
+        for card in engine.capabilities.models:
+            catalogue.check(card.name, card.weights_hash)
         yield engine
 
 
@@ -76,8 +83,9 @@ def _key(path: Path) -> str:
 
 
 @asynccontextmanager
-async def _llamacpp(loaded: Loaded[WorkerFile], announce: Announce) -> AsyncIterator[Engine]:
-    from cocoon_p2p.inference.catalogue import demo_model
+async def _llamacpp(
+    loaded: Loaded[WorkerFile], catalogue: Catalogue, announce: Announce
+) -> AsyncIterator[Engine]:
     from cocoon_p2p.inference.hash_memory import HashMemory
     from cocoon_p2p.inference.llamacpp import open_llamacpp
 
@@ -85,15 +93,27 @@ async def _llamacpp(loaded: Loaded[WorkerFile], announce: Announce) -> AsyncIter
         announce("hashing", progress=f"{done_bytes / 1e9:.1f} of {total_bytes / 1e9:.1f} GB")
 
     worker = loaded.settings.worker
+    model = _find(loaded, catalogue)
     # Who proves what it has loaded reads all of it: what a disk remembers, its owner can alter.
     is_proven = loaded.settings.attestation.evidence not in ("none", "sim")
-    async with open_llamacpp(
-        demo_model() if worker.model == "demo" else loaded.resolve(worker.model),
-        name=worker.name or None,
-        slots=worker.slots,
-        context_tokens=worker.context_tokens or None,
-        threads=worker.threads or None,
-        memory=None if is_proven else HashMemory(loaded.data_directory / FILE_HASHES),
-        progress=tell,
-    ) as engine:
-        yield engine
+    with model.held(f"worker {loaded.path}"):
+        async with open_llamacpp(
+            model.path,
+            name=worker.name or model.name,
+            slots=worker.slots,
+            context_tokens=worker.context_tokens or None,
+            threads=worker.threads or None,
+            has_chat=model.has_chat,
+            expected_weights_hash=model.weights_hash,
+            memory=None if is_proven else HashMemory(loaded.data_directory / FILE_HASHES),
+            progress=tell,
+        ) as engine:
+            yield engine
+
+
+def _find(loaded: Loaded[WorkerFile], catalogue: Catalogue) -> FoundModel:
+    worker = loaded.settings.worker
+    folder = loaded.resolve(worker.models) if worker.models else default_models_folder(os.environ)
+    return find_model(
+        worker.model, beside=loaded.path.parent, folder=ModelFolder(folder), catalogue=catalogue
+    )

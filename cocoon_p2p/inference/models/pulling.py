@@ -9,6 +9,7 @@ the catalogue has is given to the catalogue's bytes only.
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -84,6 +85,7 @@ async def plan_pull(
             f"not a model's name: {plan.name!r}",
             hint="choose one with --name: a-z, 0-9, dot, dash, underscore",
         )
+    plan = replace(plan, files=_as_catalogued(plan, catalogue))
     wrong = files_mistake(sorted(wanted.name for wanted in plan.files))
     if wrong or not all(is_file_name(wanted.name) for wanted in plan.files):
         raise ConfigurationError(wrong or "the source has files of odd names", hint="name a .gguf file")
@@ -97,6 +99,15 @@ def _with_hash(wanted: Wanted, sha256: str) -> Wanted:
             hint="name the --revision that has it, or leave --sha256 out",
         )
     return replace(wanted, sha256=sha256)
+
+
+def _as_catalogued(plan: Plan, catalogue: Catalogue) -> tuple[Wanted, ...]:
+    """Expect of a name that the catalogue has what it means, where the source does not say what it gives."""
+    entry = catalogue.find(plan.name)
+    if entry is None or len(plan.files) != 1 or len(entry.files) != 1 or plan.files[0].sha256:
+        return plan.files
+    (file,) = entry.files
+    return (replace(plan.files[0], size_bytes=file.size_bytes, sha256=file.sha256),)
 
 
 def _plan_of_entry(entry: ModelEntry, fetcher: Fetcher) -> Plan:
@@ -172,10 +183,16 @@ async def pull(
         _check_name(plan, catalogue)
         files.mkdir(parents=True, exist_ok=True)
         _sweep(files, [wanted.name for wanted in plan.files])
-        require_space(files, sum(wanted.size_bytes or 0 for wanted in plan.files) - _size(files))
-        fetched = [await _fetch(wanted, files, fetcher, progress) for wanted in plan.files]
-        entry = await trio.to_thread.run_sync(_examine, plan, fetched, files)
-        catalogue.check(plan.name, entry.weights_hash)
+        try:
+            require_space(files, sum(wanted.size_bytes or 0 for wanted in plan.files) - _size(files))
+            fetched = [await _fetch(wanted, files, fetcher, progress) for wanted in plan.files]
+            entry = await trio.to_thread.run_sync(_examine, plan, fetched, files)
+            catalogue.check(plan.name, entry.weights_hash)
+        except BaseException:
+            # Only where nothing came at all.
+            with suppress(OSError):
+                files.rmdir()
+            raise
         folder.keep(entry)
         return entry
 
