@@ -218,7 +218,8 @@ async def dial_back_once(address: Address, peer: PeerId, nonce: int) -> DialStat
     status = DialStatus.DIAL_ERROR
     throwaway = Identity.from_seed(os.urandom(32))
     try:
-        async with open_transport(throwaway, limits=Limits(dial_seconds=DIAL_SECONDS)) as node:
+        limits = Limits(dial_seconds=DIAL_SECONDS)
+        async with open_transport(throwaway, limits=limits, punches_holes=False) as node:
             await node.dial([address.of(peer)])
             status = DialStatus.BACK_ERROR
             stream = await node.open_stream(peer, DIAL_BACK)

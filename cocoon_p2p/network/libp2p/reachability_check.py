@@ -24,7 +24,7 @@ from libp2p.abc import INetConn
 from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.network.libp2p.addresses import Address, address_range
-from cocoon_p2p.network.libp2p.announced import is_public, is_public_host
+from cocoon_p2p.network.libp2p.announced import Reachability, is_public, is_public_host
 from cocoon_p2p.network.libp2p.autonat_client import AutonatClient, open_autonat_client
 from cocoon_p2p.network.libp2p.autonat_server import open_autonat_server
 from cocoon_p2p.network.libp2p.autonat_wire import DIAL_REQUEST
@@ -34,6 +34,7 @@ from cocoon_p2p.network.libp2p.muxer import MuxedConnection
 from cocoon_p2p.network.libp2p.observed import Observations
 from cocoon_p2p.network.libp2p.reachability import Opinions, ReachabilityView, Seen, advice
 from cocoon_p2p.network.libp2p.swarm import is_relayed
+from cocoon_p2p.network.libp2p.upnp import keep_mapped
 from cocoon_p2p.nursery import open_service_nursery
 
 log = logging.getLogger(__name__)
@@ -188,19 +189,31 @@ class ReachabilityCheck:
             found = self._observations.candidates(self._announced.listening)
             self._announced.offer("observed", map(str, found))
 
-    async def tell_the_operator(self) -> None:
-        """Log each change of how others reach us, for ever."""
+    async def wait_found(self, before: Reachability) -> ReachabilityView:
+        """Return once others find us reachable otherwise than `before`; if not, after relays had time."""
         while True:
             changed = self._announced.reachability_changed
-            if self._announced.reachability == "private":
-                await trio.sleep(RELAY_SECONDS)
-            view = self.view()
-            facts = {"reachability": view.reachability, "addresses": list(view.told)}
-            if view.reachability == "private":
-                log.error("others cannot dial this node", extra={**facts, "advice": view.advice})
-            elif view.reachability == "public":
-                log.info("others can dial this node", extra=facts)
-            await changed.wait()
+            if self._announced.reachability == before:
+                await changed.wait()
+            elif self._announced.reachability != "private":
+                return self.view()
+            else:
+                with trio.move_on_after(RELAY_SECONDS):
+                    await changed.wait()
+                    continue
+                return self.view()
+
+    async def tell_the_log(self) -> None:
+        """Log each change of how others reach us, for ever."""
+        found: Reachability = "unknown"
+        while True:
+            view = await self.wait_found(found)
+            found = view.reachability
+            facts = {"reachability": found, "addresses": list(view.told)}
+            if found == "private":
+                log.warning("others cannot dial this node", extra={**facts, "advice": view.advice})
+            else:
+                log.info("how others reach this node", extra=facts)
 
     async def tell_peers(self) -> None:
         """Send who is connected our new addresses whenever they change, for ever."""
@@ -219,13 +232,14 @@ def _host_of(conn: INetConn) -> str:
 
 @asynccontextmanager
 async def open_reachability(
-    transport: Libp2pTransport, *, is_server: bool, tries_loopback: bool = False
+    transport: Libp2pTransport, *, is_server: bool, maps_ports: bool = False, tries_loopback: bool = False
 ) -> AsyncIterator[ReachabilityCheck]:
     """Find out where others reach us, for as long as the block lasts. Who does not listen asks nothing.
 
     Args:
         transport: Ours.
         is_server: Dials others back too: for nodes that everybody knows, proxies and bootstraps.
+        maps_ports: Has the router forward our ports, if there is one that does (`upnp`).
         tries_loopback: See `ReachabilityCheck`.
     """
     async with AsyncExitStack() as stack:
@@ -236,6 +250,8 @@ async def open_reachability(
         check = ReachabilityCheck(transport, client, tries_loopback=tries_loopback)
         if transport.announced.candidates:
             nursery.start_soon(check.run)
-            nursery.start_soon(check.tell_the_operator)
+            nursery.start_soon(check.tell_the_log)
             nursery.start_soon(check.tell_peers)
+            if maps_ports:
+                nursery.start_soon(keep_mapped, transport.announced)
         yield check
