@@ -23,14 +23,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 import trio
 
 from cocoon_p2p import lifeline
 from cocoon_p2p.cli.books import who_paid_whom
 from cocoon_p2p.testing.processes import LocalNetwork, NodeProcess, open_local_network
-from tests.soak.gauges import Reading, more_objects, read, what_grew
+from tests.soak.gauges import KINDS, Look, While, look_at, more_objects, what_grew
 
 PROBE = Path(__file__).parent / "probe"
 CLIENTS = 2
@@ -44,18 +43,20 @@ WHILE_SECONDS = 60.0
 LOOK_EVERY_SECONDS = 10.0
 GUEST_STAYS_SECONDS = (20.0, 60.0)
 STOP_SECONDS = 60.0
-COUNTS = ("files", "tasks", "connections", "streams")
+COUNTS = ("files", "tasks", *KINDS)
 
 
 @dataclass
 class Soak:
-    """One run: who is watched, and what was seen."""
+    """One run: where the watched ones tell, and what was seen."""
 
     minutes: float
     gauges: Path
-    readings: dict[str, list[tuple[float, Reading]]] = field(default_factory=dict)
-    done: dict[str, object] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
+    seen: dict[str, list[While]] = field(default_factory=dict[str, list[While]])
+    "The two whiles of each process."
+
+    done: dict[str, object] = field(default_factory=dict[str, object])
+    faults: list[str] = field(default_factory=list[str])
     guest_comings: int = 0
 
 
@@ -100,6 +101,9 @@ async def ask(
     file = network.place / f"{name}.toml"
     file.write_text(network.client_file.read_text().replace("client-data", f"{name}-data"))
     async with program(name, ("tests.soak.client", str(file)), soak) as process:
+        # Before it can be asked what it holds, it must have come up.
+        assert process.stdout is not None
+        await process.stdout.receive_some()
         task_status.started(process.pid)
         await ended.wait()
 
@@ -147,39 +151,51 @@ async def come_and_go(guest: NodeProcess, nursery: trio.Nursery, soak: Soak) -> 
 async def watch(soak: Soak, pids: dict[str, int]) -> None:
     """Look at every process again and again, until the time is up."""
     begun = trio.current_time()
-    while (passed := trio.current_time() - begun) < soak.minutes * 60:
+    await look_on(soak, pids, begun, until=begun + WARM_UP_SECONDS)
+    await see_a_while(soak, pids, begun)
+    await look_on(soak, pids, begun, until=begun + soak.minutes * 60 - WHILE_SECONDS)
+    await see_a_while(soak, pids, begun)
+
+
+async def see_a_while(soak: Soak, pids: dict[str, int], begun: float) -> None:
+    """Look on for a while and count at its end."""
+    looks = await look_on(soak, pids, begun, until=trio.current_time() + WHILE_SECONDS)
+    for name, pid in pids.items():
+        count = await look_at(pid, soak.gauges, counts=True)
+        if count is None or not looks[name]:
+            soak.faults.append(f"{name}: does not say what it holds")
+        else:
+            soak.seen.setdefault(name, []).append(While(looks[name], count))
+
+
+async def look_on(soak: Soak, pids: dict[str, int], begun: float, *, until: float) -> dict[str, list[Look]]:
+    """Look at every process every ten seconds, and print what it holds."""
+    looks: dict[str, list[Look]] = {name: [] for name in pids}
+    while (now := trio.current_time()) < until:
+        line = f"{now - begun:5.0f} s"
         for name, pid in pids.items():
-            if (reading := await read(pid, soak.gauges)) is not None:
-                soak.readings.setdefault(name, []).append((passed, reading))
-        print(
-            f"{passed:5.0f} s  "
-            + "  ".join(
-                f"{name} {seen[-1][1].resident_bytes / 1e6:.1f}" for name, seen in soak.readings.items()
-            ),
-            flush=True,
-        )
-        await trio.sleep_until(begun + passed + LOOK_EVERY_SECONDS)
+            if (look := await look_at(pid, soak.gauges)) is not None:
+                looks[name].append(look)
+                line += f"  {name} {look.resident_bytes / 1e6:.1f} MB"
+        print(line, flush=True)
+        await trio.sleep_until(min(now + LOOK_EVERY_SECONDS, until))
+    return looks
 
 
 def report(soak: Soak, *, names_objects: bool) -> bool:
     """Print the table; say whether all is well."""
-    until = soak.minutes * 60
-    print(
-        f"\n{'process':12} {'MB':>15} {'files':>11} {'tasks':>11} {'connections':>11} {'streams':>11}   looks"
-    )
-    for name, seen in soak.readings.items():
-        first = [each for at, each in seen if WARM_UP_SECONDS <= at < WARM_UP_SECONDS + WHILE_SECONDS]
-        last = [each for at, each in seen if at >= until - WHILE_SECONDS]
-        if not first or not last:
-            soak.faults.append(f"{name}: too few looks at it")
+    print(f"\n{'process':12} {'MB':>15}", *(f"{title:>11}" for title in COUNTS))
+    for name, whiles in soak.seen.items():
+        if len(whiles) < 2:
             continue
-        counts = " ".join(_pair(first, last, what) for what in COUNTS)
-        print(f"{name:12} {_pair(first, last, 'resident_bytes', 1e6, 1)} {counts}   {len(seen)}")
+        first, last = whiles
+        megabytes = f"{first.middle('resident_bytes') / 1e6:.1f} > {last.middle('resident_bytes') / 1e6:.1f}"
+        print(f"{name:12} {megabytes:>15}", *(_pair(first, last, what) for what in COUNTS))
         grew = what_grew(first, last)
         soak.faults += [f"{name}: {line}" for line in grew]
         if grew or names_objects:
             print(f"{'':12} {', '.join(more_objects(first, last))}")
-    print(f"Medians of the third minute, and of the last. {GUEST} came {soak.guest_comings} times.")
+    print(f"The third minute, and the last. {GUEST} came {soak.guest_comings} times.")
     for name, done in soak.done.items():
         print(f"{name}: {json.dumps(done)}")
     for fault in soak.faults:
@@ -187,11 +203,8 @@ def report(soak: Soak, *, names_objects: bool) -> bool:
     return not soak.faults
 
 
-def _pair(
-    first: Sequence[Reading], last: Sequence[Reading], what: str, unit: float = 1, digits: int = 0
-) -> str:
-    before, after = (median(getattr(each, what) for each in some) / unit for some in (first, last))
-    return f"{before:.{digits}f} > {after:.{digits}f}".rjust(15 if digits else 11)
+def _pair(first: While, last: While, what: str) -> str:
+    return f"{first.middle(what):.0f} > {last.middle(what):.0f}".rjust(11)
 
 
 def main() -> None:

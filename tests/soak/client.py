@@ -2,7 +2,7 @@
 
     python -m tests.soak.client FILE
 
-Runs until SIGTERM, then finishes what runs and prints what it has done.
+Says that it asks, runs until SIGTERM, then finishes what runs and prints what it has done.
 """
 
 import json
@@ -84,6 +84,7 @@ async def main(file: Path) -> None:
         async with open_client(load(ClientFile, file, os.environ)) as client:
             asker = Asker(client)
             async with trio.open_nursery() as nursery:
+                print("asking", flush=True)
                 for _ in range(AT_ONCE):
                     nursery.start_soon(asker.ask_on)
                 await anext(aiter(signals))

@@ -1,4 +1,7 @@
-"""Let any Python program say what it holds: on SIGUSR1, into a file named by its process id.
+"""Let any Python program say what it holds: on a signal, into a file named by its process id.
+
+SIGUSR1 asks for what costs nothing. SIGUSR2 also has the objects counted, after whatever only
+waits to be collected is gone: that changes the program a little, so it is for rare looks.
 
 Python imports this by itself where the folder is on PYTHONPATH, so that a node needs no code
 for it. A signal's handler runs in the main thread between two steps of the program, which is
@@ -16,7 +19,7 @@ from pathlib import Path
 FOLDER = os.environ.get("COCOON_SOAK_GAUGES", "")
 
 
-def tell(_signal: int, _frame: object) -> None:
+def tell(number: int, _frame: object) -> None:
     # A program that is still importing has nothing to say yet.
     if (trio := sys.modules.get("trio.lowlevel")) is None:
         return
@@ -24,7 +27,10 @@ def tell(_signal: int, _frame: object) -> None:
         tasks = trio.current_statistics().tasks_living
     except (AttributeError, RuntimeError):
         return
-    kinds = Counter(f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.get_objects())
+    kinds = Counter[str]()
+    if number == signal.SIGUSR2:
+        gc.collect()
+        kinds.update(f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.get_objects())
     file = Path(FOLDER, str(os.getpid()))
     file.with_suffix(".part").write_text(json.dumps({"tasks": tasks, "kinds": kinds}))
     file.with_suffix(".part").rename(file)
@@ -32,3 +38,4 @@ def tell(_signal: int, _frame: object) -> None:
 
 if FOLDER:
     signal.signal(signal.SIGUSR1, tell)
+    signal.signal(signal.SIGUSR2, tell)
