@@ -276,8 +276,11 @@ class Link:
     async def _take(self) -> Borrowed:
         if not self._transport.is_connected(self.peer):
             self._drop_spare()
-        elif self._spare:
-            return Borrowed(self._spare.pop(), was_spare=True)
+        while self._spare:
+            spare = self._spare.pop()
+            if not spare.is_superseded:
+                return Borrowed(spare, was_spare=True)
+            spare.reset()
         return Borrowed(
             MessageStream(await self._transport.open_stream(self.peer, EXCHANGE)), was_spare=False
         )
@@ -292,7 +295,7 @@ class Link:
         """Keep a stream whose exchange ended cleanly for the next one; reset any other."""
         self.claim(borrowed)
         self._streams.release()
-        if not is_clean:
+        if not is_clean or borrowed.stream.is_superseded:
             borrowed.stream.reset()
             return
         self._spare.append(borrowed.stream)

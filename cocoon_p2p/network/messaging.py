@@ -27,6 +27,11 @@ class MessageStream:
     def peer(self) -> PeerId:
         return self._stream.peer
 
+    @property
+    def is_superseded(self) -> bool:
+        """Whether another stream to the peer would run on a better connection."""
+        return self._stream.is_superseded
+
     def allow(self, frame_size_max_bytes: int) -> None:
         """Take frames of this size from now on: the peer is no newcomer any more."""
         self._frames.limit = frame_size_max_bytes

@@ -31,6 +31,14 @@ class Stream(Protocol):
         """The libp2p protocol id that was agreed on."""
         ...
 
+    @property
+    def is_superseded(self) -> bool:
+        """Whether a better connection to the peer stands than the one that the stream runs on.
+
+        The stream goes on, but what comes next is better said on another.
+        """
+        ...
+
     async def read(self, size_max_bytes: int) -> bytes:
         """Wait for bytes: 1 to `size_max_bytes` of them, or b"" once the peer closed its side.
 

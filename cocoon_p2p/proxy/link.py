@@ -71,6 +71,11 @@ class Link:
         return self._stream.peer
 
     @property
+    def is_superseded(self) -> bool:
+        """Whether another stream to the peer would run on a better connection."""
+        return self._stream.is_superseded
+
+    @property
     def is_full(self) -> bool:
         """Whether the peer leaves so much unread that whoever sends to it should pause."""
         is_much = self._unsent_bytes >= UNSENT_MAX_BYTES or len(self._outbox) >= UNSENT_MAX

@@ -145,7 +145,12 @@ class SpareLinks:
 
     def take(self) -> Link | None:
         """Give the stream that was used last, if there is one."""
-        return self._links.pop() if self._links else None
+        while self._links:
+            link = self._links.pop()
+            if not link.is_superseded:
+                return link
+            link.end("a better connection stands")
+        return None
 
     def close(self) -> None:
         """Give all of them up, and keep no other."""

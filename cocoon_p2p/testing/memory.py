@@ -95,6 +95,10 @@ class MemoryStream:
     def protocol(self) -> str:
         return self._protocol
 
+    @property
+    def is_superseded(self) -> bool:
+        return False
+
     async def read(self, size_max_bytes: int) -> bytes:
         await trio.lowlevel.checkpoint_if_cancelled()
         pipe = self.incoming

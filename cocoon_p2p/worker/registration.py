@@ -39,6 +39,9 @@ REDIAL_FIRST_SECONDS = 1.0
 REDIAL_LAST_SECONDS = 60.0
 "Pauses double from the first to the last, and start again once a proxy has taken the record."
 
+STOOD_SECONDS = 5.0
+"A session that lasted as long and is lost while the proxy is connected is begun again at once."
+
 REGISTER_SECONDS = 10.0
 "How long a proxy may take to answer a Register."
 
@@ -96,9 +99,13 @@ async def stay_registered(
         except* (Unavailable, Refused, RemoteProtocolError, AttestationFailed) as group:
             log.info("proxy lost", extra={"proxy": proxy, "why": str(group.exceptions[0])})
         was_registered = standing.is_registered
+        stood_seconds = trio.current_time() - standing.since
         standing.is_admitted = False
         standing.turn(False)
         pause = REDIAL_FIRST_SECONDS if was_registered else min(2 * pause, REDIAL_LAST_SECONDS)
+        if was_registered and stood_seconds >= STOOD_SECONDS and transport.is_connected(standing.peer):
+            # Not the proxy is lost, but one of two connections to it: it must not be without us meanwhile.
+            continue
         # Half of it by chance: a proxy that comes back is not stormed by all its workers at once.
         await trio.sleep(pause * (1 + draw(1)[0] / 255) / 2)
 

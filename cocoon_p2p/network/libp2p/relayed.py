@@ -46,7 +46,7 @@ from cocoon_p2p.network.libp2p.relay_wire import (
     stop_status,
 )
 from cocoon_p2p.network.libp2p.stream import Libp2pStream
-from cocoon_p2p.network.libp2p.swarm import RuledSwarm
+from cocoon_p2p.network.libp2p.swarm import RuledSwarm, is_best
 from cocoon_p2p.network.transport import Stream
 from cocoon_p2p.protocols.ids import CHANNEL, SESSION
 
@@ -202,7 +202,7 @@ class RelayedConnections:
                 with trio.move_on_after(LOOK_SECONDS):
                     await conn.event_closed.wait()
                 now = trio.current_time()
-                if conn in self._swarm.open_connections(relayed.peer)[-1:]:
+                if is_best(conn):
                     superseded_at = None
                     if _is_worth_renewing(relayed, now):
                         await self._renew(relayed)

@@ -20,6 +20,7 @@ from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.network.libp2p.errors import UPSTREAM_ERRORS, root_cause
 from cocoon_p2p.network.libp2p.muxed_stream import MuxedStream
 from cocoon_p2p.network.libp2p.negotiation import negotiate_with_first_bytes
+from cocoon_p2p.network.libp2p.swarm import is_best
 
 
 async def open_on(conn: SwarmConn, protocol: str, *, is_known: bool, seconds: float) -> "Libp2pStream":
@@ -104,6 +105,11 @@ class Libp2pStream:
     def is_relayed(self) -> bool:
         """Whether it runs through a relay."""
         return self._muxed.muxed_conn.get_connection_type() is ConnectionType.RELAYED
+
+    @property
+    def is_superseded(self) -> bool:
+        """Whether it runs through a relay, and a direct connection or a newer one to the peer stands."""
+        return self.is_relayed and not is_best(self.swarm_conn)
 
     @property
     def was_closed(self) -> bool:

@@ -330,6 +330,12 @@ def is_relayed(conn: INetConn) -> bool:
     return isinstance(conn, SwarmConn) and conn.muxed_conn.get_connection_type() is ConnectionType.RELAYED
 
 
+def is_best(conn: SwarmConn) -> bool:
+    """Say whether new streams to the peer of a connection run on this one."""
+    peer = PeerId(conn.muxed_conn.peer_id.to_bytes())
+    return isinstance(conn.swarm, RuledSwarm) and conn in conn.swarm.open_connections(peer)[-1:]
+
+
 async def _no_relays(_route: CircuitAddress, _peer: PeerId) -> INetConn:
     raise Unavailable("relays are not used here")
 
