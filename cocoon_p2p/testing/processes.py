@@ -119,16 +119,18 @@ class NodeProcess:
         self._changed.set()
         self._changed = trio.Event()
 
-    async def wait_for(self, step: str) -> dict[str, Any]:
-        """Wait until the node has made a step, and give what it said of it.
+    async def wait_for(
+        self, step: str, *, until: Callable[[dict[str, Any]], bool] = lambda _step: True
+    ) -> dict[str, Any]:
+        """Wait until the node has made a step, the newest such as `until` asks, and give what it said of it.
 
         Raises:
             Unavailable: It ended first, or took longer than START_SECONDS; the text ends with its log.
         """
         with trio.move_on_after(START_SECONDS):
-            while step not in self.steps and not self._ended:
+            while not (is_made := step in self.steps and until(self.steps[step])) and not self._ended:
                 await self._changed.wait()
-        if step not in self.steps:
+        if not is_made:
             how = "ended" if self._ended else f"did not get there in {START_SECONDS:.0f} s"
             raise Unavailable(f"{self.name}: no step `{step}`, it {how}\n{self.log_tail()}")
         return self.steps[step]
