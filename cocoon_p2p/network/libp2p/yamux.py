@@ -100,7 +100,8 @@ class Session:
 
         self._reader = FrameReader()
         self._parts: Iterator[Header | Payload] | None = None
-        "What is left of the bytes that came, while `has_more`."
+        self._postponed: Header | None = None
+        "What is left of the bytes that came, while `has_more`: this frame first."
 
         self._payload_stream: Stream | None = None
         self._payload_flags = 0
@@ -276,15 +277,24 @@ class Session:
         assert not (data and self._parts), "what came before goes first"
         news, frames_left = News(), self.limits.turn_frames
         parts = self._parts = self._parts or self._reader.feed(data)
+        postponed, self._postponed = self._postponed, None
         try:
+            if postponed is not None:
+                frames_left -= 1
+                self._header_came(postponed, news, now)
             for part in parts:
                 if isinstance(part, Payload):
                     self._payload_came(part, news)
                     continue
-                self._header_came(part, news, now)
-                frames_left -= 1
-                if not frames_left or len(news.opened) >= self.limits.turn_streams:
+                if not frames_left or (
+                    len(news.opened) >= self.limits.turn_streams
+                    and part.flags & SYN
+                    and part.kind <= WINDOW_UPDATE
+                ):
+                    self._postponed = part
                     return news
+                frames_left -= 1
+                self._header_came(part, news, now)
         except RemoteProtocolError:
             self.go_away(PROTOCOL_ERROR)
             raise
@@ -294,7 +304,7 @@ class Session:
     @property
     def has_more(self) -> bool:
         """Whether the turn ended before the bytes did."""
-        return self._parts is not None
+        return self._postponed is not None
 
     def _header_came(self, header: Header, news: News, now: float) -> None:
         if (owed := self._outbox.control_bytes) > self.limits.control_max_bytes:

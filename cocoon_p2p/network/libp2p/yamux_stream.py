@@ -38,8 +38,9 @@ class Limits:
     turn_frames: int = 256
     "Frames that are taken in before other connections have their turn: a millisecond, or 32 KiB of headers."
 
-    turn_streams: int = 8
-    "The same of streams that the peer opens. A stream costs half a millisecond before it says a word."
+    turn_streams: int = 1
+    """The same of streams that the peer opens. One costs half a millisecond before it says a word, and a
+    turn costs a hundredth of that."""
 
     frame_max_bytes: int = 32 * 1024
     "Payload of one DATA frame of ours, so that a large write does not hold up small ones."

@@ -116,7 +116,7 @@ async def test_a_peer_that_resets_what_it_opens_without_end_is_told_to_go_away(
             while True:
                 await connection.accept_stream()
 
-    assert connection.session.churned == int(CHURN.burst) + 1
+    assert CHURN.burst < connection.session.churned < 1.1 * CHURN.burst
     assert bytes(heard).endswith(encode(GOAWAY, 0, 0, PROTOCOL_ERROR))
 
 

@@ -252,7 +252,7 @@ def test_a_peer_that_sends_this_stays_connected(wire: bytes) -> None:
 def test_streams_beyond_the_limit_are_refused_and_the_others_live() -> None:
     session = listener(Limits(inbound_max=3))
 
-    session.receive(b"".join(data_frame(b"x", 2 * n + 1, SYN) for n in range(5)), 0.0)
+    take_in(session, b"".join(data_frame(b"x", 2 * n + 1, SYN) for n in range(5)))
 
     assert sorted(session.streams) == [1, 3, 5]
     assert frames(taken(session)) == [(WINDOW_UPDATE, RST, 7, 0), (WINDOW_UPDATE, RST, 9, 0)]
@@ -281,7 +281,17 @@ def test_streams_that_come_all_at_once_are_taken_in_a_few_at_a_time() -> None:
     assert session.has_more
     assert [stream.id for stream in take_in(session, b"")] == [5, 7, 9]
     assert [stream.unread for stream in session.streams.values()] == [b"x"] * 5
+    assert session.unread_bytes == 5
     assert not session.has_more
+
+
+def test_what_comes_with_a_stream_comes_in_the_turn_that_opens_it() -> None:
+    session = listener(Limits(turn_streams=1))
+
+    session.receive(data_frame(b"header", 1, SYN) + data_frame(b"question") + FIN_1, 0.0)
+
+    assert not session.has_more
+    assert session.streams[1].unread == b"headerquestion"
 
 
 def test_nobody_hears_of_a_stream_that_was_reset_as_soon_as_it_was_opened() -> None:
@@ -315,7 +325,8 @@ def test_too_much_unread_resets_the_fullest_stream_and_not_the_one_that_crossed_
     session = listener(Limits(unread_max_bytes=100_000))
     hog, modest = data_frame(bytes(90_000), 1, SYN), data_frame(bytes(20_000), 3, SYN)
 
-    news = session.receive(hog + modest, 0.0)
+    session.receive(hog, 0.0)
+    news = session.receive(modest, 0.0)
 
     assert list(session.streams) == [3]
     assert session.unread_bytes == 20_000
@@ -604,7 +615,7 @@ def test_what_came_before_the_end_is_read_after_the_stream_is_gone() -> None:
 
 def test_what_came_before_the_connection_was_lost_is_still_read() -> None:
     session = listener()
-    session.receive(data_frame(b"half", 1, SYN) + data_frame(b"whole", 3, SYN | FIN), 0.0)
+    take_in(session, data_frame(b"half", 1, SYN) + data_frame(b"whole", 3, SYN | FIN))
 
     half, whole = session.terminate()
 
@@ -693,7 +704,7 @@ def test_every_cut_of_the_byte_stream_means_the_same() -> None:
         session = listener()
         opened: list[Stream] = []
         for piece in pieces:
-            opened += session.receive(piece, 0.0).opened
+            opened += take_in(session, piece)
         # Whether anybody hears of the one that is reset depends on the cut.
         streams = [
             (s.id, bytes(s.unread), s.fin_received, s.receive_window_bytes) for s in opened if not s.was_reset
