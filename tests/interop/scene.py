@@ -94,8 +94,8 @@ class JsPeer:
 
 
 @asynccontextmanager
-async def js_peer(security: str = "noise") -> AsyncIterator[JsPeer]:
-    """A peer that listens on loopback, until the block ends."""
+async def js_peer(security: str = "noise", **options: object) -> AsyncIterator[JsPeer]:
+    """A peer that listens on loopback, until the block ends; `options` are more of what `start` takes."""
     process = await trio.lowlevel.open_process(
         ["node", str(PEER / "peer.mjs")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -103,7 +103,7 @@ async def js_peer(security: str = "noise") -> AsyncIterator[JsPeer]:
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(peer.listen_to_it)
-            started = await peer.tell("start", security=security, network=NETWORK)
+            started = await peer.tell("start", security=security, network=NETWORK, **options)
             peer.peer, peer.addresses = started["peer"], started["addresses"]
             yield peer
             nursery.cancel_scope.cancel()

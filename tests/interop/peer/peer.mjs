@@ -12,6 +12,7 @@ import { CID } from 'multiformats/cid'
 import * as raw from 'multiformats/codecs/raw'
 import { sha256 } from 'multiformats/hashes/sha2'
 
+import { startAutonatNode, verified } from './autonat.mjs'
 import { startNode } from './libp2p.mjs'
 import { checkRecord, shardKey } from './record.mjs'
 
@@ -91,7 +92,7 @@ const errors = events => events.filter(each => each.name === 'QUERY_ERROR').map(
 const commands = {
   async start (command) {
     network = command.network
-    node = await startNode(command)
+    node = await (command.autonat === undefined ? startNode(command) : startAutonatNode(command.autonat))
     for (const [protocol, handle] of Object.entries(handlers)) {
       const quietly = async stream => { try { await handle(stream) } catch (error) { stream.abort(error) } }
       await node.handle(protocol, quietly, { maxInboundStreams: 4096, maxOutboundStreams: 4096 })
@@ -102,6 +103,11 @@ const commands = {
   async dial ({ address }) {
     const connection = await node.dial(multiaddr(address))
     return { encryption: connection.encryption, multiplexer: connection.multiplexer }
+  },
+
+  // Which of its addresses others reach, as far as it knows.
+  async verified () {
+    return verified(node)
   },
 
   async connections ({ peer }) {
