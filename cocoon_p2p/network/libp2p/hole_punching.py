@@ -71,7 +71,7 @@ KNOCK_AGAIN_SECONDS = 0.05
 "A router that says no at once is asked again: the other side's first packet may open it."
 
 IDENTIFY = "/ipfs/id/1.0.0"
-IDENTIFY_SECONDS = 5.0
+IDENTIFY_SECONDS = 30.0
 IDENTIFY_MAX_BYTES = 16 * 1024
 
 

@@ -83,9 +83,11 @@ class Relay:
                 asked = judge_hop(await read_delimited(stream, size_max_bytes=MESSAGE_MAX_BYTES))
         except trio.TooSlowError:
             return
-        except MalformedMessage:
+        except MalformedMessage as exc:
+            # Answered and not raised: the answer would be reset with the stream.
+            log.debug("no hop message", extra={"reason": str(exc)})
             await _answer(stream, hop_status(Status.MALFORMED_MESSAGE))
-            raise
+            return
         match asked:
             case Answer():
                 await _answer(stream, hop_status(Status.UNEXPECTED_MESSAGE))
