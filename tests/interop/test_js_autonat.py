@@ -42,11 +42,14 @@ async def test_js_reaches_us_and_proves_it() -> None:
 
 
 async def test_js_does_not_reach_us_where_nobody_is() -> None:
-    async with our_node() as node, open_autonat_client(node) as client:
-        async with js_peer(autonat={"forwarded": {str(OUTSIDE): "/ip4/127.0.0.1/tcp/1"}}) as js:
-            await node.dial(js.addresses)
+    async with (
+        our_node() as node,
+        open_autonat_client(node) as client,
+        js_peer(autonat={"forwarded": {str(OUTSIDE): "/ip4/127.0.0.1/tcp/1"}}) as js,
+    ):
+        await node.dial(js.addresses)
 
-            assert await client.ask(parse_peer_id(js.peer), OUTSIDE) is False
+        assert await client.ask(parse_peer_id(js.peer), OUTSIDE) is False
 
 
 async def test_js_believes_that_we_reached_it() -> None:
