@@ -7,7 +7,8 @@
 A server that lies names only its friends, and so whoever listens to it ends among them. It gets to
 speak on one path. To hide something, liars must stand on every path.
 
-Rule 1: who is asked on one path is on no other.
+Rule 1: who is asked on one path is on no other, and one public address range has two voices on all
+        of them together.
 Rule 2: what an answer names is followed on the path on which it was given, so a lie stays there;
         but a path that has nobody yet is given a share, for who knows only one server.
 Rule 3: half of the paths begin at bootstraps and the others at whom we know by ourselves: neither
@@ -18,6 +19,7 @@ Spec: Baumgart and Mies, S/Kademlia (2007), section 4.4. rust-libp2p and js-libp
 without rule 3, and tell other paths of an answer's success.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from cocoon_p2p.identity import PeerId
@@ -52,13 +54,15 @@ class DisjointLookup:
         range_of: Callable[[PeerId], str] = nowhere,
     ) -> None:
         self._target = position(key)
-        self._paths = [Lookup(key, closest, PARALLEL, ASKED_MAX, range_of) for _ in range(paths)]
+        voices = Counter[str]()
+        self._paths = [Lookup(key, closest, PARALLEL, ASKED_MAX, range_of, voices) for _ in range(paths)]
         self._path_of: dict[PeerId, Lookup] = {}
 
     @property
     def is_waiting(self) -> bool:
-        """Whether an answer that it cannot be done without is outstanding."""
-        return any(path.is_waiting for path in self._paths)
+        """Whether it waits for an answer; for those who are late only while nobody has answered at all."""
+        is_answered = any(path.is_answered for path in self._paths)
+        return any(path.is_waiting or (path.has_late and not is_answered) for path in self._paths)
 
     def begin(self, known: Iterable[PeerId], bootstraps: Sequence[PeerId]) -> None:
         """Say where the paths begin."""

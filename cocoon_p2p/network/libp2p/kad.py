@@ -61,6 +61,11 @@ class KadDirectory:
         """How many servers of the DHT we know: 0 for a node that is alone."""
         return len(self._node.table)
 
+    @property
+    def table(self) -> RoutingTable:
+        """The servers that we know."""
+        return self._node.table
+
     async def publish(self, record: bytes) -> None:
         """Make our own signed record findable until it expires. A cancel may leave it with some servers only.
 

@@ -7,8 +7,8 @@
 Rule 1: who is closest to the target is asked first, `parallel` of them at a time.
 Rule 2: it is done when the `closest` nearest peers that did not fail have all answered.
 Rule 3: who takes long is late: it holds nobody up, and what it says yet is welcome.
-Rule 4: of one public address range the two nearest count, others are passed over: keys are cheap,
-        and whoever rents one range could else be all the peers that are near to any target.
+Rule 4: of one public address range two are asked, others are passed over: keys are cheap, and
+        whoever rents one range could else be all the peers that are near to any target.
 Rule 5: what answers name is bounded, so liars cost `asked_max` questions at most.
 
 Upstream's lookup ends at the first round without a nearer peer, and asks whoever happens to be
@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 
 from cocoon_p2p.identity import PeerId
 
@@ -33,7 +34,7 @@ KNOWN_MAX = 256
 "Peers that one lookup considers; the farthest that were not asked are forgotten."
 
 PER_RANGE_MAX = 2
-"Peers of one public address range that count among the nearest, and that a bucket of the table holds."
+"Peers of one public address range that are asked in one lookup, and that a bucket of the table holds."
 
 
 class _Phase(Enum):
@@ -73,6 +74,9 @@ class Lookup:
     range_of: Callable[[PeerId], str] = nowhere
     "Names the public address range that a peer would be dialled in; empty if it has none."
 
+    voices: Counter[str] = field(default_factory=Counter[str])
+    "How many of each public range were asked and did not fail; the paths of one search share it."
+
     _phases: dict[PeerId, _Phase] = field(default_factory=dict[PeerId, _Phase])
     _ranges: dict[PeerId, str] = field(default_factory=dict[PeerId, str])
     _by_distance: list[tuple[int, PeerId]] = field(default_factory=list[tuple[int, PeerId]])
@@ -88,8 +92,18 @@ class Lookup:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether an answer that it cannot be done without is outstanding."""
+        """Whether it waits for an answer."""
         return _Phase.ASKED in self._phases.values()
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether somebody has answered."""
+        return _Phase.ANSWERED in self._phases.values()
+
+    @property
+    def has_late(self) -> bool:
+        """Whether somebody who took long may answer yet."""
+        return _Phase.LATE in self._phases.values()
 
     def learn(self, peers: Iterable[PeerId]) -> None:
         """Take note of peers that might be near."""
@@ -114,9 +128,12 @@ class Lookup:
         """Choose whom to ask now. None are chosen and none are waited for: the lookup is done."""
         asked = [phase for phase in self._phases.values() if phase is not _Phase.KNOWN]
         room = min(self.parallel - asked.count(_Phase.ASKED), self.asked_max - len(asked))
-        chosen = [peer for peer in self._nearest() if self._phases[peer] is _Phase.KNOWN][: max(0, room)]
-        for peer in chosen:
+        chosen: list[PeerId] = []
+        while len(chosen) < room and (peer := self._next()) is not None:
             self._phases[peer] = _Phase.ASKED
+            if where := self._ranges[peer]:
+                self.voices[where] += 1
+            chosen.append(peer)
         return tuple(chosen)
 
     def answered(self, peer: PeerId, closer: Iterable[PeerId]) -> None:
@@ -132,24 +149,27 @@ class Lookup:
     def failed(self, peer: PeerId) -> None:
         """Note that `peer` did not answer, or answered nonsense."""
         self._phases[peer] = _Phase.FAILED
+        if where := self._ranges[peer]:
+            self.voices[where] -= 1
 
     def found(self) -> tuple[PeerId, ...]:
         """List who answered among the nearest, nearest first."""
         return tuple(peer for peer in self._nearest() if self._phases[peer] is _Phase.ANSWERED)
 
+    def _next(self) -> PeerId | None:
+        return next((peer for peer in self._nearest() if self._phases[peer] is _Phase.KNOWN), None)
+
     def _nearest(self) -> Iterator[PeerId]:
-        left, of_range = self.closest, Counter[str]()
-        for _, peer in self._by_distance:
-            if self._phases[peer] in (_Phase.FAILED, _Phase.LATE):
-                continue
-            if where := self._ranges[peer]:
-                of_range[where] += 1
-                if of_range[where] > PER_RANGE_MAX:
-                    continue
-            yield peer
-            left -= 1
-            if not left:
-                return
+        return islice(filter(self._counts, (peer for _, peer in self._by_distance)), self.closest)
+
+    def _counts(self, peer: PeerId) -> bool:
+        match self._phases[peer]:
+            case _Phase.KNOWN:
+                return self.voices[self._ranges[peer]] < PER_RANGE_MAX
+            case _Phase.ASKED | _Phase.ANSWERED:
+                return True
+            case _Phase.LATE | _Phase.FAILED:
+                return False
 
     def _distance(self, peer: PeerId) -> int:
         return position(peer) ^ self._target

@@ -1,8 +1,7 @@
 """The directory over real sockets on loopback."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
@@ -14,85 +13,17 @@ from libp2p.peer.id import ID
 from libp2p.records.validator import NamespacedValidator, Validator
 from libp2p.tools.anyio_service import background_trio_service
 
-from cocoon_p2p.errors import ConfigurationError, LocalProtocolError, RecordRejected, Unavailable
-from cocoon_p2p.identity import Identity, PeerId, network_id
+from cocoon_p2p.errors import ConfigurationError, LocalProtocolError, Unavailable
+from cocoon_p2p.identity import network_id
 from cocoon_p2p.network.libp2p import kad_node, kad_search
-from cocoon_p2p.network.libp2p.host import Libp2pTransport, open_transport
-from cocoon_p2p.network.libp2p.kad import KadDirectory, open_directory
-from cocoon_p2p.network.libp2p.kad_keys import KadKeys
-from cocoon_p2p.network.libp2p.kad_server import Select, Validate
+from cocoon_p2p.network.libp2p.host import open_transport
 from cocoon_p2p.network.libp2p.kad_wire import encode, find_node, get_value, judge, read_message
 from cocoon_p2p.network.transport import Stream
 from cocoon_p2p.protocols.ids import Kind, Role
 from cocoon_p2p.protocols.messages import ModelOffer, Price
 from cocoon_p2p.protocols.papers import encode_signed
 from cocoon_p2p.records import make_record, make_statement, select_newest
-
-LOOPBACK = "/ip4/127.0.0.1/tcp/0"
-KEYS = KadKeys("demo")
-
-
-def identity(number: int) -> Identity:
-    return Identity.from_seed(number.to_bytes(32, "big"))
-
-
-def record(number: int, sequence: int = 0) -> bytes:
-    """Stand in for a signed record: it names its peer and has a sequence."""
-    return identity(number).peer_id + sequence.to_bytes(2, "big")
-
-
-def validate(peer: PeerId, value: bytes) -> float:
-    if value[:-2] != peer:
-        raise RecordRejected("record of another peer")
-    return time.time() + 3600
-
-
-def select(values: Sequence[bytes]) -> int:
-    return max(range(len(values)), key=lambda index: values[index][-2:])
-
-
-class Nodes:
-    """Nodes of one test, closed together at its end."""
-
-    def __init__(self, stack: AsyncExitStack) -> None:
-        self.enter = stack.enter_async_context
-
-    async def start(
-        self,
-        number: int,
-        bootstrap: Sequence[str] = (),
-        *,
-        listen: str = LOOPBACK,
-        network_name: str = "demo",
-        validate: Validate | None = validate,
-        select: Select = select,
-    ) -> tuple[Libp2pTransport, KadDirectory]:
-        """Start a node: it serves if it listens."""
-        transport = await self.enter(open_transport(identity(number), listen=[listen] if listen else []))
-        directory = await self.enter(
-            open_directory(
-                transport,
-                network_name=network_name,
-                mode="server" if listen else "client",
-                bootstrap=bootstrap,
-                validate=validate,
-                select=select,
-            )
-        )
-        return transport, directory
-
-    async def client(
-        self, number: int, bootstrap: Sequence[str], network_name: str = "demo"
-    ) -> tuple[Libp2pTransport, KadDirectory]:
-        return await self.start(number, bootstrap, listen="", network_name=network_name)
-
-
-@asynccontextmanager
-async def network() -> AsyncIterator[Nodes]:
-    with trio.fail_after(20):
-        async with AsyncExitStack() as stack:
-            yield Nodes(stack)
-
+from tests.network.libp2p.kad_nodes import KEYS, LOOPBACK, identity, network, record, select, validate
 
 # ------------------------------------------------------------------ finding
 
@@ -142,9 +73,9 @@ async def test_proxies_find_each_other_and_bootstraps_find_them() -> None:
 async def test_a_proxy_that_left_does_not_delay_those_who_stay() -> None:
     async with network() as nodes:
         bootstrap, _ = await nodes.start(1)
-        async with AsyncExitStack() as stack:
-            _, leaving = await Nodes(stack).start(10, bootstrap.addresses)
-            await leaving.publish(record(10))
+        leaving = await nodes.mortal(10, bootstrap.addresses)
+        await leaving.directory.publish(record(10))
+        await leaving.end()
         _, proxy = await nodes.start(11, bootstrap.addresses)
         await proxy.publish(record(11))
         _, client = await nodes.client(20, bootstrap.addresses)
@@ -230,17 +161,17 @@ async def test_signed_records_are_judged_by_their_own_rules_unless_told_otherwis
         return encode_signed(made)
 
     async with network() as nodes:
-        judging = {"validate": None, "select": select_newest}
-        bootstrap, _ = await nodes.start(1, **judging)
-        _, proxy = await nodes.start(10, bootstrap.addresses, **judging)
-        _, client = await nodes.start(20, bootstrap.addresses, listen="", **judging)
+        start = partial(nodes.start, validate=None, select=select_newest)
+        bootstrap, _ = await start(1)
+        _, proxy = await start(10, bootstrap.addresses)
+        _, client = await start(20, bootstrap.addresses, listen="")
         await proxy.publish(signed(1))
         await proxy.publish(signed(2))
 
         with pytest.raises(LocalProtocolError, match="not fit"):
             await proxy.publish(signed(1))
         with pytest.raises(LocalProtocolError, match="not fit"):
-            await proxy.publish(signed(3)[:-1] + b"\0")
+            await proxy.publish(signed(3)[:-1] + bytes([signed(3)[-1] ^ 1]))
         assert await client.find_proxies() == (signed(2),)
 
 

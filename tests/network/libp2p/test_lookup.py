@@ -89,3 +89,34 @@ def test_nobody_is_asked_twice_however_often_it_is_named() -> None:
 
     assert lookup.take() == ()
     assert lookup.found() == (peer,)
+
+
+def test_a_peer_that_failed_gives_its_ranges_voice_to_the_next() -> None:
+    crowd = nearest(b"key", peers(5), 5)
+    lookup = Lookup(b"key", closest=3, range_of=lambda _: "8.8.8.0/24")
+    lookup.learn(crowd)
+    assert lookup.take() == tuple(crowd[:2])
+    lookup.answered(crowd[0], [])
+    assert lookup.take() == ()
+
+    lookup.failed(crowd[1])
+
+    assert lookup.take() == (crowd[2],)
+
+
+def test_who_is_late_is_not_waited_for_and_heard_all_the_same() -> None:
+    near, far, farther = nearest(b"key", peers(3), 3)
+    lookup = Lookup(b"key", closest=2, parallel=2)
+    lookup.learn([near, far, farther])
+    assert lookup.take() == (near, far)
+
+    lookup.late(near)
+
+    assert lookup.take() == (farther,)
+    lookup.answered(far, [])
+    lookup.answered(farther, [])
+    assert lookup.found() == (far, farther)
+    lookup.answered(near, [])
+    assert lookup.found() == (near, far)
+    lookup.late(near)
+    assert lookup.found() == (near, far)
