@@ -68,6 +68,16 @@ class ProxyStanding:
     changed: trio.Event = field(default_factory=trio.Event)
     "Set when `is_registered` turns, and replaced by then: take it before you look."
 
+    moved: trio.Event = field(default_factory=trio.Event)
+    "Set when `addresses` turn out to be others, and replaced by then: take it before you use them."
+
+    def move(self, addresses: Sequence[str]) -> None:
+        """Note where the proxy says that it is now."""
+        if list(addresses) != list(self.addresses):
+            self.addresses = addresses
+            self.moved.set()
+            self.moved = trio.Event()
+
     def turn(self, is_registered: bool) -> None:
         if is_registered is not self.is_registered:
             self.is_registered = is_registered
@@ -92,6 +102,7 @@ async def stay_registered(
     pause = REDIAL_FIRST_SECONDS
     proxy = peer_id_text(standing.peer)
     while True:
+        moved = standing.moved
         try:
             if not transport.is_connected(standing.peer):
                 await transport.dial(standing.addresses)
@@ -107,7 +118,10 @@ async def stay_registered(
             # Not the proxy is lost, but one of two connections to it: it must not be without us meanwhile.
             continue
         # Half of it by chance: a proxy that comes back is not stormed by all its workers at once.
-        await trio.sleep(pause * (1 + draw(1)[0] / 255) / 2)
+        with trio.move_on_after(pause * (1 + draw(1)[0] / 255) / 2):
+            await moved.wait()
+            # That nobody answered at the old place says nothing of the new one.
+            pause = REDIAL_FIRST_SECONDS
 
 
 async def _meet(

@@ -81,7 +81,7 @@ class Worker:
         """
         known = self._standings.get(proxy)
         if known is not None:
-            known.addresses = addresses
+            known.move(addresses)
             return False
         if len(self._standings) >= PROXIES_MAX and not self._leave_one():
             return False

@@ -225,3 +225,26 @@ async def test_a_proxy_that_is_known_already_only_gets_its_newest_addresses(
     async with scene() as here:
         assert not here.worker.join(PROXY.peer_id, ["/memory/2/p2p/x"])
         assert here.worker.registered == {PROXY.peer_id}
+
+
+async def test_a_proxy_that_turns_out_to_be_elsewhere_is_dialled_there_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    name = peer_id_text(STRANGER.peer_id)
+    came = trio.Event()
+
+    async def hear(stream: Stream) -> None:
+        came.set()
+        await trio.sleep_forever()
+
+    async with scene() as here:
+        here.worker.join(STRANGER.peer_id, [f"/memory/1/p2p/{name}"])
+        # By now it is dialled once a minute.
+        await trio.sleep(10 * REDIAL_LAST_SECONDS)
+        here.network.transport(STRANGER).accept_streams(SESSION, hear)
+        began = trio.current_time()
+
+        here.worker.join(STRANGER.peer_id, [f"/memory/2/p2p/{name}"])
+        await came.wait()
+
+        assert trio.current_time() - began < 1
