@@ -127,6 +127,7 @@ class NodeProcess:
         Raises:
             Unavailable: It ended first, or took longer than START_SECONDS; the text ends with its log.
         """
+        is_made = False
         with trio.move_on_after(START_SECONDS):
             while not (is_made := step in self.steps and until(self.steps[step])) and not self._ended:
                 await self._changed.wait()
