@@ -5,10 +5,11 @@ ROUNDS ?= 3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYRIGHT := .venv-pyright
+EXLLAMA := .venv-exllama
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-peers test-nat fuzz check soak bench contract contract-tools interop-peer lock dist clean
+.PHONY: help demo test test-slow test-peers test-exllama test-nat fuzz check soak bench contract contract-tools interop-peer lock dist clean
 help:
 	@echo 'make demo    a whole paid network on this machine, and one answer from it'
 	@echo 'make test    the tests'
@@ -27,6 +28,9 @@ test-slow: test-peers test-nat
 # Peers that others wrote (skipped where they are missing: make interop-peer), and peers that mean harm.
 test-peers: $(STAMP)
 	$(BIN)/python -m pytest -q tests/interop tests/attacks
+# The ExLlamaV2 engine on that library's own Python code, without a card. Its environment takes five gigabytes.
+test-exllama: $(EXLLAMA)/.installed
+	$(EXLLAMA)/bin/python -m pytest -q tests/exllama
 # New cases for every property and every machine, ROUNDS times. The gate tries the same ones each time.
 fuzz: $(STAMP)
 	for round in $$(seq $(ROUNDS)); do HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q -m hypothesis || exit 1; done
@@ -67,6 +71,14 @@ $(PYRIGHT)/.installed: requirements-pyright.lock
 	  || $(PYRIGHT)/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-pyright.lock
 	@touch $@
 
+$(EXLLAMA)/.installed: requirements-exllama.lock
+	$(PYTHON) -m venv --clear $(EXLLAMA)
+	$(EXLLAMA)/bin/python -m pip install -q --disable-pip-version-check uv==0.13.8
+	UV_SYSTEM_CERTS=1 UV_NO_CONFIG=1 $(EXLLAMA)/bin/uv pip install -q --python $(EXLLAMA)/bin/python --no-deps --require-hashes -r requirements-exllama.lock
+	$(EXLLAMA)/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@rm -rf $(EXLLAMA)/lib/python3*/site-packages/trio-stubs
+	@touch $@
+
 # The contract's compiler, and a second machine for the tests to compare with. Needs Node and npm, once.
 contract-tools:
 	cd payments/contract/build && npm ci --silent
@@ -79,9 +91,10 @@ contract: contract-tools
 	cp payments/contract/channel.boc cocoon_p2p/payments/channel.boc
 
 lock:
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --all-extras pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --extra demo --extra postgres --extra upstream pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group exllama --extra exllama pyproject.toml -o requirements-exllama.lock
 	echo 'pyright[nodejs]' | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o requirements-pyright.lock
 dist: $(STAMP)
 	rm -rf dist && $(BIN)/python -m build -q --no-isolation
 clean:
-	rm -rf $(VENV) $(PYRIGHT) dist
+	rm -rf $(VENV) $(PYRIGHT) $(EXLLAMA) dist

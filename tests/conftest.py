@@ -1,12 +1,16 @@
-"""How Hypothesis searches: the same cases each time in the gate, new ones in `make fuzz`.
+"""What is collected, and how Hypothesis searches: the same cases each time in the gate, new ones in `make fuzz`.
 
 A gate that draws new cases fails now and then on what a change never touched. So the search for
 new ones is a run of its own, and what it finds becomes a test of its own.
 """
 
+import importlib.util
 import os
 
 from hypothesis import settings
+
+# It has an environment of its own, with torch: `make test-exllama`.
+collect_ignore = [] if importlib.util.find_spec("torch") else ["exllama"]
 
 settings.register_profile("gate", derandomize=True)
 settings.register_profile("fuzz", print_blob=True)

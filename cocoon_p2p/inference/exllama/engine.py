@@ -1,0 +1,132 @@
+"""The face of the generator's thread to the worker: an `Engine` in trio."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import trio
+
+from cocoon_p2p.inference.chat_template import ChatTemplate
+from cocoon_p2p.inference.engine import Capabilities, EngineError, GenerateRequest, Piece, PromptCount
+from cocoon_p2p.inference.exllama.generator import Order
+from cocoon_p2p.inference.exllama.splitting import Kind, Splitter
+from cocoon_p2p.inference.exllama.thread import GeneratorThread, Job
+from cocoon_p2p.inference.pipe import Pipe
+from cocoon_p2p.inference.refusing import refuse_endless, refuse_senseless, refuse_unfit
+
+log = logging.getLogger(__name__)
+
+LET_GO_SECONDS: Final = 10.0
+"How long leaving a generation waits for the thread: for a step of decoding, or of a long prompt."
+
+PROMPTS_KEPT: Final = 64
+"Prompts between their count and their generation, so that each is split once."
+
+
+class ExllamaEngine:
+    """An `Engine` on a loaded model. Made by `open_exllama`; lives in one trio run.
+
+    Args:
+        thread: Owns the generator. The engine closes it.
+        capabilities: One model, and as many slots as the generator computes at once.
+        template: The model's chat template.
+        splitter: Its tokenizer.
+    """
+
+    def __init__(
+        self,
+        thread: GeneratorThread,
+        capabilities: Capabilities,
+        template: ChatTemplate,
+        splitter: Splitter,
+    ) -> None:
+        self.capabilities = capabilities
+        (self._card,) = capabilities.models
+        self._thread = thread
+        self._template = template
+        self._splitter = splitter
+        self._free_slots = trio.Semaphore(capabilities.slots)
+        self._splitting = trio.CapacityLimiter(4)
+        self._prompts = OrderedDict[GenerateRequest, list[int]]()
+        self._trio = trio.lowlevel.current_trio_token()
+
+    async def count(self, request: GenerateRequest) -> PromptCount:
+        """Tokenise the prompt (`Engine.count`). A cancel waits for the splitting, some milliseconds."""
+        prompt = await self._prompt(request)
+        self._prompts[request] = prompt
+        if len(self._prompts) > PROMPTS_KEPT:
+            self._prompts.popitem(last=False)
+        return PromptCount(len(prompt), self._thread.cached_tokens(self._order(request, prompt)))
+
+    @asynccontextmanager
+    async def generate(self, request: GenerateRequest) -> AsyncIterator[AsyncIterator[Piece]]:
+        """Generate (`Engine.generate`). Waits for a slot if all are taken.
+
+        Leaving waits until the generator has let go of it, for `LET_GO_SECONDS` at most; a slot that is
+        kept longer is not given to others until it is free.
+        """
+        prompt = await self._prompt(request)
+        self._prompts.pop(request, None)
+        await self._free_slots.acquire()
+        has_let_go = trio.Event()
+
+        def let_go() -> None:
+            self._free_slots.release()
+            has_let_go.set()
+
+        def let_go_soon() -> None:
+            with suppress(trio.RunFinishedError):
+                self._trio.run_sync_soon(let_go)
+
+        job = Job(self._order(request, prompt), request.stop, Pipe[Piece](), let_go_soon)
+        try:
+            self._thread.submit(job)
+        except EngineError:
+            let_go()
+            raise
+        try:
+            with job.pipe as pieces:
+                yield pieces
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + LET_GO_SECONDS):
+                await has_let_go.wait()
+            if not has_let_go.is_set():
+                log.warning("engine keeps a slot", extra={"seconds": LET_GO_SECONDS})
+
+    async def aclose(self) -> None:
+        """Fail all generations, and unload the model. A cancel waits for that: a step, at most."""
+        await trio.to_thread.run_sync(self._thread.close)
+
+    def _order(self, request: GenerateRequest, prompt: list[int]) -> Order:
+        return Order(
+            prompt=prompt,
+            tokens_max=min(request.completion_tokens_max, self._card.context_tokens - len(prompt)),
+            temperature=request.temperature,
+            top_p=request.top_p,
+            seed=request.seed,
+            ignore_eos=request.ignore_eos,
+            cache_scope=request.cache_scope,
+        )
+
+    async def _prompt(self, request: GenerateRequest) -> list[int]:
+        if not self._thread.is_alive:
+            raise EngineError("the engine is closed, or has failed for good")
+        refuse_senseless(request, self._card)
+        kept = self._prompts.get(request)
+        if kept is not None:
+            return kept
+        refuse_endless(request, self._card)
+        prompt = await trio.to_thread.run_sync(self._split, request, limiter=self._splitting)
+        refuse_unfit(prompt, self._card)
+        return prompt
+
+    def _split(self, request: GenerateRequest) -> list[int]:
+        """Render and split. What was answered already is split by itself and as plain text: that is how it
+        came out of the model. Blocks."""
+        if request.prompt is None:
+            prompt = self._splitter.split(self._template.render(request.messages), Kind.CHAT)
+        else:
+            prompt = self._splitter.split(request.prompt, Kind.PROMPT)
+        return prompt + self._splitter.split(request.answer_prefix, Kind.PLAIN)

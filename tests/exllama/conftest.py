@@ -1,0 +1,75 @@
+"""ExLlamaV2's own Python code, on a processor.
+
+Run by `make test-exllama`, in an environment of its own: torch and its libraries take five gigabytes.
+"""
+
+import importlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.exllama import cpu_extension
+
+cpu_extension.install()
+
+from cocoon_p2p.inference.engine import Engine  # noqa: E402
+from cocoon_p2p.inference.exllama.library import LoadedModel, Placement  # noqa: E402
+from cocoon_p2p.inference.exllama.model_folder import ModelFolder, read_folder  # noqa: E402
+from cocoon_p2p.inference.exllama.opening import serve_loaded  # noqa: E402
+from tests.exllama.cpu_model import CpuCache, CpuModel  # noqa: E402
+from tests.exllama.demo_folder import write_demo_folder  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    return read_folder(write_demo_folder(tmp_path_factory.mktemp("models") / "cocoon-demo"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _attention_in_pages() -> Iterator[None]:
+    """The processor's forward pass knows pages; the library only asks for flash-attn."""
+    dynamic = importlib.import_module("exllamav2.generator.dynamic")
+    wanted, dynamic.assert_paged_attn = dynamic.assert_paged_attn, lambda: None
+    yield
+    dynamic.assert_paged_attn = wanted
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Opens engines on the demo model."""
+
+    folder: ModelFolder
+
+    def load(self, placement: Placement, *, paged: bool = True) -> LoadedModel:
+        library = importlib.import_module("exllamav2")
+        config: Any = library.ExLlamaV2Config(str(self.folder.path))
+        config.max_seq_len = config.max_input_len = placement.context_tokens
+        config.max_batch_size = 1
+        slots = placement.slots if paged else 1
+        cache = CpuCache(config, slots * placement.context_tokens)
+        model = CpuModel(config, self.folder.path)
+        return LoadedModel(model, cache, library.ExLlamaV2Tokenizer(config), paged)
+
+    @asynccontextmanager
+    async def open(
+        self,
+        loaded: LoadedModel | None = None,
+        *,
+        slots: int = 4,
+        context_tokens: int = 512,
+        paged: bool = True,
+        draft_ngram: bool = False,
+    ) -> AsyncIterator[Engine]:
+        placement = Placement(slots, context_tokens, draft_ngram=draft_ngram)
+        loaded = loaded or self.load(placement, paged=paged)
+        serving = serve_loaded(loaded, self.folder, placement, "exllamav2", name=None, weights=bytes(32))
+        async with serving as engine:
+            yield engine
+
+
+@pytest.fixture
+def bench(folder: ModelFolder) -> Bench:
+    return Bench(folder)
