@@ -25,6 +25,7 @@ _COMMANDS = {
     "worker": ("cocoon_p2p.cli.nodes", "worker", "Run a worker."),
     "channels": ("cocoon_p2p.cli.channels", "channels", "A node's payment channels: open, close, watch."),
     "earnings": ("cocoon_p2p.cli.money", "earnings", "What a node was paid and what it paid."),
+    "peers": ("cocoon_p2p.cli.peers", "peers", "The network around a running node."),
     "wallet": ("cocoon_p2p.cli.wallet", "wallet", "A TON wallet: make one, look at it, send from it."),
     "receipt": ("cocoon_p2p.cli.receipt", "receipt", "Check a receipt that was kept, offline."),
     "model": ("cocoon_p2p.cli.model", "model", "Look at models and their files."),

@@ -26,10 +26,12 @@ from cocoon_p2p.overview import (
     CLOSE,
     EARNINGS,
     FUND,
+    PEERS,
     Deeds,
     earnings_from,
     earnings_of,
     list_channels,
+    show_peers,
 )
 from cocoon_p2p.payments.settlement import Accounts, open_accounts
 from cocoon_p2p.payments.treasury.funding import FundingPolicy
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 LEDGER = "ledger.db"
 CONTROL_SOCKET = "control.sock"
 IDENTITY_KEY = "identity.key"
+KEPT_PEERS = "peers.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,11 @@ async def open_parts(
         open_transport(identity, listen=network.listen, announce=network.announce) as transport,
         open_reach(transport, network, is_server=mode == "server") as reach,
         open_directory(
-            transport, network_name=network.name, mode=mode, bootstrap=network.bootstrap
+            transport,
+            network_name=network.name,
+            mode=mode,
+            bootstrap=network.bootstrap,
+            keep_in=data / KEPT_PEERS,
         ) as directory,
         open_accounts(
             transport, identity, this_network, store, grant_policy=lambda _payer: grant, bank=treasury
@@ -112,9 +119,11 @@ async def open_parts(
         if treasury is not None:
             nursery.start_soon(serve_treasury, treasury, accounts, loaded)
         deeds = Deeds(store, accounts, treasury)
-        await nursery.start(
-            serve_control, data / CONTROL_SOCKET, _answers(_ledger(loaded), store, accounts, deeds)
+        answers = (
+            *_answers(_ledger(loaded), store, accounts, deeds),
+            PEERS.by(partial(show_peers, role_of(loaded), network.name, directory.health)),
         )
+        await nursery.start(serve_control, data / CONTROL_SOCKET, answers)
         yield Parts(
             identity,
             this_network,
@@ -127,6 +136,19 @@ async def open_parts(
             deeds,
             reach,
         )
+
+
+def role_of(
+    loaded: Loaded[ClientFile] | Loaded[ProxyFile] | Loaded[WorkerFile],
+) -> Literal["client", "proxy", "worker"]:
+    """Say whose file it is."""
+    match loaded.settings:
+        case ClientFile():
+            return "client"
+        case ProxyFile():
+            return "proxy"
+        case WorkerFile():
+            return "worker"
 
 
 def _ledger(loaded: Loaded[ClientFile] | Loaded[ProxyFile] | Loaded[WorkerFile]) -> Path | str:

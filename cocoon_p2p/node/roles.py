@@ -7,15 +7,18 @@ import trio
 
 from cocoon_p2p.bootstrap import serve_bootstrap
 from cocoon_p2p.config import BootstrapFile, Loaded, NetworkSection, ProxyFile, WorkerFile
+from cocoon_p2p.control import serve_control
 from cocoon_p2p.errors import ConfigurationError, RemoteProtocolError
 from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.keyfile import load_or_create
 from cocoon_p2p.node.announce import Announce
 from cocoon_p2p.node.engine import measured, open_engine
-from cocoon_p2p.node.parts import IDENTITY_KEY, Parts, open_parts
+from cocoon_p2p.node.parts import CONTROL_SOCKET, IDENTITY_KEY, KEPT_PEERS, Parts, open_parts
 from cocoon_p2p.node.proving_side import prove
 from cocoon_p2p.node.reaching import open_reach, tell_reachability
+from cocoon_p2p.node.sole import sole
 from cocoon_p2p.nursery import open_service_nursery
+from cocoon_p2p.overview import PEERS, show_peers
 from cocoon_p2p.payments.treasury.funding import FundingPolicy
 from cocoon_p2p.protocols.ids import Role
 from cocoon_p2p.protocols.messages import Price
@@ -45,13 +48,19 @@ async def run_bootstrap(loaded: Loaded[BootstrapFile], announce: Announce, stop:
 
     network = loaded.settings.network
     _require_listen(network, "a bootstrap node")
-    identity = load_or_create(loaded.data_directory / IDENTITY_KEY)
+    data = loaded.data_directory
+    identity = load_or_create(data / IDENTITY_KEY)
     announce("identity", peer=peer_id_text(identity.peer_id))
     async with (
+        sole(data),
         open_transport(identity, listen=network.listen, announce=network.announce) as transport,
         open_reach(transport, network, is_server=True) as reach,
         open_directory(
-            transport, network_name=network.name, mode="server", bootstrap=network.bootstrap
+            transport,
+            network_name=network.name,
+            mode="server",
+            bootstrap=network.bootstrap,
+            keep_in=data / KEPT_PEERS,
         ) as directory,
         open_service_nursery() as nursery,
     ):
@@ -64,6 +73,8 @@ async def run_bootstrap(loaded: Loaded[BootstrapFile], announce: Announce, stop:
                 circuit_bytes_per_second=relay.relay_kilobytes_per_second * 1_000,
             )
             Relay(transport, identity, limits)
+        peers = PEERS.by(partial(show_peers, "bootstrap", network.name, directory.health))
+        await nursery.start(serve_control, data / CONTROL_SOCKET, [peers])
         announce("listening", addresses=list(transport.addresses))
         nursery.start_soon(tell_reachability, reach, announce)
         nursery.start_soon(serve_bootstrap, lambda: directory.servers_known)

@@ -23,5 +23,9 @@ from cocoon_p2p.overview.earnings import earnings_from as earnings_from
 from cocoon_p2p.overview.earnings import earnings_in as earnings_in
 from cocoon_p2p.overview.earnings import earnings_of as earnings_of
 from cocoon_p2p.overview.earnings import reckon as reckon
+from cocoon_p2p.overview.peers import PEERS as PEERS
+from cocoon_p2p.overview.peers import Peers as Peers
+from cocoon_p2p.overview.peers import ShowPeers as ShowPeers
+from cocoon_p2p.overview.peers import show_peers as show_peers
 from cocoon_p2p.overview.vouchers import vouchers_in as vouchers_in
 from cocoon_p2p.overview.vouchers import vouchers_of_rows as vouchers_of_rows

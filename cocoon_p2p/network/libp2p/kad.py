@@ -21,7 +21,9 @@ from libp2p.kad_dht.pb.kademlia_pb2 import Message, Record
 
 from cocoon_p2p.errors import LocalProtocolError, RemoteProtocolError, Unavailable
 from cocoon_p2p.identity import PeerId, network_id
+from cocoon_p2p.network.health import Health
 from cocoon_p2p.network.libp2p.host import Libp2pTransport
+from cocoon_p2p.network.libp2p.kad_health import health_of
 from cocoon_p2p.network.libp2p.kad_keys import KadKeys
 from cocoon_p2p.network.libp2p.kad_node import KadNode, Mode
 from cocoon_p2p.network.libp2p.kad_search import Search
@@ -65,6 +67,10 @@ class KadDirectory:
     def table(self) -> RoutingTable:
         """The servers that we know."""
         return self._node.table
+
+    def health(self) -> Health:
+        """Say how this node stands in the network now."""
+        return health_of(self._node)
 
     async def publish(self, record: bytes) -> None:
         """Make our own signed record findable until it expires. A cancel may leave it with some servers only.

@@ -119,6 +119,10 @@ class KadNode:
         """The servers to begin with, ourselves not among them."""
         return tuple(self._bootstrap)
 
+    def bootstrap_addresses(self, peer: PeerId) -> tuple[Address, ...]:
+        """Where a bootstrap is, as configured."""
+        return self._bootstrap.get(peer, ())
+
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve if we do, and get to know servers, until cancelled. Started once we serve."""
         host = self.transport.host

@@ -53,6 +53,12 @@ class Refresh:
         """Say when a lookup last went to a bucket."""
         return self._looked.get(number)
 
+    @property
+    def last_looked_up_at(self) -> float | None:
+        """Say when a lookup last went out anywhere."""
+        latest = max((self._neighbourhood_at, *self._looked.values()))
+        return None if latest == float("-inf") else latest
+
     def forget_neighbourhood(self) -> None:
         """Let our own neighbourhood be looked up next: something has changed."""
         self._neighbourhood_at = float("-inf")
