@@ -36,8 +36,8 @@ def pull(
     Returns:
         What came, and whether somebody had said beforehand what each file must hash to.
     """
-    hub = _hub(os.environ)
-    token = _token(os.environ, token_file)
+    hub = hub_address(os.environ)
+    token = find_token(os.environ, token_file)
 
     async def run() -> tuple[ModelEntry, bool]:
         async with open_fetcher(hub=hub, token=token) as fetcher:
@@ -82,14 +82,14 @@ def _shown(plan: Plan) -> Iterator[Progress]:
         yield tell
 
 
-def _hub(environment: Mapping[str, str]) -> str:
+def hub_address(environment: Mapping[str, str]) -> str:
     """Give the hub's address: HF_ENDPOINT names a mirror."""
     hub = environment.get("HF_ENDPOINT", HUB_URL).rstrip("/")
     parse_source(f"{hub}/model")
     return hub
 
 
-def _token(environment: Mapping[str, str], named: Path | None) -> str:
+def find_token(environment: Mapping[str, str], named: Path | None) -> str:
     """Give the hub's token, or nothing: from a file, HF_TOKEN, or where the hub's own tools keep it."""
     where, token = "HF_TOKEN", environment.get("HF_TOKEN", "")
     if named is not None or not token:

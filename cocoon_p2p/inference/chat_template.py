@@ -27,6 +27,9 @@ SOURCE_SIZE_MAX: Final = 1 << 20
 RENDER_SECONDS: Final = 10.0
 "A long chat takes some milliseconds, on a machine that is busy perhaps a hundred times that."
 
+START_SECONDS: Final = 30.0
+"For the child to begin and to read the template: a tenth of a second where nothing is wrong."
+
 TEXT_SIZE_MAX_BYTES: Final = 64 << 20
 
 _CHILD: Final = Path(__file__).with_name("jinja_child.py")
@@ -98,7 +101,7 @@ class ChatTemplate:
         with self._lock:
             try:
                 self._child = self._child or _Child(self._source)
-                return self._child.ask(names)
+                return self._child.ask(names, RENDER_SECONDS)
             except OSError as exc:
                 # It was killed for what it did, or is about to be; the next chat gets another.
                 if self._child is not None:
@@ -131,7 +134,7 @@ class _Child:
         self._line = ours
         self.close = weakref.finalize(self, _end, process, ours)
         try:
-            answer = self.ask(source)
+            answer = self.ask(source, START_SECONDS)
         except OSError as exc:
             self.close()
             raise ConfigurationError(
@@ -142,15 +145,15 @@ class _Child:
             self.close()
             raise _no_template(answer)
 
-    def ask(self, message: object) -> dict[str, Any]:
+    def ask(self, message: object, limit_seconds: float) -> dict[str, Any]:
         """Send one message and take the answer.
 
         Raises:
             OSError: It took too long, or the process ended.
         """
-        deadline = time.monotonic() + RENDER_SECONDS
+        deadline = time.monotonic() + limit_seconds
         body = json.dumps(message).encode()
-        self._line.settimeout(RENDER_SECONDS)
+        self._line.settimeout(limit_seconds)
         self._line.sendall(len(body).to_bytes(4, "big") + body)
         size = int.from_bytes(self._receive(4, deadline), "big")
         if size > TEXT_SIZE_MAX_BYTES:

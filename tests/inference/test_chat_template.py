@@ -1,8 +1,14 @@
 """Chat templates: Hugging Face's dialect, in a sandbox."""
 
+import gc
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 
 from cocoon_p2p.errors import ConfigurationError
+from cocoon_p2p.inference import chat_template
 from cocoon_p2p.inference.chat_template import ChatTemplate
 from cocoon_p2p.inference.engine import ChatMessage, FeatureMissing, RequestMalformed
 
@@ -31,6 +37,12 @@ def test_a_template_writes_messages_and_leaves_the_answer_to_the_model() -> None
         ("{{ strftime_now('%%') }}", "%"),
         ("{% if tools %}tools{% else %}none{% endif %}", "none"),
         ("{{ messages[0].content.strip() }}", "Hëllo"),
+        ("{{ {'b': 1, 'a': 'é'} | tojson(sort_keys=true, separators=(',', ':')) }}", '{"a":"é","b":1}'),
+        ("{{ {'a': 'é'} | tojson(ensure_ascii=true, indent=1) }}", '{\n "a": "\\u00e9"\n}'),
+        ("{% generation %}{% set a = 1 %}{{ a }}{% endgeneration %}{{ a is defined }}", "1False"),
+        ("{{ documents is none and tools is none and unk_token is not defined }}", "True"),
+        ("{{ bos_token + eos_token }}", "<s></s>"),
+        ("{{ strftime_now('%d') | length }}", "2"),
     ],
 )
 def test_what_published_templates_use_is_there(source: str, text: str) -> None:
@@ -50,6 +62,96 @@ def test_what_published_templates_use_is_there(source: str, text: str) -> None:
 def test_a_template_can_neither_reach_python_nor_change_or_inflate_anything(source: str) -> None:
     with pytest.raises(RequestMalformed):
         rendered(source)
+
+
+HUNGRY = {
+    "loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+    "strings": "{% set s = namespace(t='x' * 4096) %}"
+    "{% for n in range(40) %}{% set s.t = s.t ~ s.t %}{% endfor %}",
+    "filters": "{{ 'x' | center(messages[0].content | length * 10 ** 10) }}",
+    "powers": "{{ 9 ** (9 ** (4 + messages[0].content | length)) }}",
+    "endless text": "{{ (messages[0].content * 10 ** 8) | length }}{{ messages[0].content * 10 ** 8 }}",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", HUNGRY.values(), ids=HUNGRY)
+def test_a_template_that_would_take_all_time_or_memory_is_refused_and_the_next_chat_is_not(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lies in wait for one word: Jinja's sandbox alone would hang here."""
+    template = ChatTemplate("{% if messages[0].content == 'attack' %}" + source + "{% endif %}fine")
+    monkeypatch.setattr(chat_template, "RENDER_SECONDS", 2.0)
+
+    with pytest.raises(RequestMalformed, match=r"too long or too much memory|error="):
+        template.render([ChatMessage("user", "attack")])
+
+    monkeypatch.setattr(chat_template, "RENDER_SECONDS", 60.0)
+    assert template.render([ChatMessage("user", "defence")]) == "fine"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["{{ 9 ** (9 ** 12) }}", "{{ 'x' * 10 ** 11 }}"])
+def test_a_template_that_does_so_while_it_is_read_is_never_served(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jinja computes what is constant when it compiles."""
+    monkeypatch.setattr(chat_template, "START_SECONDS", 2.0)
+
+    with pytest.raises((ConfigurationError, RequestMalformed)):
+        rendered(source)
+
+
+def test_a_template_of_absurd_length_is_not_even_read() -> None:
+    with pytest.raises(ConfigurationError, match="too long"):
+        ChatTemplate("x" * (chat_template.SOURCE_SIZE_MAX + 1))
+
+
+def test_a_template_knows_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were the sandbox broken some day, there is nothing to be found."""
+    monkeypatch.setenv("HF_TOKEN", "secret")
+
+    before = children()
+
+    template = ChatTemplate("fine")
+
+    (pid,) = children() - before
+    assert template.render(HELLO) == "fine"
+    assert b"secret" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def test_the_process_of_a_template_ends_with_it() -> None:
+    before = children()
+    template = ChatTemplate("fine")
+    (pid,) = children() - before
+
+    del template
+    gc.collect()
+
+    assert pid not in children()
+
+
+def test_many_threads_may_render_at_once() -> None:
+    template = ChatTemplate("{{ messages[0].content }}")
+    words = [f"word {number}" for number in range(50)]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda word: template.render([ChatMessage("user", word)]), words))
+
+    assert found == words
+
+
+def test_a_long_chat_is_rendered_whole() -> None:
+    template = ChatTemplate("{% for m in messages %}{{ m.content }}{% endfor %}")
+    word = "ж\u0000\U0001f600" * 10_000
+
+    assert template.render([ChatMessage("user", word)] * 20) == word * 20
+
+
+def children() -> set[str]:
+    """The processes that render for us."""
+    own = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return {pid for pid in own if b"jinja_child" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
 
 def test_a_template_that_refuses_a_chat_says_why() -> None:

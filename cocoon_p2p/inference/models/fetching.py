@@ -135,7 +135,8 @@ class Fetcher:
         except httpx.TransportError as exc:
             raise _interrupted(exc, url) from exc
         except httpx.InvalidURL as exc:
-            raise RemoteProtocolError(f"not a URL: {url[:200]!r}") from exc
+            # Ours was checked when it was read, so it is the one that a redirect names.
+            raise RemoteProtocolError(f"a redirect leads nowhere (host={_host(url)})") from exc
 
     def _check_scheme(self, url: str, *, may_be_plain: bool) -> None:
         if url.startswith("https:") or is_loopback(url) or may_be_plain:

@@ -34,6 +34,7 @@ class Hosted:
     stalls_after: int | None = None
     "Bytes after which the first answer falls silent."
 
+    fell_silent: trio.Event = field(default_factory=trio.Event)
     change: Callable[["Hosted"], None] | None = None
     "Called after each answer."
 
@@ -98,6 +99,7 @@ async def _send(stream: trio.SocketStream, hosted: Hosted, asked: dict[str, str]
     if hosted.stalls_after is not None:
         await stream.send_all(body[: hosted.stalls_after])
         hosted.stalls_after = None
+        hosted.fell_silent.set()
         await trio.sleep_forever()
     await stream.send_all(body)
 
