@@ -1,8 +1,8 @@
 """Asks others to dial us, and believes only what arrived: AutoNAT v2, the asker's side.
 
-A server that says it reached us has to bring the nonce, on a connection that was made after we asked
-and not by us: over the one on which it was asked it could say anything. That it did not reach us can
-be said without proof, so what one server says decides nothing (`reachability`).
+A server that says it reached us has to bring the nonce, on a connection that was made after we asked,
+not by us and not through a relay: over the one on which it was asked it could say anything. That it did
+not reach us can be said without proof, so what one server says decides nothing (`reachability`).
 
 Spec: libp2p specs/autonat/autonat-v2.md.
 """
@@ -117,13 +117,19 @@ class AutonatClient:
         with self._places.take(stream.peer):
             said = await read_delimited(stream, size_max_bytes=MESSAGE_MAX_BYTES)
             asked = self._asked.get(decode_dial_back(said))
-            if asked is None or stream.connection.is_initiator or stream.connection in asked.before:
+            if asked is None or not _proves_a_dial(stream, asked):
                 raise RemoteProtocolError(
                     "a nonce that we never gave, or over a connection that proves nothing"
                 )
             asked.has_arrived = True
             await stream.write(DIAL_BACK_TAKEN)
             await stream.close_write()
+
+
+def _proves_a_dial(stream: Libp2pStream, asked: _Asked) -> bool:
+    """Say whether somebody made its connection for the question, and to us: not to a relay of ours."""
+    is_direct = bool(stream.remote_host)
+    return is_direct and not stream.connection.is_initiator and stream.connection not in asked.before
 
 
 def _judge(response: DialResponse, has_arrived: bool) -> bool | None:

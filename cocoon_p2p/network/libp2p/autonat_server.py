@@ -218,7 +218,7 @@ async def dial_back_once(address: Address, peer: PeerId, nonce: int) -> DialStat
     status = DialStatus.DIAL_ERROR
     throwaway = Identity.from_seed(os.urandom(32))
     try:
-        limits = Limits(dial_seconds=DIAL_SECONDS)
+        limits = Limits(dial_seconds=DIAL_SECONDS, streams_per_peer_max=8)
         async with open_transport(throwaway, limits=limits, punches_holes=False) as node:
             await node.dial([address.of(peer)])
             status = DialStatus.BACK_ERROR

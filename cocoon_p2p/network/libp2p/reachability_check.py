@@ -49,8 +49,11 @@ LOOK_LAST_SECONDS = 30.0
 RELAY_SECONDS = 10.0
 "How long the operator is not told that nobody reaches us, until it is known whether relays stand in."
 
-DOUBT_SECONDS = 10.0
+DOUBT_SECONDS = 5.0
 "When a voice is asked again that did not reach us for the first time."
+
+CHECK_SECONDS = 90.0
+"How long one check may take: a server that never answers holds the next one up no longer."
 
 CHECK_FIRST_SECONDS = 15.0
 CHECK_LAST_SECONDS = 900.0
@@ -143,9 +146,10 @@ class ReachabilityCheck:
                 if server.may_judge(address) and await self._ask(server, address):
                     said += 1
 
-        async with trio.open_nursery() as nursery:
-            for server in self._servers():
-                nursery.start_soon(ask, server)
+        with trio.move_on_after(CHECK_SECONDS):
+            async with trio.open_nursery() as nursery:
+                for server in self._servers():
+                    nursery.start_soon(ask, server)
         return bool(said)
 
     async def _ask(self, server: _Server, address: Address) -> bool:

@@ -39,6 +39,7 @@ from cocoon_p2p.network.libp2p.autonat_wire import (
 )
 from cocoon_p2p.network.libp2p.host import Libp2pTransport, open_transport
 from cocoon_p2p.network.transport import Stream
+from tests.network.libp2p.relaying import open_private, open_relay
 
 SERVER, NODE, THIRD = (Identity.from_seed(bytes([number]) * 32) for number in (1, 2, 3))
 LOOPBACK = ["/ip4/127.0.0.1/tcp/0"]
@@ -338,6 +339,56 @@ async def test_a_nonce_that_we_never_gave_proves_nothing() -> None:
     async with lying_server(lie) as (client, address):
         addresses.append(address)
         assert await client.ask(SERVER.peer_id, address) is None
+
+
+@pytest.mark.slow
+async def test_a_nonce_that_comes_through_a_relay_of_ours_proves_nothing() -> None:
+    refused = trio.Event()
+
+    async def lie(stream: Stream) -> None:
+        request = await receive(stream)
+        assert isinstance(request, DialRequest)
+        async with open_transport(THIRD, punches_holes=False) as another:
+            await another.dial(node.addresses)
+            bringing = await another.open_stream(node.peer_id, DIAL_BACK)
+            await bringing.write(encode_dial_back(request.nonce))
+            with pytest.raises(Unavailable):
+                await bringing.read(1)
+            refused.set()
+        await stream.write(encode(DialResponse(ResponseStatus.OK, 0, DialStatus.OK)))
+
+    with trio.fail_after(WITHIN_SECONDS):
+        async with (
+            open_relay() as (relay, _),
+            open_private(relay) as node,
+            open_transport(SERVER, listen=LOOPBACK) as server,
+            open_autonat_client(node) as client,
+        ):
+            assert all("/p2p-circuit/" in address for address in node.addresses)
+            server.accept_streams(DIAL_REQUEST, lie)
+            await node.dial(server.addresses)
+
+            assert await client.ask(SERVER.peer_id, ELSEWHERE) is None
+            assert refused.is_set()
+
+
+@pytest.mark.slow
+async def test_who_asks_through_a_relay_is_dialled_nowhere() -> None:
+    dialled = Dialled()
+    with trio.fail_after(WITHIN_SECONDS):
+        async with (
+            open_relay() as (relay, _),
+            open_private(relay) as server,
+            open_transport(NODE, punches_holes=False) as node,
+        ):
+            server.accept_streams(DIAL_REQUEST, AutonatServer(server, dialled).accept)
+            await node.dial(server.addresses)
+
+            stream = await node.open_stream(server.peer_id, DIAL_REQUEST)
+            await stream.write(encode(asking(Address("ip4", "127.0.0.1", 4001))))
+
+            assert await receive(stream) == DialResponse(ResponseStatus.REFUSED)
+            assert dialled.places == []
 
 
 async def test_a_server_that_wants_more_than_a_dial_is_worth_gets_nothing() -> None:
