@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar, cast, get_args
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args
 
 import msgspec
 
@@ -188,6 +188,16 @@ class WorkerSection(Section, frozen=True, kw_only=True):
     "Multiaddrs of proxies to serve. Empty: those that the network's directory names."
 
 
+class ExllamaSection(Section, frozen=True, kw_only=True):
+    """How ExLlamaV2 uses the card, where `worker.model` is a folder."""
+
+    cache: Literal["fp16", "q8", "q6", "q4"] = "fp16"
+    "Precision of what is kept of a request's tokens: fewer bits, more slots or longer contexts."
+
+    draft: Literal["none", "ngram"] = "none"
+    "Guess tokens from what the prompt has said, and check several in a step: faster where answers repeat it."
+
+
 class UpstreamSection(Section, frozen=True, kw_only=True):
     """The server that runs the model, where `worker.model` is its address. It sees prompts in the clear."""
 
@@ -259,6 +269,7 @@ class ClientSection(Section, frozen=True, kw_only=True):
 class WorkerFile(msgspec.Struct, frozen=True, kw_only=True):
     worker: WorkerSection
     network: NetworkSection
+    exllama: ExllamaSection = ExllamaSection()
     upstream: UpstreamSection = UpstreamSection()
     price: PriceSection = PriceSection()
     chain: ChainSection | None = None

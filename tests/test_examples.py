@@ -21,6 +21,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
         (ProxyFile, "proxy"),
         (WorkerFile, "worker"),
         (WorkerFile, "worker-upstream"),
+        (WorkerFile, "worker-exllama"),
         (ClientFile, "client"),
     ],
 )

@@ -23,7 +23,7 @@ from cocoon_p2p.inference.llama_server import (
     default_threads,
     library_version,
 )
-from cocoon_p2p.inference.manifest import Progress, weights_hash
+from cocoon_p2p.inference.manifest import Progress, check_weights, weights_hash
 from cocoon_p2p.inference.refusing import TOKEN_SIZE_MAX
 
 CONTEXT_TOKENS: Final = 4096
@@ -76,7 +76,7 @@ async def open_llamacpp(
     template = await trio.to_thread.run_sync(_checked_template, head) if has_chat else ChatTemplate("")
     settings = ServerSettings(model, slots, _context(head, context_tokens), threads or default_threads())
     weights = await weights_hash(model, memory=memory, progress=progress)
-    _check_weights(model, weights, expected_weights_hash)
+    check_weights(model, weights, expected_weights_hash)
     card = ModelCard(
         name=name or model_name(head),
         weights_hash=weights,
@@ -121,12 +121,3 @@ def _checked_template(head: GgufHead) -> ChatTemplate:
                 f"{exc} (path={head.path})", hint="the model's publisher may have a newer file"
             ) from exc
     return template
-
-
-def _check_weights(model: Path, found: bytes, expected: bytes | None) -> None:
-    if expected is not None and found != expected:
-        raise ConfigurationError(
-            f"the model has other weights "
-            f"(expected={expected.hex()[:16]} found={found.hex()[:16]} path={model})",
-            hint="download the model that was agreed on, or change the hash in the configuration",
-        )

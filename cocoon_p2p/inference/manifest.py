@@ -115,6 +115,20 @@ async def weights_hash(
     return await trio.to_thread.run_sync(hash_files)
 
 
+def check_weights(model: Path, found: bytes, expected: bytes | None) -> None:
+    """Refuse a model whose weights hash is not the one that was agreed on, if one was.
+
+    Raises:
+        ConfigurationError: It has other weights.
+    """
+    if expected is not None and found != expected:
+        raise ConfigurationError(
+            f"the model has other weights "
+            f"(expected={expected.hex()[:16]} found={found.hex()[:16]} path={model})",
+            hint="download the model that was agreed on, or change the hash in the configuration",
+        )
+
+
 def manifest(files: Sequence[tuple[str, bytes, int]]) -> bytes:
     """Spell the canonical manifest of files given as name, SHA-256 and size in bytes."""
     return "".join(f"{digest.hex()} {size} {name}\n" for name, digest, size in sorted(files)).encode()

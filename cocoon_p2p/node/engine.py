@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from cocoon_p2p import private_files
@@ -10,6 +10,8 @@ from cocoon_p2p.attestation.configuration import MeasuredConfiguration
 from cocoon_p2p.config import Loaded, WorkerFile
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.inference.engine import Engine
+from cocoon_p2p.inference.hash_memory import HashMemory
+from cocoon_p2p.inference.manifest import Progress
 from cocoon_p2p.inference.models.catalogue import Catalogue, catalogue_folder, load_catalogue
 from cocoon_p2p.inference.models.finding import FoundModel, find_model
 from cocoon_p2p.inference.models.folder import ModelFolder, default_models_folder
@@ -29,7 +31,7 @@ def measured(loaded: Loaded[WorkerFile], engine: Engine) -> MeasuredConfiguratio
         weights_hash=engine.capabilities.models[0].weights_hash,
         upstream=model if model.startswith(URL_SCHEMES) else "",
         log_level=loaded.settings.log.level,
-        uses_gpu=False,
+        uses_gpu=engine.capabilities.engine.startswith("exllamav2"),
     )
 
 
@@ -42,7 +44,7 @@ async def open_engine(loaded: Loaded[WorkerFile], announce: Announce) -> AsyncIt
     """
     is_url = loaded.settings.worker.model.startswith(URL_SCHEMES)
     catalogue = load_catalogue(catalogue_folder(os.environ))
-    async with _upstream(loaded) if is_url else _llamacpp(loaded, catalogue, announce) as engine:
+    async with _upstream(loaded) if is_url else _local(loaded, catalogue, announce) as engine:
         for card in engine.capabilities.models:
             catalogue.check(card.name, card.weights_hash)
         yield engine
@@ -83,32 +85,59 @@ def _key(path: Path) -> str:
 
 
 @asynccontextmanager
-async def _llamacpp(
+async def _local(
     loaded: Loaded[WorkerFile], catalogue: Catalogue, announce: Announce
 ) -> AsyncIterator[Engine]:
-    from cocoon_p2p.inference.hash_memory import HashMemory
-    from cocoon_p2p.inference.llamacpp import open_llamacpp
-
     def tell(done_bytes: int, total_bytes: int) -> None:
         announce("hashing", progress=f"{done_bytes / 1e9:.1f} of {total_bytes / 1e9:.1f} GB")
 
-    worker = loaded.settings.worker
     model = _find(loaded, catalogue)
     # Who proves what it has loaded reads all of it: what a disk remembers, its owner can alter.
     is_proven = loaded.settings.attestation.evidence not in ("none", "sim")
+    memory = None if is_proven else HashMemory(loaded.data_directory / FILE_HASHES)
+    open_it = _exllama if model.path.is_dir() else _llamacpp
     with model.held(f"worker {loaded.path}"):
-        async with open_llamacpp(
-            model.path,
-            name=worker.name or model.name,
-            slots=worker.slots,
-            context_tokens=worker.context_tokens or None,
-            threads=worker.threads or None,
-            has_chat=model.has_chat,
-            expected_weights_hash=model.weights_hash,
-            memory=None if is_proven else HashMemory(loaded.data_directory / FILE_HASHES),
-            progress=tell,
-        ) as engine:
+        async with open_it(loaded.settings, model, memory, tell) as engine:
             yield engine
+
+
+def _llamacpp(
+    settings: WorkerFile, model: FoundModel, memory: HashMemory | None, tell: Progress
+) -> AbstractAsyncContextManager[Engine]:
+    from cocoon_p2p.inference.llamacpp import open_llamacpp
+
+    return open_llamacpp(
+        model.path,
+        name=settings.worker.name or model.name,
+        slots=settings.worker.slots,
+        context_tokens=settings.worker.context_tokens or None,
+        threads=settings.worker.threads or None,
+        has_chat=model.has_chat,
+        expected_weights_hash=model.weights_hash,
+        memory=memory,
+        progress=tell,
+    )
+
+
+def _exllama(
+    settings: WorkerFile, model: FoundModel, memory: HashMemory | None, tell: Progress
+) -> AbstractAsyncContextManager[Engine]:
+    from cocoon_p2p.inference.exllama import ExllamaSettings, open_exllama
+
+    return open_exllama(
+        model.path,
+        name=settings.worker.name or model.name,
+        settings=ExllamaSettings(
+            slots=settings.worker.slots,
+            context_tokens=settings.worker.context_tokens or None,
+            cache=settings.exllama.cache,
+            draft_ngram=settings.exllama.draft == "ngram",
+        ),
+        has_chat=model.has_chat,
+        expected_weights_hash=model.weights_hash,
+        memory=memory,
+        progress=tell,
+    )
 
 
 def _find(loaded: Loaded[WorkerFile], catalogue: Catalogue) -> FoundModel:

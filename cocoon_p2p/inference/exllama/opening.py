@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +27,7 @@ from cocoon_p2p.inference.exllama.model_folder import ModelFolder, read_folder
 from cocoon_p2p.inference.exllama.splitting import Splitter
 from cocoon_p2p.inference.exllama.thread import GeneratorThread
 from cocoon_p2p.inference.hash_memory import HashMemory
-from cocoon_p2p.inference.manifest import Progress, weights_hash
+from cocoon_p2p.inference.manifest import Progress, check_weights, weights_hash
 
 CONTEXT_TOKENS: Final = 4096
 "For each request, unless the operator says otherwise or the model was trained for less."
@@ -55,6 +55,8 @@ async def open_exllama(
     *,
     name: str | None = None,
     settings: ExllamaSettings | None = None,
+    has_chat: bool = True,
+    expected_weights_hash: bytes | None = None,
     memory: HashMemory | None = None,
     progress: Progress | None = None,
 ) -> AsyncIterator[Engine]:
@@ -67,6 +69,8 @@ async def open_exllama(
         model: The folder: config.json, tokenizer.json, safetensors.
         name: What clients ask for; by default the folder's name.
         settings: What it may take.
+        has_chat: Whether chats go by the folder's own template; else the model completes text.
+        expected_weights_hash: Serve these weights or none.
         memory: What the model's files hashed to before, so that gigabytes are not read twice.
         progress: Told how far the hashing is.
 
@@ -79,6 +83,9 @@ async def open_exllama(
     folder = await trio.to_thread.run_sync(read_folder, model)
     placement = _placement(folder, settings)
     weights = await weights_hash(model, memory=memory, progress=progress)
+    check_weights(model, weights, expected_weights_hash)
+    if not has_chat:
+        folder = replace(folder, template="")
     loaded = await trio.to_thread.run_sync(load, folder, placement)
     async with serve_loaded(loaded, folder, placement, version, name=name, weights=weights) as engine:
         yield engine
