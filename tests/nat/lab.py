@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.nat.rules import UPLINK, Nat, forwarded_port, lossy, translating
+from tests.nat.rules import UPLINK, Nat, cut, forwarded_port, lossy, translating
 from tests.nat.wire import open_tun
 
 PREFIX = "cocoon-lab"
@@ -140,6 +140,15 @@ class Lab:
     def forward_port(self, router: Place, port: int, to: Place) -> None:
         """Let the world in at one TCP port of a router, as its owner can."""
         router.run("nft", "-f", "-", given=forwarded_port(port, to.address))
+
+    @contextmanager
+    def cut(self, one: str, other: str) -> Iterator[None]:
+        """Let nothing pass between two addresses of the internet while the block lasts."""
+        self.internet.run("nft", "-f", "-", given=cut(one, other))
+        try:
+            yield
+        finally:
+            self.internet.run("nft", "delete table ip cut")
 
     def reconnect(self, router: Place, address: str) -> Place:
         """Have a router lose its line and get another address; it forgets all translations and tells nobody.

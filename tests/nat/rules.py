@@ -54,3 +54,13 @@ table ip loss_{device} {{
   chain going {{ type filter hook postrouting priority 300; oifname "{device}" {chance}; }}
 }}
 """
+
+
+def cut(one: str, other: str) -> str:
+    """What lets nothing pass between two addresses."""
+    both = f"{{ {one}, {other} }}"
+    return f"""
+table ip cut {{
+  chain passing {{ type filter hook forward priority filter; ip saddr {both} ip daddr {both} drop; }}
+}}
+"""

@@ -1,0 +1,126 @@
+"""Workers and clients in homes behind two routers, on bad lines: they only dial out, and need no more."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from cocoon_p2p.cli.books import Books, who_paid_whom
+from cocoon_p2p.client import Client
+from cocoon_p2p.errors import CocoonError
+from tests.nat.lab import Lab, open_lab
+from tests.nat.scene import BAD_LINE, HELLO, MODEL, Overlay, home, open_overlay, wait_agreed, wait_offered
+
+PROXY = "192.0.2.10"
+
+ANSWERED_SECONDS = 120.0
+"Within this long an answer comes, also where one connection has to be given up first."
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with open_lab() as lab:
+        yield lab
+
+
+async def settled_books(overlay: Overlay) -> Books:
+    """Read all ledgers once the nodes have ended."""
+    return await who_paid_whom(overlay.folder, list(overlay.nodes))
+
+
+async def begin(overlay: Overlay) -> None:
+    """A proxy that anybody can dial, and a worker in a home."""
+    proxy = await overlay.start("proxy", overlay.lab.add("proxy", PROXY))
+    await proxy.wait_for("ready")
+    worker = await overlay.start("worker", home(overlay.lab, 1, line=BAD_LINE), {"model": "demo"})
+    await worker.wait_for("ready")
+
+
+async def test_an_answer_streams_is_paid_and_can_be_cancelled_between_two_homes(
+    lab: Lab, tmp_path: Path
+) -> None:
+    async with open_overlay(lab, tmp_path) as overlay:
+        await begin(overlay)
+        async with overlay.client_at(home(lab, 2, line=BAD_LINE)) as client:
+            await wait_offered(client)
+            pieces = 0
+            with trio.fail_after(ANSWERED_SECONDS):
+                async with client.chat(MODEL, HELLO, ignore_eos=True, completion_tokens_max=200) as answer:
+                    async for _piece in answer:
+                        pieces += 1
+                async with client.chat(MODEL, HELLO, ignore_eos=True, completion_tokens_max=900) as cancelled:
+                    async for _piece in cancelled:
+                        break
+
+    assert answer.usage.completion == 200
+    assert pieces > 20
+    settlement = cancelled.settlement
+    assert settlement is not None
+    assert 0 < cancelled.usage.completion < 900
+    books = await settled_books(overlay)
+    assert books.faults == ()
+    assert books.earned("host-1") > 0
+    assert -books.earned("client") == answer.cost + cancelled.cost
+
+
+async def test_a_worker_that_gets_another_address_in_mid_answer_comes_back_and_loses_no_coin(
+    lab: Lab, tmp_path: Path
+) -> None:
+    async with open_overlay(lab, tmp_path) as overlay:
+        await begin(overlay)
+        async with overlay.client_at(home(lab, 2, line=BAD_LINE)) as client:
+            await wait_offered(client)
+            broken = await ask_while_moving(client, lab, "carrier-1")
+            cost = await ask_until_answered(client)
+            await wait_agreed(overlay)
+        # Else the proxy would have gone on paying over a connection whose end nobody told it of.
+        assert "probe is unanswered" in overlay.nodes["proxy"].log_file.read_text()
+
+    assert broken.code == "worker-lost"
+    books = await settled_books(overlay)
+    assert books.faults == ()
+    assert -books.earned("client") == broken.charged + cost
+
+
+async def test_a_client_that_gets_another_address_in_mid_answer_comes_back_and_loses_no_coin(
+    lab: Lab, tmp_path: Path
+) -> None:
+    async with open_overlay(lab, tmp_path) as overlay:
+        await begin(overlay)
+        async with overlay.client_at(home(lab, 2, line=BAD_LINE)) as client:
+            await wait_offered(client)
+            await ask_while_moving(client, lab, "carrier-2")
+            await wait_agreed(overlay)
+            lost = (await client.account()).charged
+            cost = await ask_until_answered(client)
+
+    books = await settled_books(overlay)
+    assert books.faults == ()
+    assert lost > 0
+    assert -books.earned("client") == lost + cost
+
+
+async def ask_while_moving(client: Client, lab: Lab, moved: str) -> CocoonError:
+    """Have a carrier get another address in the middle of an answer; give how that broke it."""
+    with pytest.raises(CocoonError) as caught, trio.fail_after(ANSWERED_SECONDS):
+        async with client.chat(MODEL, HELLO, ignore_eos=True, completion_tokens_max=900) as answer:
+            async for piece in answer:
+                if piece.completion_tokens >= 50:
+                    break
+            carrier = lab.places[moved]
+            lab.reconnect(carrier, carrier.address.removesuffix("7") + "8")
+            await answer.read()
+    return caught.value
+
+
+async def ask_until_answered(client: Client) -> int:
+    """Buy one whole answer, however often that has to be tried; give what it cost."""
+    while True:
+        try:
+            async with client.chat(MODEL, HELLO, completion_tokens_max=20) as answer:
+                await answer.read()
+                return answer.cost
+        except CocoonError as exc:
+            print("not answered:", exc)
+            await trio.sleep(0.5)
