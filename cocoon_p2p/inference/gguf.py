@@ -26,6 +26,13 @@ _SCALARS: Final[Mapping[int, str]] = {
 }  # fmt: skip
 "Type number in the file -> how `struct` reads it."
 
+HEAD_MAX_BYTES: Final = 128 * 1024 * 1024
+"""The largest vocabularies known take some twenty. More could not be a head, only a file made to be read for
+ever: of 40 GB all would be walked over, and kept."""
+
+ENTRIES_MAX: Final = 65_536
+"Files have some thirty."
+
 Value = str | int | float | bool
 
 
@@ -126,6 +133,8 @@ class _Reader:
                 hint="versions 2 and 3 can be read; convert the model again",
             )
         tensors, count = self._number("Q"), self._number("Q")
+        if count > ENTRIES_MAX:
+            raise self._absurd(f"entries={count}")
         entries = dict(self._entry() for _ in range(count))
         self._check_tensors(tensors)
         return GgufHead(
@@ -146,6 +155,13 @@ class _Reader:
         self._at += size
         if self._at > len(self._data):
             raise IndexError
+        if self._at > HEAD_MAX_BYTES:
+            raise self._absurd(f"more than {HEAD_MAX_BYTES} bytes")
+
+    def _absurd(self, why: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"the model file has an absurd head ({why} path={self._path})", hint=_DOWNLOAD_AGAIN
+        )
 
     def _string(self) -> str:
         size = self._number("Q")

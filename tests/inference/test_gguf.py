@@ -1,5 +1,6 @@
 """Reading the head of a GGUF file, whatever the file is."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,7 +50,8 @@ def test_the_tokenizer_s_hash_changes_with_its_template_and_not_with_the_model_s
         (b"hello", "not a GGUF file"),
         (b"GGUF", "ends inside its own head"),
         (b"GGUF\x63\0\0\0" + bytes(16), "GGUF version 99"),
-        (b"GGUF\x03\0\0\0" + b"\xff" * 16, "ends inside its own head"),
+        (b"GGUF\x03\0\0\0" + b"\xff" * 16, "absurd head .*entries="),
+        (b"GGUF\x03\0\0\0" + bytes(8) + b"\x05" + bytes(7), "ends inside its own head"),
     ],
 )
 def test_what_is_no_model_is_refused_with_what_to_do(tmp_path: Path, content: bytes, words: str) -> None:
@@ -61,6 +63,17 @@ def test_what_is_no_model_is_refused_with_what_to_do(tmp_path: Path, content: by
 
     assert str(file) in str(caught.value)
     assert caught.value.hint
+
+
+def test_a_head_as_large_as_a_disk_is_not_read(tmp_path: Path) -> None:
+    """One string of many gigabytes, of which the file has all."""
+    file = tmp_path / "model.gguf"
+    entry = b"\x01" + bytes(7) + b"k" + b"\x08\0\0\0" + (1 << 40).to_bytes(8, "little")
+    file.write_bytes(b"GGUF\x03\0\0\0" + bytes(8) + b"\x01" + bytes(7) + entry)
+    os.truncate(file, 2 << 40)
+
+    with pytest.raises(ConfigurationError, match="absurd head"):
+        read_gguf(file)
 
 
 def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path: Path) -> None:
