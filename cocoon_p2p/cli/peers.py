@@ -71,6 +71,12 @@ def _facts(found: "Peers") -> Iterable[tuple[str, str]]:
     yield "peer", health.peer
     yield "addresses told", " ".join(health.addresses) or "none"
     yield "reachability", health.reachability
+    for seen in found.reach.seen:
+        yield f"  {seen.source}", f"{seen.address}: reached by {seen.reached_by}, missed by {seen.missed_by}"
+    if found.reach.observed:
+        yield "seen from", " ".join(found.reach.observed)
+    if found.reach.advice:
+        yield "to do", found.reach.advice
     yield "servers known", f"{health.servers}, {health.peers_for_restart} written down for a restart"
     yield "searched", _ago(health.looked_up_seconds_ago)
     yield (

@@ -121,7 +121,7 @@ async def open_parts(
         deeds = Deeds(store, accounts, treasury)
         answers = (
             *_answers(_ledger(loaded), store, accounts, deeds),
-            PEERS.by(partial(show_peers, role_of(loaded), network.name, directory.health)),
+            PEERS.by(partial(show_peers, role_of(loaded), network.name, directory.health, reach.view)),
         )
         await nursery.start(serve_control, data / CONTROL_SOCKET, answers)
         yield Parts(

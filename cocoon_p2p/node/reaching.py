@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from cocoon_p2p.config import NetworkSection
+from cocoon_p2p.network.reachability import Reachability
 from cocoon_p2p.node.announce import Announce
 
 if TYPE_CHECKING:
-    from cocoon_p2p.network.libp2p.announced import Reachability
     from cocoon_p2p.network.libp2p.host import Libp2pTransport
     from cocoon_p2p.network.libp2p.reachability_check import ReachabilityCheck
 

@@ -73,7 +73,7 @@ async def run_bootstrap(loaded: Loaded[BootstrapFile], announce: Announce, stop:
                 circuit_bytes_per_second=relay.relay_kilobytes_per_second * 1_000,
             )
             Relay(transport, identity, limits)
-        peers = PEERS.by(partial(show_peers, "bootstrap", network.name, directory.health))
+        peers = PEERS.by(partial(show_peers, "bootstrap", network.name, directory.health, reach.view))
         await nursery.start(serve_control, data / CONTROL_SOCKET, [peers])
         announce("listening", addresses=list(transport.addresses))
         nursery.start_soon(tell_reachability, reach, announce)

@@ -8,6 +8,7 @@ import trio
 
 from cocoon_p2p.control import Request, Verb
 from cocoon_p2p.network.health import Health
+from cocoon_p2p.network.reachability import ReachabilityView
 
 Role = Literal["client", "proxy", "worker", "bootstrap"]
 
@@ -22,12 +23,20 @@ class Peers(msgspec.Struct, frozen=True):
     role: Role
     network: str
     health: Health
+    reach: ReachabilityView
+    "Where others reach it, and what to do if they do not."
 
 
 PEERS = Verb(ShowPeers, Peers)
 
 
-async def show_peers(role: Role, network: str, health: Callable[[], Health], _request: ShowPeers) -> Peers:
+async def show_peers(
+    role: Role,
+    network: str,
+    health: Callable[[], Health],
+    reach: Callable[[], ReachabilityView],
+    _request: ShowPeers,
+) -> Peers:
     """Say how a running node stands."""
     await trio.lowlevel.checkpoint()
-    return Peers(role, network, health())
+    return Peers(role, network, health(), reach())

@@ -20,6 +20,7 @@ from cocoon_p2p.network.health import (
     Kept,
     RangeHealth,
 )
+from cocoon_p2p.network.reachability import ReachabilityView, Seen
 from cocoon_p2p.node import CONTROL_SOCKET, run_bootstrap
 from cocoon_p2p.node.sole import sole
 from cocoon_p2p.overview import PEERS, show_peers
@@ -41,6 +42,14 @@ HEALTH = Health(
     peers_for_restart=19,
 )
 CLIENT = Health("12D3KooWClient", [], "unknown", 0, None, [], [], Connections(0, 0, 0, []), None, 0)
+
+REACH = ReachabilityView(
+    "private",
+    ("/ip4/203.0.113.8/tcp/4001/p2p/12D3KooWRelay/p2p-circuit",),
+    (Seen("/ip4/203.0.113.7/tcp/4001", "observed", 1, 3),),
+    ("203.0.113.7",),
+    "forward TCP port 4001",
+)
 
 CONFIG = """
 [network]
@@ -68,7 +77,7 @@ async def shown(config: Path, role: str, health: Health, *options: str) -> str:
     """Show a node that stands so."""
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
-            answer = PEERS.by(partial(show_peers, role, "demo", lambda: health))  # type: ignore[arg-type]
+            answer = PEERS.by(partial(show_peers, role, "demo", lambda: health, lambda: REACH))  # type: ignore[arg-type]
             await nursery.start(serve_control, config.parent / "data" / CONTROL_SOCKET, [answer])
             done = await run(config, *options)
             nursery.cancel_scope.cancel()
@@ -88,6 +97,8 @@ async def test_a_person_sees_who_is_there_and_what_is_wrong(config: Path) -> Non
         "7 records, 2 announcements",
         "through relays",
         "203.0.113.0/24",
+        "/ip4/203.0.113.7/tcp/4001: reached by 1, missed by 3",
+        "forward TCP port 4001",
     ):
         assert said in text
     rows = [line.split() for line in text.splitlines()]
@@ -107,7 +118,11 @@ async def test_the_json_has_the_fields_that_programs_read(config: Path) -> None:
     """A field that goes, or has another name, breaks somebody's monitoring."""
     found = json.loads(await shown(config, "bootstrap", HEALTH, "--json"))
 
-    assert set(found) == {"role", "network", "health"}
+    assert set(found) == {"role", "network", "health", "reach"}
+    assert set(found["reach"]) == {"reachability", "told", "seen", "observed", "advice"}
+    assert found["reach"]["seen"] == [
+        {"address": "/ip4/203.0.113.7/tcp/4001", "source": "observed", "reached_by": 1, "missed_by": 3}
+    ]
     health = found["health"]
     assert set(health) == {
         "peer", "addresses", "reachability", "servers", "looked_up_seconds_ago", "buckets", "bootstraps",

@@ -13,19 +13,13 @@ only where it has no other, because a neighbour who gets in proves nothing to th
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 import trio
 
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.network.libp2p.addresses import Address, parse_address
-
-Source = Literal["configured", "listening", "upnp", "observed", "relay"]
-"Who says that we are there: the operator, our sockets, our router, those we dialled, or our relays."
-
-Reachability = Literal["unknown", "public", "private"]
-"Whether others can dial us: nobody has tried, they could, or they could not."
+from cocoon_p2p.network.reachability import Reachability, Source
 
 _FOUND: tuple[Source, ...] = ("listening", "upnp", "observed")
 "Who finds out by himself; the order in which addresses are told."

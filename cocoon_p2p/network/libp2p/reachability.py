@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from cocoon_p2p.network.libp2p.addresses import Address
-from cocoon_p2p.network.libp2p.announced import Announced, Reachability, is_public
+from cocoon_p2p.network.libp2p.announced import Announced, is_public
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -91,38 +91,6 @@ class Opinions:
 def _forget_oldest(kept: dict[K, V], most: int) -> None:
     while len(kept) > most:
         del kept[next(iter(kept))]
-
-
-# ---------------------------------------------------------------- what is shown
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One address of ours as others found it."""
-
-    address: str
-    source: str
-    "Who says that we are there (`announced.Source`)."
-
-    reached_by: int
-    missed_by: int
-    "How many voices reached us there, and how many did not; both 0: nobody has tried."
-
-
-@dataclass(frozen=True, slots=True)
-class ReachabilityView:
-    """What a running node knows of how others reach it, to be shown."""
-
-    reachability: Reachability
-    told: tuple[str, ...]
-    "What others are told now."
-
-    seen: tuple[Seen, ...]
-    observed: tuple[str, ...]
-    "IP addresses that others see us come from."
-
-    advice: str
-    "What the operator can do about it; empty if there is nothing."
 
 
 def advice(announced: Announced) -> str:

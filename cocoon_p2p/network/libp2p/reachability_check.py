@@ -24,7 +24,7 @@ from libp2p.abc import INetConn
 from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.network.libp2p.addresses import Address, address_range
-from cocoon_p2p.network.libp2p.announced import Reachability, is_public, is_public_host
+from cocoon_p2p.network.libp2p.announced import is_public, is_public_host
 from cocoon_p2p.network.libp2p.autonat_client import AutonatClient, open_autonat_client
 from cocoon_p2p.network.libp2p.autonat_server import open_autonat_server
 from cocoon_p2p.network.libp2p.autonat_wire import DIAL_REQUEST
@@ -32,9 +32,10 @@ from cocoon_p2p.network.libp2p.dialling import resolve
 from cocoon_p2p.network.libp2p.host import Libp2pTransport
 from cocoon_p2p.network.libp2p.muxer import MuxedConnection
 from cocoon_p2p.network.libp2p.observed import Observations
-from cocoon_p2p.network.libp2p.reachability import Opinions, ReachabilityView, Seen, advice
+from cocoon_p2p.network.libp2p.reachability import Opinions, advice
 from cocoon_p2p.network.libp2p.swarm import is_relayed
 from cocoon_p2p.network.libp2p.upnp import keep_mapped
+from cocoon_p2p.network.reachability import Reachability, ReachabilityView, Seen
 from cocoon_p2p.nursery import open_service_nursery
 
 log = logging.getLogger(__name__)

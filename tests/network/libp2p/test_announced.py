@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.identity import Identity, peer_id_text
 from cocoon_p2p.network.libp2p.addresses import Address, parse_address
-from cocoon_p2p.network.libp2p.announced import Announced, Source
+from cocoon_p2p.network.libp2p.announced import Announced
+from cocoon_p2p.network.reachability import Source
 
 OWN = Identity.from_seed(bytes(32)).peer_id
 OTHER = Identity.from_seed(bytes([1]) * 32).peer_id
