@@ -200,6 +200,7 @@ async def open_transport(
     try:
         async with host.run([]), trio.open_nursery() as nursery:
             accepting = trio.CancelScope()
+            nursery.start_soon(swarm.passing.run)
             nursery.start_soon(_accept, accepting, swarm, listeners, nursery)
             try:
                 yield transport

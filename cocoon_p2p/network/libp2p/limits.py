@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from cocoon_p2p.network.libp2p.rates import Rate
 
-_HANDSHAKE_RATE = Rate(per_second=100, burst=64)
+_HANDSHAKE_RATE = Rate(per_second=100, burst=16)
 _HANDSHAKE_RATE_PER_RANGE = Rate(per_second=50, burst=64)
 _STREAM_RATE_PER_PEER = Rate(per_second=500, burst=2000)
 _STREAM_RATE_OF_STRANGERS = Rate(per_second=1000, burst=2000)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -51,7 +52,10 @@ class Limits:
     "Streams one peer opens towards us. Who opens more is read from no more quickly than that."
 
     stream_rate_of_strangers: Rate = _STREAM_RATE_OF_STRANGERS
-    "The same of all peers together that are not protected: one costs half a millisecond at least."
+    "The same of all peers together that are not protected: one costs a quarter of a millisecond at least."
+
+    strangers_a_pass_max: int = 4
+    "Streams that they may open or reset between two steps of anybody else: a millisecond."
 
     negotiation_seconds: float = 10.0
     "How long a stream may take to agree on its protocol."

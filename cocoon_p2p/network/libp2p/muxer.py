@@ -86,8 +86,8 @@ class MuxedConnection(IMuxedConn):
         self.on_close: Callable[[], Awaitable[None]] | None = None
         "Set by py-libp2p's SwarmConn, which wants to be told."
 
-        self.note_opened: Callable[[int, float], float] = _in_no_hurry
-        "Takes note that the peer opened so many streams at this time; gives by how many seconds too early."
+        self.bear: Callable[[int], Awaitable[None]] = _bear_anything
+        "Returns once others have had their share since the peer opened (so many) or reset streams."
 
         self.is_peer_protected: Callable[[], bool] = _by_nobody
         "Says whether the connection is to be kept before others."
@@ -293,26 +293,20 @@ class MuxedConnection(IMuxedConn):
                 self.used_at = now
             self.budget.note(self)
             self.flush()
-            # Whoever is too quick is not read from: what it sends waits on its own side.
-            wait_seconds = self._seconds_too_quick(len(news.opened), now)
-            if wait_seconds:
-                await trio.sleep(wait_seconds)
+            self._judge_churn(now)
+            if news.opened or news.writable:
+                # Meanwhile it is not read from: what it sends waits on its own side.
+                await self.bear(len(news.opened))
             if not self.session.has_more:
                 return
             data = b""
-            if not wait_seconds:
-                await checkpoint()
+            await checkpoint()
 
-    def _seconds_too_quick(self, opened: int, now: float) -> float:
-        """Say how long a peer that opened so many streams has to wait.
-
-        Raises:
-            RemoteProtocolError: It has opened and reset streams for longer than any honest peer does.
-        """
+    def _judge_churn(self, now: float) -> None:
+        """Raise `RemoteProtocolError` at a peer that has opened and reset more than any honest one does."""
         churned, self._churned = self.session.churned - self._churned, self.session.churned
         if churned and self._churn.use(churned, now):
             raise RemoteProtocolError(f"peer opens streams to reset them (resets={self._churned})")
-        return self.note_opened(opened, now) if opened else 0.0
 
     async def _send(self, io: SecuredIO) -> None:
         try:
@@ -391,8 +385,8 @@ class MuxedConnection(IMuxedConn):
             log.debug("close failed", exc_info=exc, extra={"peer": str(self.peer_id)})
 
 
-def _in_no_hurry(_opened: int, _now: float) -> float:
-    return 0.0
+async def _bear_anything(_opened: int) -> None:
+    await checkpoint_if_cancelled()
 
 
 def _by_nobody() -> bool:

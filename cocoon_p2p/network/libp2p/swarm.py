@@ -42,6 +42,7 @@ from cocoon_p2p.network.libp2p.dialling import Dialler
 from cocoon_p2p.network.libp2p.errors import UPSTREAM_ERRORS, root_cause
 from cocoon_p2p.network.libp2p.limits import Limits
 from cocoon_p2p.network.libp2p.muxer import MuxedConnection
+from cocoon_p2p.network.libp2p.passing import Passing
 from cocoon_p2p.network.libp2p.protected import Protected
 from cocoon_p2p.network.libp2p.rates import Shares
 from cocoon_p2p.network.libp2p.room import is_full, who_gives_way
@@ -91,6 +92,7 @@ class RuledSwarm(Swarm):
         self._limits = limits
         self._protected = Protected(limits.protected_per_tag_max)
         self._opened = Shares(limits.stream_rate_of_strangers, limits.stream_rate_per_peer)
+        self.passing = Passing(limits.strangers_a_pass_max)
         self._removals: dict[INetConn, trio.Event] = {}
         self._ranges: dict[INetConn, str] = {}
         self._sockets: dict[INetConn, trio.socket.SocketType] = {}
@@ -194,14 +196,19 @@ class RuledSwarm(Swarm):
             if where is not None:
                 self.admission.favour(where[0])
 
-    def _note_opened(self, peer: PeerId, count: int, now: float) -> float:
-        return self._opened.use(peer, count, now, apart=peer in self._protected)
+    async def _bear(self, peer: PeerId, opened: int) -> None:
+        """Return once the others have had their share since this peer opened or reset streams."""
+        is_protected = peer in self._protected
+        if early := opened and self._opened.use(peer, opened, trio.current_time(), apart=is_protected):
+            await trio.sleep(early)
+        if not is_protected:
+            await self.passing.go_by()
 
     def _rule(self, muxed_conn: IMuxedConn) -> None:
         """Have a new connection obey what was decided about its peer, and will be."""
         peer = PeerId(muxed_conn.peer_id.to_bytes())
         if isinstance(muxed_conn, MuxedConnection):
-            muxed_conn.note_opened = partial(self._note_opened, peer)
+            muxed_conn.bear = partial(self._bear, peer)
             muxed_conn.is_peer_protected = partial(self._is_protected, peer)
         if peer in self._protected:
             self._favour(muxed_conn)

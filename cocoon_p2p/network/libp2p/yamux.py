@@ -286,11 +286,7 @@ class Session:
                 if isinstance(part, Payload):
                     self._payload_came(part, news)
                     continue
-                if not frames_left or (
-                    len(news.opened) >= self.limits.turn_streams
-                    and part.flags & SYN
-                    and part.kind <= WINDOW_UPDATE
-                ):
+                if not frames_left or (part.flags & (SYN | RST) and self._is_for_another_turn(part, news)):
                     self._postponed = part
                     return news
                 frames_left -= 1
@@ -324,11 +320,7 @@ class Session:
         if stream is not None and header.flags & ACK:
             self._ack_came(stream)
         if stream is not None and header.flags & RST:
-            self.churned += not self._is_ours(stream)
-            news.opened.pop(stream, None)
-            self._forget(stream)
-            self._discard(stream)
-            news.readable[stream] = news.writable[stream] = None
+            self._reset_came(stream, news)
             stream = None
         if header.kind == DATA:
             self._payload_stream, self._payload_flags = stream, header.flags
@@ -350,6 +342,21 @@ class Session:
         stream = self.streams[stream_id] = Stream(stream_id, ACK, now)
         self._inbound += 1
         news.opened[stream] = None
+
+    def _is_for_another_turn(self, header: Header, news: News) -> bool:
+        if header.kind > WINDOW_UPDATE or len(news.opened) + len(news.writable) < self.limits.turn_streams:
+            return False
+        # To reset what it opened a moment ago makes a turn cheaper.
+        return bool(header.flags & SYN) or self.streams.get(header.stream_id) not in news.opened
+
+    def _reset_came(self, stream: Stream, news: News) -> None:
+        self.churned += not self._is_ours(stream)
+        self._forget(stream)
+        self._discard(stream)
+        if stream in news.opened:
+            del news.opened[stream]
+        else:
+            news.readable[stream] = news.writable[stream] = None
 
     def _ack_came(self, stream: Stream) -> None:
         if not stream.is_acknowledged and self._is_ours(stream):

@@ -39,8 +39,8 @@ class Limits:
     "Frames that are taken in before other connections have their turn: a millisecond, or 32 KiB of headers."
 
     turn_streams: int = 1
-    """The same of streams that the peer opens. One costs half a millisecond before it says a word, and a
-    turn costs a hundredth of that."""
+    """The same of streams that the peer opens or resets: one costs a quarter of a millisecond before it says
+    a word, and as much when it is reset; a turn costs a tenth of that."""
 
     frame_max_bytes: int = 32 * 1024
     "Payload of one DATA frame of ours, so that a large write does not hold up small ones."

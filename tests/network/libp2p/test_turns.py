@@ -55,7 +55,12 @@ async def test_a_peer_that_opens_streams_too_quickly_is_read_from_as_quickly_as_
     autojump_clock: MockClock,
 ) -> None:
     async with one_end(Limits(turn_streams=1)) as (connection, peer):
-        connection.note_opened = Bucket(Rate(per_second=2, burst=4)).use
+        bucket = Bucket(Rate(per_second=2, burst=4))
+
+        async def bear(opened: int) -> None:
+            await trio.sleep(bucket.use(opened, trio.current_time()))
+
+        connection.bear = bear
         await peer.send_all(b"".join(map(opening, range(10))))
         begun = trio.current_time()
 
@@ -70,7 +75,7 @@ async def test_a_peer_that_opens_streams_too_quickly_is_read_from_as_quickly_as_
 
 async def test_who_waits_is_not_taken_for_dead(autojump_clock: MockClock) -> None:
     async with one_end(Limits(turn_streams=1)) as (connection, peer):
-        connection.note_opened = lambda opened, _now: 25.0 * opened
+        connection.bear = lambda opened: trio.sleep(25 * opened)
         await peer.send_all(opening(0) + opening(1) + encode(PING, SYN, 0, 7))
 
         await connection.accept_stream()
@@ -92,6 +97,26 @@ async def test_a_stream_that_is_reset_before_anybody_took_it_is_given_to_nobody(
         stream = await connection.accept_stream()
 
         assert stream.stream_id == 3
+
+
+async def test_what_a_peer_resets_has_to_be_borne_one_by_one_like_what_it_opens(
+    autojump_clock: MockClock,
+) -> None:
+    async with one_end() as (connection, peer):
+        borne = list[int]()
+
+        async def bear(opened: int) -> None:
+            borne.append(opened)
+            await trio.lowlevel.checkpoint()
+
+        connection.bear = bear
+        await peer.send_all(b"".join(map(opening, range(3))))
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.send_all(b"".join(map(reset, range(3))))
+        await peer.send_all(b"".join(opening(number) + reset(number) for number in range(3, 6)))
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert borne == [1, 1, 1, 0, 0, 0]
 
 
 @pytest.mark.slow
