@@ -39,9 +39,6 @@ REDIAL_FIRST_SECONDS = 1.0
 REDIAL_LAST_SECONDS = 60.0
 "Pauses double from the first to the last, and start again once a proxy has taken the record."
 
-STOOD_SECONDS = 5.0
-"A session that lasted as long and is lost while the proxy is connected is begun again at once."
-
 REGISTER_SECONDS = 10.0
 "How long a proxy may take to answer a Register."
 
@@ -110,13 +107,9 @@ async def stay_registered(
         except* (Unavailable, Refused, RemoteProtocolError, AttestationFailed) as group:
             log.info("proxy lost", extra={"proxy": proxy, "why": str(group.exceptions[0])})
         was_registered = standing.is_registered
-        stood_seconds = trio.current_time() - standing.since
         standing.is_admitted = False
         standing.turn(False)
         pause = REDIAL_FIRST_SECONDS if was_registered else min(2 * pause, REDIAL_LAST_SECONDS)
-        if was_registered and stood_seconds >= STOOD_SECONDS and transport.is_connected(standing.peer):
-            # Not the proxy is lost, but one of two connections to it: it must not be without us meanwhile.
-            continue
         # Half of it by chance: a proxy that comes back is not stormed by all its workers at once.
         with trio.move_on_after(pause * (1 + draw(1)[0] / 255) / 2):
             await moved.wait()
@@ -131,7 +124,7 @@ async def _meet(
     asked = Trust.OPEN if proving is None else proving.asked_of_proxies
     if proving is None or asked is Trust.OPEN:
         standing.is_admitted = True
-        await _Session(standing, await _open(standing, transport), papers, slots).run()
+        await _stand(standing, transport, papers, slots)
         return
     verdict = await proving.doorkeeper.admit(standing.peer, Role.PROXY, asked)
     standing.is_admitted = True
@@ -143,7 +136,7 @@ async def _meet(
                 verdict = await proving.doorkeeper.admit(standing.peer, Role.PROXY, asked)
 
         nursery.start_soon(watch, verdict)
-        await _Session(standing, await _open(standing, transport), papers, slots).run()
+        await _stand(standing, transport, papers, slots)
 
 
 async def _open(standing: ProxyStanding, transport: Transport) -> MessageStream:
@@ -151,6 +144,22 @@ async def _open(standing: ProxyStanding, transport: Transport) -> MessageStream:
         await transport.open_stream(standing.peer, SESSION),
         frame_size_max_bytes=FRAME_SIZE_MAX_NEWCOMER_BYTES,
     )
+
+
+async def _stand(standing: ProxyStanding, transport: Transport, papers: Papers, slots: Slots) -> None:
+    """Keep a session until it is lost, which always raises. It moves to a better connection when one stands.
+
+    The old stream ends only when the proxy has taken our record on the new one, so that it is never
+    without us; it takes the newest for the one that counts.
+    """
+    left: MessageStream | None = None
+    try:
+        while True:
+            session = _Session(standing, await _open(standing, transport), papers, slots)
+            left = await session.run(instead_of=left)
+    finally:
+        if left is not None:
+            left.reset()
 
 
 class _Session:
@@ -161,20 +170,36 @@ class _Session:
         self._stream = stream
         self._papers = papers
         self._slots = slots
+        self._registered = trio.Event()
+        self._superseded = trio.Event()
 
-    async def run(self) -> None:
-        """Speak and listen until the session is lost, which always raises."""
+    async def run(self, *, instead_of: MessageStream | None) -> MessageStream:
+        """Speak and listen until the session is lost, which raises, or a better connection stands.
+
+        Args:
+            instead_of: The session's stream until now; reset once this one is taken.
+
+        Returns:
+            The stream, left open for whoever takes over.
+        """
+        is_left = False
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._listen)
                 nursery.start_soon(self._speak)
                 with trio.move_on_after(REGISTER_SECONDS):
-                    while not self._standing.is_registered:
-                        await self._standing.changed.wait()
-                if not self._standing.is_registered:
+                    await self._registered.wait()
+                if not self._registered.is_set():
                     raise Unavailable("the proxy does not answer a Register")
+                if instead_of is not None:
+                    instead_of.reset()
+                await self._superseded.wait()
+                is_left = True
+                nursery.cancel_scope.cancel()
         finally:
-            self._stream.reset()
+            if not is_left:
+                self._stream.reset()
+        return self._stream
 
     async def _listen(self) -> None:
         proxy = peer_id_text(self._standing.peer)
@@ -186,6 +211,7 @@ class _Session:
                     if not self._standing.is_registered:
                         log.info("registered", extra={"proxy": proxy, "sequence": sequence})
                     self._standing.turn(True)
+                    self._registered.set()
                 case Drain():
                     log.info("proxy drains", extra={"proxy": proxy})
                 case SessionRefused(reason=reason, detail=detail):
@@ -213,6 +239,9 @@ class _Session:
             await trio.sleep(LOAD_PAUSE_SECONDS)
             with trio.move_on_after(HEARTBEAT_SECONDS - LOAD_PAUSE_SECONDS):
                 await changed.wait()
+            if self._registered.is_set() and self._stream.is_superseded:
+                self._superseded.set()
+                return
 
     async def _send(self, messages: Sequence[object]) -> None:
         try:
