@@ -414,7 +414,9 @@ class Session:
 
     def _refill(self, stream: Stream, now: float) -> None:
         full = stream.receive_window_full_bytes
-        missing = full - stream.receive_window_bytes - len(stream.unread)
+        # What a frame said it brings is charged, and comes yet: to credit it now is to allow it twice.
+        coming = self._reader.owed_bytes if stream is self._payload_stream else 0
+        missing = full - stream.receive_window_bytes - len(stream.unread) - coming
         if missing * 2 < full:
             return
         growth = min(full, self.limits.window_max_bytes - full)

@@ -71,6 +71,11 @@ class FrameReader:
         self._payload_owed_bytes = 0
         self._in_payload = False
 
+    @property
+    def owed_bytes(self) -> int:
+        """How much of the last payload has not come yet."""
+        return self._payload_owed_bytes
+
     def feed(self, data: bytes) -> Iterator[Header | Payload]:
         """Yield what these bytes complete. Take all of it before you feed more.
 

@@ -413,6 +413,18 @@ def test_a_stalled_reader_costs_at_most_its_window() -> None:
     assert session.unread_bytes == len(payload)
 
 
+def test_what_a_frame_has_yet_to_bring_is_not_credited_a_second_time() -> None:
+    session, stream = opened()
+    whole = data_frame(bytes(WINDOW_INITIAL_BYTES))
+    half = len(whole) // 2 + 100
+
+    session.receive(whole[:half], 0.0)
+    session.read(stream, None, 0.0)
+    session.receive(whole[half:], 0.0)
+
+    assert len(stream.unread) + stream.receive_window_bytes <= WINDOW_INITIAL_BYTES
+
+
 @pytest.fixture
 def pinged() -> Session:
     """A session whose round trip is known to be 0.1 seconds."""
