@@ -6,73 +6,28 @@ An attack in a process of its own leaves the honest client's clock alone.
 """
 
 import json
-import random
 import sys
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable
 
 import trio
-from libp2p.exceptions import BaseLibp2pError
 
 from cocoon_p2p.identity import Identity, network_id
-from cocoon_p2p.network.libp2p.errors import UPSTREAM_ERRORS
 from cocoon_p2p.network.libp2p.kad_keys import KadKeys
 from cocoon_p2p.network.libp2p.kad_wire import add_provider, encode, find_node, put_value
 from cocoon_p2p.network.libp2p.routing_table import Entry
-from cocoon_p2p.network.libp2p.yamux_frames import DATA, PING, RST, SYN
+from cocoon_p2p.network.libp2p.yamux_frames import ACK, DATA, PING, SYN
 from cocoon_p2p.network.libp2p.yamux_frames import encode as yamux
 from cocoon_p2p.protocols.ids import EXCHANGE, SESSION, Role
 from cocoon_p2p.protocols.papers import encode_signed
 from cocoon_p2p.records import make_record, make_statement
-from tests.attacks.intruder import Intruder, Muxed
-
-RANGES = 40
-"Address ranges that the intruder has rented."
-
-LOST = (
-    *UPSTREAM_ERRORS,
-    BaseLibp2pError,
-    OSError,
-    trio.BrokenResourceError,
-    trio.ClosedResourceError,
-    AssertionError,
-)
-"What it is to be thrown out."
+from tests.attacks.attack import LOST, RANGES, swallow
+from tests.attacks.floods import Floods
 
 LIBP2P_PING = "/ipfs/ping/1.0.0"
 
 
-class Attack:
-    """One attack under way.
-
-    Args:
-        address: Of the node.
-        network_name: Of its network.
-    """
-
-    def __init__(self, address: str, network_name: str) -> None:
-        self.intruder = Intruder(address)
-        self.network_name = network_name
-        self.kad = KadKeys(network_name).protocol
-        self.random = random.Random(20_260_101)
-        self.done: Counter[str] = Counter()
-
-    async def over_and_over(self, parallel: int, one: Callable[[int], Awaitable[None]]) -> None:
-        """Let `parallel` tasks do `one` thing again and again; being thrown out is only counted."""
-
-        async def repeat(number: int) -> None:
-            while True:
-                try:
-                    await one(number)
-                    self.done["done"] += 1
-                except LOST:
-                    self.done["thrown out"] += 1
-                await trio.sleep(0.001)
-
-        async with trio.open_nursery() as nursery:
-            for number in range(parallel):
-                nursery.start_soon(repeat, number)
+class Attacks(Floods):
+    """All of them, by name."""
 
     # ------------------------------------------------------------ who is slow
 
@@ -141,55 +96,6 @@ class Attack:
 
         await self.over_and_over(20, hold)
 
-    # ------------------------------------------------------------ who are many
-
-    async def connections(self) -> None:
-        """Keep 2,000 connections, each of another key and with a stream; sixteen arrive at once."""
-        arriving = trio.Semaphore(16)
-
-        async def hold(number: int) -> None:
-            async with arriving:
-                muxed = await self.intruder.as_another().muxed(number % RANGES)
-                self.done["connected"] += 1
-                await muxed.open(EXCHANGE, b"\x00")
-            await _swallow(muxed)
-            self.done["let go"] += 1
-            await muxed.conn.close()
-
-        async with trio.open_nursery() as nursery:
-            for number in range(2_000):
-                nursery.start_soon(self._once, hold, number)
-
-    async def _once(self, one: Callable[[int], Awaitable[None]], number: int) -> None:
-        try:
-            await one(number)
-        except LOST:
-            self.done["thrown out"] += 1
-
-    async def streams(self) -> None:
-        """Open and reset 100,000 streams, as fast as they are taken."""
-
-        async def churn(number: int) -> None:
-            muxed = await self.intruder.as_another().muxed(number)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_swallow, muxed)
-                for _ in range(50):
-                    ids = [next(muxed.ids) for _ in range(500)]
-                    syn_and_reset = (
-                        yamux(DATA, SYN, each, 1) + b"\x13" + yamux(1, RST, each, 0) for each in ids
-                    )
-                    await muxed.send(b"".join(syn_and_reset))
-                    self.done["streams"] += len(ids)
-                nursery.cancel_scope.cancel()
-            # Only who is still connected has its question answered.
-            await muxed.open(self.kad, encode(find_node(b"anybody")))
-            self.done["connections kept"] += bool(await muxed.conn.read(None))
-            await muxed.conn.close()
-
-        async with trio.open_nursery() as nursery:
-            for number in range(4):
-                nursery.start_soon(self._once, churn, number)
-
     # ------------------------------------------------------------ who sends too much
 
     async def window(self) -> None:
@@ -228,6 +134,21 @@ class Attack:
                 await muxed.send(yamux(PING, SYN, 0, 7) * 1000)
 
         await self.over_and_over(4, ask)
+
+    async def splinters(self) -> None:
+        """Send a byte a record: what it costs to open one is what it costs."""
+
+        async def send(number: int) -> None:
+            muxed = await self.intruder.as_another().muxed(number)
+            noise = muxed.conn.conn  # type: ignore[attr-defined]  # below it one write is many records
+            raw = noise.read_writer.read_write_closer
+            while True:
+                ping = yamux(PING, ACK, 0, 7) * 400
+                records = (noise.noise_state.encrypt(ping[at : at + 1]) for at in range(len(ping)))
+                await raw.write(b"".join(len(each).to_bytes(2, "big") + each for each in records))
+                self.done["records"] += len(ping)
+
+        await self.over_and_over(4, send)
 
     # ------------------------------------------------------------ who sends nonsense
 
@@ -304,7 +225,7 @@ class Attack:
         async def send(number: int) -> None:
             muxed = await self.intruder.as_another().muxed(number)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_swallow, muxed)
+                nursery.start_soon(swallow, muxed)
                 for protocol in (EXCHANGE, SESSION):
                     for body in bodies:
                         await muxed.open(protocol, len(body).to_bytes(4, "big") + body)
@@ -323,7 +244,7 @@ class Attack:
         async def put(number: int) -> None:
             muxed = await self.intruder.as_another().muxed(number)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_swallow, muxed)
+                nursery.start_soon(swallow, muxed)
                 while True:
                     stream = await muxed.open(self.kad)
                     for _ in range(20):
@@ -377,14 +298,6 @@ def signed_record(identity: Identity, network_name: str, *, age_seconds: int = 0
     )
 
 
-async def _swallow(muxed: Muxed) -> None:
-    try:
-        while await muxed.conn.read(None):
-            pass
-    except LOST:
-        return
-
-
 async def _until_closed(stream: trio.SocketStream) -> None:
     with trio.move_on_after(1):
         while await stream.receive_some():
@@ -392,13 +305,14 @@ async def _until_closed(stream: trio.SocketStream) -> None:
 
 
 NAMES = (
-    "slow_tcp", "slow_multistream", "slow_noise", "slow_muxer", "slow_protocols", "connections", "streams",
-    "window", "unread_answers", "pings", "garbage", "cbor", "records", "providers",
+    "slow_tcp", "slow_multistream", "slow_noise", "slow_muxer", "slow_protocols", "handshakes", "connections",
+    "streams", "half_open", "window", "unread_answers", "pings", "splinters", "garbage", "cbor", "records",
+    "providers",
 )  # fmt: skip
 
 
 async def _main(name: str, address: str, network_name: str, seconds: str) -> None:
-    attack = Attack(address, network_name)
+    attack = Attacks(address, network_name)
     with trio.move_on_after(float(seconds)):
         try:
             await getattr(attack, name)()

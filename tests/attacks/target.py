@@ -32,6 +32,10 @@ class Target:
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
+    def busy_seconds(self) -> float:
+        """How long its main thread, which serves everybody, has been on a processor."""
+        return int(Path(f"/proc/{self.process.pid}/schedstat").read_text().split()[0]) / 1e9
+
     def open_files(self) -> int:
         """How many descriptors it holds now, sockets among them."""
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
