@@ -16,7 +16,7 @@ import trio
 from cocoon_p2p.client import Client
 from cocoon_p2p.config import ClientFile, load
 from cocoon_p2p.control import follow
-from cocoon_p2p.node import CONTROL_SOCKET, open_client
+from cocoon_p2p.node import CONTROL_SOCKET, LEDGER, open_client
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.overview import CHANNELS, ChannelView, ListChannels
 from cocoon_p2p.testing.processes import NodeProcess
@@ -51,6 +51,8 @@ class Overlay:
     name: str = field(default_factory=lambda: f"lab-{secrets.token_hex(8)}")
     bootstrap: list[str] = field(default_factory=list[str])
     nodes: dict[str, NodeProcess] = field(default_factory=dict[str, NodeProcess])
+    log_level: str = "info"
+    "What files of nodes say that are written from now on."
 
     async def start(
         self, role: str, place: Place, keys: Mapping[str, object] | None = None, *, listen: Sequence[str] = ()
@@ -73,12 +75,18 @@ class Overlay:
     def write(self, role: str, name: str, keys: Mapping[str, object], listen: Sequence[str]) -> Path:
         """Write a node's file."""
         file = self.folder / f"{name}.toml"
-        network = {"name": self.name, "listen": list(listen), "bootstrap": self.bootstrap}
+        # No router here answers UPnP, and asking takes its time.
+        network = {
+            "name": self.name,
+            "listen": list(listen),
+            "bootstrap": self.bootstrap,
+            "upnp": False,
+        }
         tables: dict[str, Mapping[str, object]] = {
             role: keys,
             "network": network,
             "data": {"directory": f"{name}-data"},
-            "log": {"level": "debug", "json": True},
+            "log": {"level": self.log_level, "json": True},
         }
         file.write_text(
             "\n".join(
@@ -160,12 +168,13 @@ async def wait_agreed(overlay: Overlay) -> float:
 
     Who lost sight of an exchange asks how it ended once it is connected again.
     """
-    control = [overlay.folder / f"{name}-data" / CONTROL_SOCKET for name in ("client", *overlay.nodes)]
+    folders = [overlay.folder / f"{name}-data" for name in ("client", *overlay.nodes)]
+    control = [folder / CONTROL_SOCKET for folder in folders if (folder / LEDGER).exists()]
     began = time.monotonic()
     with trio.fail_after(AGREED_SECONDS):
         while True:
             views: list[ChannelView] = []
-            for path in filter(Path.exists, control):
+            for path in control:
                 views += await trio.to_thread.run_sync(_channels_of, path)
             if are_agreed(views):
                 return time.monotonic() - began

@@ -31,8 +31,7 @@ async def settled_books(overlay: Overlay) -> Books:
 
 async def begin(overlay: Overlay) -> None:
     """A proxy that anybody can dial, and a worker in a home."""
-    proxy = await overlay.start("proxy", overlay.lab.add("proxy", PROXY))
-    await proxy.wait_for("ready")
+    await overlay.start("proxy", overlay.lab.add("proxy", PROXY))
     worker = await overlay.start("worker", home(overlay.lab, 1, line=BAD_LINE), {"model": "demo"})
     await worker.wait_for("ready")
 

@@ -81,6 +81,7 @@ async def test_between_symmetric_routers_no_hole_is_punched_and_the_relay_goes_o
     lab: Lab, tmp_path: Path
 ) -> None:
     async with open_overlay(lab, tmp_path) as overlay:
+        overlay.log_level = "debug"
         proxy = await begin(overlay, home(lab, 1, nat=Nat.SYMMETRIC))
         async with overlay.client_at(buyer := home(lab, 2, nat=Nat.SYMMETRIC)) as client:
             await wait_offered(client)
