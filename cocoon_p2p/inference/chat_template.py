@@ -102,7 +102,7 @@ class ChatTemplate:
             try:
                 self._child = self._child or _Child(self._source)
                 return self._child.ask(names, RENDER_SECONDS)
-            except OSError as exc:
+            except (OSError, ConfigurationError) as exc:
                 # It was killed for what it did, or is about to be; the next chat gets another.
                 if self._child is not None:
                     self._child.close()
@@ -122,7 +122,7 @@ class _Child:
     def __init__(self, source: str) -> None:
         ours, theirs = socket.socketpair()
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        with theirs:
+        try:
             # -P: what lies in the current folder is not a library.
             process = subprocess.Popen(
                 [sys.executable, "-P", str(_CHILD)],
@@ -131,6 +131,11 @@ class _Child:
                 stderr=subprocess.DEVNULL,
                 env=environment,
             )
+        except OSError as exc:
+            ours.close()
+            raise ConfigurationError(f"no process for the model's chat template: {exc.strerror}") from exc
+        finally:
+            theirs.close()
         self._line = ours
         self.close = weakref.finalize(self, _end, process, ours)
         try:

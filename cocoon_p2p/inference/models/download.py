@@ -20,7 +20,7 @@ from typing import Final, NoReturn
 import trio
 from httpx import Headers
 
-from cocoon_p2p.errors import RemoteProtocolError
+from cocoon_p2p.errors import RemoteProtocolError, Unavailable
 from cocoon_p2p.inference.models.entry import FileEntry
 from cocoon_p2p.inference.models.fetching import Answer, Fetcher, Interrupted, persist
 from cocoon_p2p.inference.models.part import Note, Part, Wanted
@@ -54,6 +54,10 @@ async def download(
     try:
         await trio.to_thread.run_sync(part.recover)
         return await _Download(wanted, part, fetcher, progress or _tell_nobody).run()
+    except OSError as exc:
+        raise Unavailable(
+            f"cannot write {part.path}: {exc.strerror}", hint="make room, and run the command again"
+        ) from exc
     finally:
         part.close()
 
@@ -148,14 +152,20 @@ class _Download:
             said = length or answer.said.get("X-Linked-Size", "")
             return self._expect(said, is_new=True)
         parsed = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-        if parsed is None or parsed[1] is None or int(parsed[1]) != self._part.offset:
+        offset = self._part.offset
+        if parsed is None or parsed[1] is None or int(parsed[1]) != offset or int(parsed[2]) < offset:
             raise RemoteProtocolError(
                 f"the host sends another piece than was asked for (file={self._wanted.name})"
             )
         etag = _etag(answer)
         if etag and self._part.note.etag not in ("", etag):
             self._change()
-        return self._expect(parsed[3], is_new=self._part.offset == 0)
+        total = self._expect(parsed[3], is_new=offset == 0)
+        if int(parsed[2]) >= total:
+            raise RemoteProtocolError(
+                f"the host sends a piece from behind the end (file={self._wanted.name} size={total} bytes)"
+            )
+        return total
 
     def _expect(self, said: str, *, is_new: bool) -> int:
         """Hold a size against what is known; give it as a number."""

@@ -44,17 +44,18 @@ SIZE_MAX_BYTES = 1 << 20
 GGUF: Final = ".gguf"
 SAFETENSORS: Final = ".safetensors"
 
-NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,95}$"
-"In lower case and without a slash: a name is a folder's name too, also where cases are not told apart."
+NAME_PATTERN = r"\A[a-z0-9][a-z0-9._-]{0,95}\Z"
+"""In lower case and without a slash: a name is a folder's name too, also where cases are not told apart.
+`$` would let a line end pass."""
 
-FILE_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._ +()-]{0,199}$"
+FILE_PATTERN = r"\A[A-Za-z0-9_][A-Za-z0-9._ +()-]{0,199}\Z"
 
-Line = Annotated[str, msgspec.Meta(max_length=256, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+Line = Annotated[str, msgspec.Meta(max_length=256, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
 ModelName = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 FileName = Annotated[str, msgspec.Meta(pattern=FILE_PATTERN)]
-Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 FileSize = Annotated[int, msgspec.Meta(ge=1, le=1 << 50)]
-TemplateKind = Annotated[str, msgspec.Meta(pattern=r"^(own|none)$")]
+TemplateKind = Annotated[str, msgspec.Meta(pattern=r"\A(own|none)\Z")]
 
 
 class FileEntry(msgspec.Struct, frozen=True, kw_only=True):

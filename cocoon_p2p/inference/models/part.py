@@ -18,6 +18,7 @@ import trio
 from cocoon_p2p.errors import ConfigurationError, Unavailable
 
 SUFFIX: Final = ".part"
+NOTE_SUFFIX: Final = ".part.note"
 SPARE_BYTES: Final = 64 << 20
 "What a download leaves free on the disk."
 
@@ -52,6 +53,8 @@ class Note(msgspec.Struct, frozen=True):
 class Part:
     """One file on its way. All methods block; one process at a time (`ModelFolder.change`).
 
+    What the disk refuses comes out as `OSError`.
+
     Args:
         folder: Where the file will lie.
         wanted: What it should be.
@@ -60,7 +63,7 @@ class Part:
     def __init__(self, folder: Path, wanted: Wanted) -> None:
         self.whole = folder / wanted.name
         self.path = folder / (wanted.name + SUFFIX)
-        self._note_path = folder / (wanted.name + SUFFIX + ".note")
+        self._note_path = folder / (wanted.name + NOTE_SUFFIX)
         self._wanted = wanted
         try:
             # A link there would have us write elsewhere.
@@ -120,19 +123,10 @@ class Part:
         self._digest, self.offset = hashlib.sha256(), 0
 
     def append(self, data: bytes) -> None:
-        """Write and hash some more.
-
-        Raises:
-            Unavailable: The disk does not take it. What was written before stays.
-        """
-        try:
-            written = 0
-            while written < len(data):
-                written += os.pwrite(self._descriptor, data[written:], self.offset + written)
-        except OSError as exc:
-            raise Unavailable(
-                f"cannot write {self.path}: {exc.strerror}", hint="make room, and run the command again"
-            ) from exc
+        """Write and hash some more. Where the disk does not take it, what was written before stays."""
+        written = 0
+        while written < len(data):
+            written += os.pwrite(self._descriptor, data[written:], self.offset + written)
         self._digest.update(data)
         self.offset += len(data)
         self.farthest = max(self.farthest, self.offset)

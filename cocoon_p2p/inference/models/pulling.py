@@ -8,7 +8,7 @@ the catalogue has is given to the catalogue's bytes only.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,16 +17,17 @@ from typing import Final
 import msgspec
 import trio
 
-from cocoon_p2p.errors import ConfigurationError
+from cocoon_p2p.errors import ConfigurationError, Unavailable
 from cocoon_p2p.inference.gguf import read_gguf
 from cocoon_p2p.inference.manifest import split_parts
 from cocoon_p2p.inference.models.catalogue import Catalogue
 from cocoon_p2p.inference.models.download import Progress, download
 from cocoon_p2p.inference.models.entry import FileEntry, ModelEntry, files_mistake, is_file_name
 from cocoon_p2p.inference.models.fetching import Fetcher
+from cocoon_p2p.inference.models.finding import DEMO
 from cocoon_p2p.inference.models.folder import ModelFolder, is_model_name
 from cocoon_p2p.inference.models.hub import list_repository, model_paths
-from cocoon_p2p.inference.models.part import SUFFIX, Wanted, require_space
+from cocoon_p2p.inference.models.part import NOTE_SUFFIX, SUFFIX, Wanted, require_space
 from cocoon_p2p.inference.models.source import HubSource, Source, UrlSource, default_name, parse_source
 
 CONFIG_MAX_BYTES: Final = 4 << 20
@@ -80,7 +81,7 @@ async def plan_pull(
             )
         plan = replace(plan, files=(_with_hash(plan.files[0], sha256),))
     plan = replace(plan, name=name or plan.name)
-    if not is_model_name(plan.name):
+    if not is_model_name(plan.name) or plan.name == DEMO:
         raise ConfigurationError(
             f"not a model's name: {plan.name!r}",
             hint="choose one with --name: a-z, 0-9, dot, dash, underscore",
@@ -181,19 +182,25 @@ async def pull(
             _refuse_another(plan, kept)
             return kept
         _check_name(plan, catalogue)
-        files.mkdir(parents=True, exist_ok=True)
-        _sweep(files, [wanted.name for wanted in plan.files])
+        names = [wanted.name for wanted in plan.files]
         try:
+            files.mkdir(parents=True, exist_ok=True)
+            _sweep(files, {known for name in names for known in (name, name + SUFFIX, name + NOTE_SUFFIX)})
             require_space(files, sum(wanted.size_bytes or 0 for wanted in plan.files) - _size(files))
             fetched = [await _fetch(wanted, files, fetcher, progress) for wanted in plan.files]
             entry = await trio.to_thread.run_sync(_examine, plan, fetched, files)
             catalogue.check(plan.name, entry.weights_hash)
+            _sweep(files, set(names))
+            folder.keep(entry)
+        except OSError as exc:
+            raise Unavailable(
+                f"cannot use {exc.filename or files}: {exc.strerror}", hint="the disk must take what comes"
+            ) from exc
         except BaseException:
             # Only where nothing came at all.
             with suppress(OSError):
                 files.rmdir()
             raise
-        folder.keep(entry)
         return entry
 
 
@@ -244,9 +251,8 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _sweep(files: Path, wanted: Sequence[str]) -> None:
+def _sweep(files: Path, known: Set[str]) -> None:
     """Take away what an earlier pull of something else left: it would count as the model's."""
-    known = {known for name in wanted for known in (name, name + SUFFIX, name + SUFFIX + ".note")}
     for path in files.iterdir():
         if path.name not in known and not path.is_dir():
             path.unlink()

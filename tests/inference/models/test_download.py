@@ -1,6 +1,8 @@
 """One file, from hosts that cut, stall and lie."""
 
+import errno
 import hashlib
+import os
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -284,13 +286,50 @@ async def test_an_empty_file_is_no_model(host: Host, fetcher: Fetcher, tmp_path:
         await download(wanted(host), tmp_path, fetcher)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [f"bytes 50-{len(DATA) - 1}/{len(DATA)}", "bytes 100-99/100", "bytes */5", "", "x"],
+)
 async def test_another_piece_than_was_asked_for_is_refused(
-    host: Host, fetcher: Fetcher, tmp_path: Path
+    said: str, host: Host, fetcher: Fetcher, tmp_path: Path
 ) -> None:
-    host.put(PATH, DATA, headers={"Content-Range": f"bytes 50-{len(DATA) - 1}/{len(DATA)}"}, cuts=[100])
+    def lie(hosted: Hosted) -> None:
+        hosted.headers = {"Content-Range": said}
 
-    with pytest.raises(RemoteProtocolError, match="another piece"):
+    host.put(PATH, DATA, cuts=[100], change=lie, headers={"X-Linked-Size": ""})
+
+    with pytest.raises((RemoteProtocolError, Unavailable), match=r"piece|file changed"):
         await download(wanted(host), tmp_path, fetcher)
+
+    assert not (tmp_path / "model.gguf").exists()
+
+
+async def test_a_piece_from_behind_the_end_is_refused(host: Host, fetcher: Fetcher, tmp_path: Path) -> None:
+    host.put(PATH, DATA, headers={"Content-Range": "bytes 100-200/150"})
+    await leave_part(tmp_path, wanted(host), DATA[:100], Note(host.url + PATH, '"one"', ""))
+
+    with pytest.raises(RemoteProtocolError, match="from behind the end"):
+        await download(wanted(host), tmp_path, fetcher)
+
+
+async def test_a_disk_that_takes_no_more_is_said_and_what_came_stays(
+    host: Host, fetcher: Fetcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an empty disk it looked large enough."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    host.put(PATH, DATA, cuts=[100, None])
+    part = await trio.to_thread.run_sync(Part, tmp_path, wanted(host))
+    part.close()
+    monkeypatch.setattr(parts.os, "pwrite", refuse)
+
+    with pytest.raises(Unavailable, match=r"cannot write .*No space left"):
+        await download(wanted(host), tmp_path, fetcher)
+
+    monkeypatch.undo()
+    await download(wanted(host), tmp_path, fetcher)
 
 
 async def test_a_part_that_is_all_there_is_finished_without_its_bytes(

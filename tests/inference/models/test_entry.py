@@ -177,3 +177,13 @@ def test_a_name_stands_for_its_bytes_only(tmp_path: Path) -> None:
     catalogue.check("a-name-of-ones-own", bytes(32))
     with pytest.raises(ConfigurationError, match="means another model by this name"):
         catalogue.check(DEMO_NAME, bytes(32))
+
+
+@pytest.mark.parametrize("key", ["name", "family", "licence", "revision"])
+def test_a_line_end_does_not_slip_in_behind_a_value(key: str, tmp_path: Path) -> None:
+    text = GOOD.replace('name = "mine"\n', "").replace("[model]", f'[model]\n{key} = "mine\\n"')
+
+    with pytest.raises(ConfigurationMistakes, match=f"`{key}`"):
+        read(tmp_path, text)
+    with pytest.raises(ConfigurationMistakes, match="`name`"):
+        read(tmp_path, GOOD.replace("mine.gguf", "mine.gguf\\n").replace("a" * 64, "a" * 64 + "\\n"))

@@ -79,13 +79,13 @@ def folder(tmp_path: Path) -> ModelFolder:
 async def test_a_file_of_the_hubs_is_pinned_to_its_commit_and_says_what_it_is(
     host: Host, fetcher: Fetcher, folder: ModelFolder
 ) -> None:
-    put_repository(host, {"demo.gguf": DEMO, "other.gguf": b"other"})
+    put_repository(host, {"small.gguf": DEMO, "other.gguf": b"other"})
 
-    entry = await pulled(fetcher, folder, "hf:o/r/demo.gguf")
+    entry = await pulled(fetcher, folder, "hf:o/r/small.gguf")
 
-    assert folder.find("demo") == entry
+    assert folder.find("small") == entry
     assert (entry.family, entry.licence, entry.context_tokens) == ("llama", "apache-2.0", 2048)
-    assert (entry.source, entry.revision) == ("hf:o/r/demo.gguf", COMMIT)
+    assert (entry.source, entry.revision) == ("hf:o/r/small.gguf", COMMIT)
     assert entry.weights_hash == DEMO_WEIGHTS_HASH
     assert await weights_hash(folder.main_path(entry)) == entry.weights_hash
     assert await verify(entry, folder, CATALOGUE) == []
@@ -137,17 +137,17 @@ async def test_a_name_in_the_catalogue_is_pulled_without_asking_what_it_means(
 name = "c"
 family = "f"
 template = "none"
-source = "hf:o/r/sub/demo.gguf"
+source = "hf:o/r/sub/small.gguf"
 revision = "{COMMIT}"
 
 [[file]]
-name = "demo.gguf"
+name = "small.gguf"
 size_bytes = {len(DEMO)}
 sha256 = "{hashlib.sha256(DEMO).hexdigest()}"
 """
     )
     catalogue = load_catalogue(tmp_path)
-    host.put(f"/o/r/resolve/{COMMIT}/sub/demo.gguf", DEMO)
+    host.put(f"/o/r/resolve/{COMMIT}/sub/small.gguf", DEMO)
 
     entry = await pulled(fetcher, folder, "c", catalogue=catalogue)
 
@@ -158,23 +158,23 @@ sha256 = "{hashlib.sha256(DEMO).hexdigest()}"
 async def test_what_is_here_already_is_not_fetched_again(
     host: Host, fetcher: Fetcher, folder: ModelFolder
 ) -> None:
-    put_repository(host, {"demo.gguf": DEMO})
-    first = await pulled(fetcher, folder, "hf:o/r/demo.gguf")
+    put_repository(host, {"small.gguf": DEMO})
+    first = await pulled(fetcher, folder, "hf:o/r/small.gguf")
     host.asked.clear()
 
-    assert await pulled(fetcher, folder, "hf:o/r/demo.gguf") == first
+    assert await pulled(fetcher, folder, "hf:o/r/small.gguf") == first
     assert [path for path, _ in host.asked] == ["/api/models/o/r/revision/main?blobs=true"]
 
 
 async def test_another_model_does_not_take_a_name_that_is_taken(
     host: Host, fetcher: Fetcher, folder: ModelFolder
 ) -> None:
-    put_repository(host, {"demo.gguf": DEMO})
-    host.put("/demo.gguf", DEMO + b"x")
-    await pulled(fetcher, folder, "hf:o/r/demo.gguf")
+    put_repository(host, {"small.gguf": DEMO})
+    host.put("/small.gguf", DEMO + b"x")
+    await pulled(fetcher, folder, "hf:o/r/small.gguf")
 
     with pytest.raises(ConfigurationError, match="another model is here") as caught:
-        await pulled(fetcher, folder, f"{host.url}/demo.gguf")
+        await pulled(fetcher, folder, f"{host.url}/small.gguf")
 
     assert "--name" in caught.value.hint
 
@@ -183,9 +183,9 @@ async def test_another_model_does_not_take_a_name_that_is_taken(
 async def test_a_name_of_the_catalogues_is_for_its_bytes_only(
     from_hub: bool, host: Host, fetcher: Fetcher, folder: ModelFolder
 ) -> None:
-    put_repository(host, {"demo.gguf": DEMO + b"x"})
-    host.put("/demo.gguf", DEMO + b"x")
-    source = "hf:o/r/demo.gguf" if from_hub else f"{host.url}/demo.gguf"
+    put_repository(host, {"small.gguf": DEMO + b"x"})
+    host.put("/small.gguf", DEMO + b"x")
+    source = "hf:o/r/small.gguf" if from_hub else f"{host.url}/small.gguf"
 
     with pytest.raises(CocoonError, match=r"means another model|of another size"):
         await pulled(fetcher, folder, source, name=DEMO_NAME)
@@ -226,26 +226,26 @@ async def test_what_another_pull_left_does_not_become_part_of_the_model(
 async def test_a_page_that_is_no_model_gets_no_record(
     host: Host, fetcher: Fetcher, folder: ModelFolder
 ) -> None:
-    host.put("/demo.gguf", b"<html>please log in</html>")
+    host.put("/small.gguf", b"<html>please log in</html>")
 
     with pytest.raises(ConfigurationError, match="not a GGUF file"):
-        await pulled(fetcher, folder, f"{host.url}/demo.gguf")
+        await pulled(fetcher, folder, f"{host.url}/small.gguf")
 
-    assert folder.find("demo") is None
+    assert folder.find("small") is None
 
 
 async def test_two_pulls_of_one_model_do_not_meet(host: Host, fetcher: Fetcher, folder: ModelFolder) -> None:
-    hosted = host.put("/demo.gguf", DEMO, stalls_after=1000)
+    hosted = host.put("/small.gguf", DEMO, stalls_after=1000)
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(pulled, fetcher, folder, f"{host.url}/demo.gguf")
+            nursery.start_soon(pulled, fetcher, folder, f"{host.url}/small.gguf")
             await hosted.fell_silent.wait()
 
             with pytest.raises(ConfigurationError, match="by another process"):
-                await pulled(fetcher, folder, f"{host.url}/demo.gguf")
+                await pulled(fetcher, folder, f"{host.url}/small.gguf")
             nursery.cancel_scope.cancel()
 
-    await pulled(fetcher, folder, f"{host.url}/demo.gguf")
+    await pulled(fetcher, folder, f"{host.url}/small.gguf")
 
 
 @pytest.mark.parametrize(
@@ -256,6 +256,7 @@ async def test_two_pulls_of_one_model_do_not_meet(host: Host, fetcher: Fetcher, 
         ("hf:o/missing", "no such file", "spelling"),
         ("hf:o/r/README.md", "a model is a .gguf file", ".gguf"),
         (DEMO_NAME, "nothing is to be fetched", "comes along"),
+        ("https://host.example/demo.gguf", "not a model's name: 'demo'", "--name"),
         ("no-such-name", "not a source of models", "hf:OWNER/REPO"),
     ],
 )
