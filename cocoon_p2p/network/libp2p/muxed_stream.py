@@ -34,6 +34,12 @@ class MuxedStream(IMuxedStream):
         self._readers = ParkingLot()
         self._writers = ParkingLot()
         self._echo_owed = b""
+        self._writes = 0
+        "Writes since a read had to wait."
+
+        self._asks = False
+        "Whether the last read that had to wait came after one write: a question, and then the answer."
+
         stream.waker = self
 
     def greet(self, greeting: bytes) -> None:
@@ -52,7 +58,9 @@ class MuxedStream(IMuxedStream):
             MuxedStreamEOF: The peer closed its side, and all it wrote has been read.
             MuxedStreamReset: One side reset the stream, or the connection is lost.
         """
-        await self._connection.pace()
+        stream = self._stream
+        if stream.unread or stream.was_reset or stream.fin_received or n == 0:
+            await self._connection.pace()  # Else it waits below.
         if n == 0:
             return b""
         while self._echo_owed:
@@ -67,7 +75,8 @@ class MuxedStream(IMuxedStream):
             if stream.fin_received:
                 raise MuxedStreamEOF("peer closed its side")
             self._session.announce(stream)
-            self._connection.flush()
+            self._asks, self._writes = self._writes == 1, 0
+            self._connection.flush_now()
             await self._readers.park()
         data = self._session.read(stream, size_max_bytes, trio.current_time())
         self._connection.flush()
@@ -98,13 +107,23 @@ class MuxedStream(IMuxedStream):
             if stream.fin_wanted:
                 raise MuxedStreamClosed("stream is closed for writing")
             taken = self._session.write(stream, rest)
-            self._connection.budget.note(self._connection)
-            self._connection.flush()
+            self._flush_written(is_whole=taken == len(rest))
+            if stream.unsent:
+                self._connection.budget.note(self._connection)
             if taken == len(rest):
                 return
             rest = memoryview(rest)[taken:]
             if not stream.was_reset:  # By the budget, a moment ago.
                 await self._writers.park()
+
+    def _flush_written(self, *, is_whole: bool) -> None:
+        # A question leaves at once. What did not fit waits for the writer task, which says when there is
+        # room: to send from here would be to say so before anybody listens.
+        if is_whole and self._asks and not self._writes:
+            self._connection.flush_now()
+        else:
+            self._connection.flush()
+        self._writes += 1
 
     async def close_write(self) -> None:
         """Close our side after what is buffered; reading goes on. Done even if it is cancelled."""

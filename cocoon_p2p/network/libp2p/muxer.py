@@ -4,7 +4,8 @@
     socket <- _send    <- Session.take    <- what streams buffered and the machine answered
               _keep_alive: a ping every 30 seconds, and the end of a connection that stopped
 
-Rule 1: only `_send` writes to the socket, so no cancel of a stream's call can tear a record.
+Rule 1: only `_send` waits for the socket, so no cancel of a stream's call can tear a record. Others write
+what the socket takes at once (`flush_now`), while nothing is under way.
 Rule 2: a peer that reads slowly is only slow. The connection ends if the peer breaks yamux, if a
 single batch does not get into the socket within 30 seconds, or if a ping is unanswered and
 nothing else came for as long.
@@ -104,6 +105,7 @@ class MuxedConnection(IMuxedConn):
         self._flushed = trio.Event()
         self._accept_in, self._accept_out = trio.open_memory_channel[MuxedStream](self.limits.inbound_max)
         self._heard_at = 0.0
+        self._io: SecuredIO | None = None
         self._writing_since: float | None = None
         self._calls = 0
 
@@ -130,7 +132,7 @@ class MuxedConnection(IMuxedConn):
         """Run for as long as the connection lives. A cancel closes the connection without a farewell."""
         if self.event_started.is_set():
             return
-        io = secured_io(self.secured_conn)
+        io = self._io = secured_io(self.secured_conn)
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
@@ -238,6 +240,22 @@ class MuxedConnection(IMuxedConn):
         if self.session.has_output:
             self._output.unpark_all()
 
+    def flush_now(self) -> None:
+        """Send what the machine has from here, if nothing is under way into the socket.
+
+        For who is about to wait for an answer: it spares the question the turn of the writer task. What
+        others wrote in this turn leaves with it.
+        """
+        if not self.session.has_output:
+            return
+        io = self._io
+        if io is None or self._writing_since is not None or not io.is_free:
+            self.flush()
+        else:
+            io.write_now(self._take(io))
+            if io.is_behind or self.session.has_output:
+                self._output.unpark_all()
+
     async def pace(self) -> None:
         """Check for a cancel, and let the other tasks run at every 64th call of this connection."""
         self._calls += 1
@@ -291,7 +309,7 @@ class MuxedConnection(IMuxedConn):
             self._tell(news)
             if news.readable:
                 self.used_at = now
-            self.budget.note(self)
+                self.budget.note(self)
             self.flush()
             self._judge_churn(now)
             if news.opened or news.writable:
@@ -308,17 +326,22 @@ class MuxedConnection(IMuxedConn):
         if churned and self._churn.use(churned, now):
             raise RemoteProtocolError(f"peer opens streams to reset them (resets={self._churned})")
 
+    def _take(self, io: SecuredIO) -> bytearray:
+        data = self.session.take(io.batch_size_bytes)
+        if data:
+            _wake_writers(self.session.drained())
+            self._wake_openers()
+        return data
+
     async def _send(self, io: SecuredIO) -> None:
         try:
             while True:
-                data = self.session.take(io.batch_size_bytes)
-                if not data:
+                data = self._take(io)
+                if not (data or io.is_behind):
                     if self.session.local_goaway is not None:
                         self._flushed.set()
                     await self._output.park()
                     continue
-                _wake_writers(self.session.drained())
-                self._wake_openers()
                 self._writing_since = trio.current_time()
                 await io.write(data)
                 self._writing_since = None

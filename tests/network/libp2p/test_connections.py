@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 from libp2p import new_host
-from libp2p.abc import IHost
+from libp2p.abc import IHost, IRawConnection
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.io.abc import ReadWriteCloser
@@ -25,7 +25,7 @@ from cocoon_p2p.network.libp2p import patches
 from cocoon_p2p.network.libp2p.muxed_stream import MuxedStream
 from cocoon_p2p.network.libp2p.muxer import MuxedConnection, muxer_options
 from cocoon_p2p.network.libp2p.negotiation import negotiate_with_first_bytes
-from cocoon_p2p.network.libp2p.secured_io import NoiseIO, PlainIO, SecuredIO, TlsIO, secured_io
+from cocoon_p2p.network.libp2p.secured_io import NoiseIO, PlainIO, TlsIO, raw_below, secured_io
 from cocoon_p2p.network.libp2p.security import security_options
 from cocoon_p2p.network.libp2p.yamux_frames import DATA, WINDOW_INITIAL_BYTES, encode
 
@@ -255,9 +255,9 @@ async def test_frames_that_are_none_lose_the_connection_and_no_more(secured_by: 
 
 def socket_of(connection: MuxedConnection) -> ReadWriteCloser:
     """What is below the security of a connection."""
-    io: SecuredIO = secured_io(connection.secured_conn)
-    assert isinstance(io, NoiseIO | TlsIO)
-    return io._raw
+    raw = raw_below(connection.secured_conn)
+    assert isinstance(raw, IRawConnection)
+    return raw
 
 
 @pytest.mark.slow
@@ -368,7 +368,56 @@ async def test_a_tls_peer_that_says_goodbye_is_believed() -> None:
 
         with pytest.raises(ssl.SSLWantReadError):  # It would wait for the answer.
             io._tls.unwrap()
-        await io._raw.write(io._outgoing.read())
+        await io._wire.write(io._outgoing.read())
 
         with trio.fail_after(5):
             await listener.connection().event_closed.wait()
+
+
+@pytest.mark.parametrize("secured_by", SECURED_BY)
+async def test_a_question_leaves_with_the_task_that_asks(
+    secured_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = Counter[str]()
+
+    async with two_nodes(secured_by) as (dialler, listener):
+        stream = await dialler.open(listener)
+        assert await echoes_on(stream, b"once, to begin with")
+        io = dialler.connection()._io
+        assert io is not None
+        waiting, at_once = io.write, io.write_now
+
+        async def write(data: bytearray) -> None:
+            turns["of the writer task"] += 1
+            await waiting(data)
+
+        def write_now(data: bytearray) -> None:
+            turns["at once"] += 1
+            at_once(data)
+
+        monkeypatch.setattr(io, "write", write)
+        monkeypatch.setattr(io, "write_now", write_now)
+        for _ in range(20):
+            assert await echoes_on(stream, b"a question")
+
+    assert turns["at once"] >= 20
+    assert turns["of the writer task"] <= 2, "pings and farewells"
+
+
+@pytest.mark.parametrize("secured_by", SECURED_BY)
+async def test_a_question_larger_than_any_buffer_arrives_whole_after_small_ones(secured_by: str) -> None:
+    async with two_nodes(secured_by) as (dialler, listener):
+        stream = await dialler.open(listener)
+        for _ in range(3):
+            assert await echoes_on(stream, b"a question")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.write, bytes(2 << 20))
+            assert await read_exactly(stream, 2 << 20) == bytes(2 << 20)
+
+        assert await echoes_on(stream, b"and again")
+
+
+async def echoes_on(stream: NetStream, payload: bytes) -> bool:
+    await stream.write(payload)
+    return await read_exactly(stream, len(payload)) == payload

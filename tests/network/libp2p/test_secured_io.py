@@ -17,6 +17,7 @@ from libp2p.security.secure_session import SecureSession
 from cocoon_p2p.errors import RemoteProtocolError, Unavailable
 from cocoon_p2p.network.libp2p.secured_io import NoiseIO, PlainIO, SecuredIO, TlsIO, raw_below, secured_io
 from cocoon_p2p.network.libp2p.security import security_options
+from cocoon_p2p.network.libp2p.wire import Wire
 
 SECURED_BY = ["/noise", "/tls/1.0.0"]
 PAYLOAD = bytes(n * n % 251 for n in range(1 << 16)) * 3
@@ -231,7 +232,7 @@ async def test_a_record_that_was_changed_on_its_way_is_the_peers_fault(secured_b
     tap = Tap(cable.stream, is_initiator=True)
     io = secured_io(session)
     assert isinstance(io, NoiseIO | TlsIO)
-    io._raw = tap
+    io._wire = Wire(tap)
     await io.write(bytearray(b"a promise"))
     taken[-1] ^= 1
 
