@@ -9,6 +9,7 @@ hivemind (go/fetch.py), whose control protocol has the same messages as far as t
 """
 
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -124,30 +125,31 @@ class GoPeer:
 
 
 @asynccontextmanager
-async def go_peer(place: Path, security: str = "noise", *arguments: str) -> AsyncIterator[GoPeer]:
+async def go_peer(security: str = "noise", *arguments: str) -> AsyncIterator[GoPeer]:
     """A daemon that listens on loopback, until the block ends.
 
     Args:
-        place: A folder with a short path: a Unix socket's may have some hundred bytes.
         security: The one that it offers, `noise` or `tls`.
         arguments: More of the daemon's own.
     """
     options = [f"-{each}={str(each == security).lower()}" for each in ("noise", "tls")]
-    listen = ["-listen", f"/unix{place / 'control'}", "-hostAddrs", "/ip4/127.0.0.1/tcp/0"]
-    process = await trio.lowlevel.open_process(
-        [str(DAEMON), *listen, *options, *arguments], stdout=subprocess.PIPE
-    )
-    try:
-        peer, addresses = await _introduced(process)
-        go = GoPeer(place, peer, addresses)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(go.serve)
-            yield go
-            nursery.cancel_scope.cancel()
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
+    # A Unix socket's path may have some hundred bytes, which pytest's own folders come close to.
+    with tempfile.TemporaryDirectory(prefix="go-") as folder:
+        place = Path(folder)
+        listen = ["-listen", f"/unix{place / 'control'}", "-hostAddrs", "/ip4/127.0.0.1/tcp/0"]
+        process = await trio.lowlevel.open_process(
+            [str(DAEMON), *listen, *options, *arguments], stdout=subprocess.PIPE
+        )
+        try:
+            go = GoPeer(place, *await _introduced(process))
+            async with trio.open_nursery() as nursery:
+                await nursery.start(go.serve)
+                yield go
+                nursery.cancel_scope.cancel()
+        finally:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
 
 
 async def _introduced(process: trio.Process) -> tuple[PeerId, list[str]]:
@@ -171,7 +173,7 @@ async def read_all(socket: trio.SocketStream) -> bytes:
 
 
 def _bytes_of(address: str) -> bytes:
-    return Multiaddr(address.partition("/p2p/")[0]).to_bytes()
+    return Multiaddr(address.rpartition("/p2p/")[0]).to_bytes()
 
 
 async def _receive(socket: trio.SocketStream) -> Fields:

@@ -2,11 +2,9 @@
 
 import hashlib
 import os
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from pathlib import Path
 
 import pytest
 import trio
@@ -33,11 +31,10 @@ SIZED = "/interop/sized/1"
 @asynccontextmanager
 async def go(security: str = "noise", *arguments: str) -> AsyncIterator[GoPeer]:
     """A daemon that serves an echo, a sink and a source."""
-    with tempfile.TemporaryDirectory(prefix="go-") as place:
-        async with go_peer(Path(place), security, *arguments) as peer:
-            for protocol, handler in ((ECHO, _echo), (SIZED, _sized), (SINK, _sink), (SOURCE, _source)):
-                await peer.handle(protocol, handler)
-            yield peer
+    async with go_peer(security, *arguments) as peer:
+        for protocol, handler in ((ECHO, _echo), (SIZED, _sized), (SINK, _sink), (SOURCE, _source)):
+            await peer.handle(protocol, handler)
+        yield peer
 
 
 async def _echo(socket: trio.SocketStream) -> None:
