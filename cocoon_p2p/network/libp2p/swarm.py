@@ -309,7 +309,11 @@ class RuledSwarm(Swarm):
         Raises:
             Unavailable: Whoever is there is not `peer`, or does not speak as we do.
         """
-        host = stream.socket.getpeername()[0]
+        try:
+            host = stream.socket.getpeername()[0]
+        except OSError as exc:
+            stream.socket.close()
+            raise Unavailable("the connection was lost at once") from exc
         conn = await self.secure(RawConnection(TrioTCPStream(stream), True), peer)
         self.note_origin(conn, host)
         self._sockets[conn] = stream.socket
@@ -319,8 +323,16 @@ class RuledSwarm(Swarm):
         """Secure whatever carries bytes, as the side that dialled. As `connect_over` otherwise."""
         try:
             return await self.upgrade_outbound_raw_conn(raw, ID(peer))
-        except UPSTREAM_ERRORS as exc:
-            raise Unavailable(str(root_cause(exc))) from exc
+        except BaseException as exc:
+            # Upstream leaves it open after a cancel, and after errors of some layers.
+            await raw.close()
+            if isinstance(exc, UPSTREAM_ERRORS):
+                raise Unavailable(str(root_cause(exc))) from exc
+            raise
+        except trio.Cancelled:
+            # Upstream closes it after an error only.
+            await raw.close()
+            raise
 
     def note_origin(self, conn: INetConn, host: str) -> None:
         """Count a connection for an address range: its peer's own, or that of the relay in between."""
