@@ -17,9 +17,20 @@ Promise.withResolvers ??= function withResolvers () {
   return { promise, resolve, reject }
 }
 
-export async function startNode ({ security, network }) {
+// Without a network's name there is no DHT. `options` are more of libp2p's own.
+export async function startNode ({ security, network, options = {} }) {
   const { createLibp2p } = await import('libp2p')
   const many = 4096
+  const services = { identify: identify(), ping: ping() }
+  if (network !== undefined) {
+    services.dht = kadDHT({
+      protocol: `/cocoon/${network}/kad/1`,
+      clientMode: false,
+      peerInfoMapper: passthroughMapper,
+      validators: { cocoon: (key, value) => { checkRecord(key, value, network) } },
+      selectors: { cocoon: (_key, values) => values.length - 1 }
+    })
+  }
   return createLibp2p({
     addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
     transports: [tcp()],
@@ -27,16 +38,7 @@ export async function startNode ({ security, network }) {
     streamMuxers: [yamux()],
     connectionGater: { denyDialMultiaddr: () => false },
     connectionManager: { maxConnections: many, inboundConnectionThreshold: many },
-    services: {
-      identify: identify(),
-      ping: ping(),
-      dht: kadDHT({
-        protocol: `/cocoon/${network}/kad/1`,
-        clientMode: false,
-        peerInfoMapper: passthroughMapper,
-        validators: { cocoon: (key, value) => { checkRecord(key, value, network) } },
-        selectors: { cocoon: (_key, values) => values.length - 1 }
-      })
-    }
+    services,
+    ...options
   })
 }

@@ -14,6 +14,7 @@ import { sha256 } from 'multiformats/hashes/sha2'
 
 import { startAutonatNode, verified } from './autonat.mjs'
 import { startNode } from './libp2p.mjs'
+import { startRelaying } from './relay.mjs'
 import { checkRecord, shardKey } from './record.mjs'
 
 const ECHO = '/interop/echo/1'
@@ -25,7 +26,7 @@ let node, network
 const text = bytes => new TextDecoder().decode(bytes)
 const bytesOf = string => new TextEncoder().encode(string)
 const plain = data => data instanceof Uint8Array ? data : data.subarray()
-const open = ({ peer }, protocol) => node.dialProtocol(peerIdFromString(peer), protocol)
+const open = ({ peer }, protocol) => node.dialProtocol(peerIdFromString(peer), protocol, { runOnLimitedConnection: true })
 const shardOf = async peer => CID.createV1(raw.code, await sha256.digest(bytesOf(shardKey(network, peer.toMultihash().bytes))))
 
 async function write (stream, data) {
@@ -92,10 +93,15 @@ const errors = events => events.filter(each => each.name === 'QUERY_ERROR').map(
 const commands = {
   async start (command) {
     network = command.network
-    node = await (command.autonat === undefined ? startNode(command) : startAutonatNode(command.autonat))
+    if (command.relaying) {
+      node = await startRelaying(command)
+    } else {
+      node = await (command.autonat === undefined ? startNode(command) : startAutonatNode(command.autonat))
+    }
     for (const [protocol, handle] of Object.entries(handlers)) {
       const quietly = async stream => { try { await handle(stream) } catch (error) { stream.abort(error) } }
-      await node.handle(protocol, quietly, { maxInboundStreams: 4096, maxOutboundStreams: 4096 })
+      const options = { maxInboundStreams: 4096, maxOutboundStreams: 4096, runOnLimitedConnection: true }
+      await node.handle(protocol, quietly, options)
     }
     return { peer: node.peerId.toString(), addresses: node.getMultiaddrs().map(String) }
   },
@@ -112,6 +118,20 @@ const commands = {
 
   async connections ({ peer }) {
     return { open: node.getConnections(peerIdFromString(peer)).filter(each => each.status === 'open').length }
+  },
+
+  // Whether each connection to a peer has a relay's limits.
+  async limited ({ peer }) {
+    return { limited: node.getConnections(peerIdFromString(peer)).map(each => each.limits !== undefined) }
+  },
+
+  // Where it is reached through its relay, once that is known.
+  async circuits () {
+    for (;;) {
+      const addresses = node.getMultiaddrs().map(String).filter(each => each.includes('/p2p-circuit'))
+      if (addresses.length > 0) return { addresses }
+      await new Promise(resolve => { node.addEventListener('self:peer:update', resolve, { once: true }) })
+    }
   },
 
   async ping ({ peer }) {

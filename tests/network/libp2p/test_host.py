@@ -622,3 +622,24 @@ def _multiaddr(transport: Transport) -> object:
     from multiaddr import Multiaddr
 
     return Multiaddr(transport.addresses[0].rpartition("/p2p/")[0])
+
+
+async def test_a_dial_that_is_cancelled_in_its_handshake_leaves_no_socket_open() -> None:
+    dialled, ended = trio.Event(), trio.Event()
+
+    async def say_nothing(stream: trio.SocketStream) -> None:
+        while await stream.receive_some():
+            dialled.set()
+        ended.set()
+
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listeners[0].socket.getsockname()[1]
+    async with open_transport(BOB) as bob, trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, say_nothing, listeners)
+        with trio.CancelScope() as dialling:
+            async with trio.open_nursery() as dials:
+                dials.start_soon(bob.dial, [f"/ip4/127.0.0.1/tcp/{port}/p2p/{peer_id_text(ALICE.peer_id)}"])
+                await dialled.wait()
+                dialling.cancel()
+        await ended.wait()
+        nursery.cancel_scope.cancel()
