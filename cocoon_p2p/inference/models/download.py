@@ -110,6 +110,10 @@ class _Download:
     async def _attempt(self) -> int:
         if self._size is not None and self._part.offset == self._size:
             return self._size
+        is_sure = self._part.note.etag or self._sha256 or self._wanted.git_blob
+        if self._part.offset and not is_sure:
+            # Nothing would tell if its rest were another file's.
+            self._part.restart()
         headers = {"Range": f"bytes={self._part.offset}-"} if self._part.offset else {}
         if headers and self._part.note.etag:
             headers["If-Range"] = self._part.note.etag
@@ -120,9 +124,8 @@ class _Download:
                 return self._end_of_416(answer)
             total = self._begin(answer)
             await trio.to_thread.run_sync(self._part.require_space, total)
-            await trio.to_thread.run_sync(
-                self._part.remember, Note(self._wanted.url, _etag(answer), self._sha256)
-            )
+            etag = _etag(answer) or self._part.note.etag
+            await trio.to_thread.run_sync(self._part.remember, Note(self._wanted.url, etag, self._sha256))
             await self._take(answer, total)
         if self._part.offset < total:
             raise Interrupted("the host stopped early")

@@ -151,7 +151,7 @@ class ModelFolder:
                 raise ConfigurationError(
                     f"the model is in use (model={name} by={users})"
                     if users
-                    else f"the model is being pulled or removed by another process (model={name})",
+                    else f"another process pulls, removes or serves the model (model={name})",
                     hint="stop the worker first" if users else "wait until that is done",
                 )
             os.ftruncate(descriptor, 0)
@@ -177,6 +177,9 @@ class ModelFolder:
                 raise ConfigurationError(
                     f"the model is being pulled or removed (model={name})", hint="wait until that is done"
                 )
+            if os.fstat(descriptor).st_size > _USERS_MAX_BYTES // 2:
+                # Of many who came and went.
+                os.ftruncate(descriptor, 0)
             line = f"{os.getpid()} {who if who.isprintable() else '?'}\n"
             os.write(descriptor, line.encode())
             yield

@@ -8,7 +8,7 @@ the catalogue has is given to the catalogue's bytes only.
 """
 
 import hashlib
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -69,6 +69,11 @@ async def plan_pull(
     """
     entry = catalogue.find(text) if is_model_name(text) else None
     if entry is not None:
+        if revision:
+            raise ConfigurationError(
+                f"the catalogue says the revision of this model (name={text} revision={entry.revision})",
+                hint="for another one name the source: hf:OWNER/REPO/FILE",
+            )
         plan = _plan_of_entry(entry, fetcher)
     else:
         source = parse_source(text, revision)
@@ -182,15 +187,13 @@ async def pull(
             _refuse_another(plan, kept)
             return kept
         _check_name(plan, catalogue)
-        names = [wanted.name for wanted in plan.files]
         try:
             files.mkdir(parents=True, exist_ok=True)
-            _sweep(files, {known for name in names for known in (name, name + SUFFIX, name + NOTE_SUFFIX)})
+            _refuse_strangers(plan, files)
             require_space(files, sum(wanted.size_bytes or 0 for wanted in plan.files) - _size(files))
             fetched = [await _fetch(wanted, files, fetcher, progress) for wanted in plan.files]
             entry = await trio.to_thread.run_sync(_examine, plan, fetched, files)
             catalogue.check(plan.name, entry.weights_hash)
-            _sweep(files, set(names))
             folder.keep(entry)
         except OSError as exc:
             raise Unavailable(
@@ -235,6 +238,8 @@ async def _fetch(wanted: Wanted, files: Path, fetcher: Fetcher, progress: Progre
     if wanted.sha256 and whole.is_file() and not whole.is_symlink():
         size = whole.stat().st_size
         if await trio.to_thread.run_sync(hash_file, whole) == wanted.sha256:
+            # A kill between a file's name and its note's end leaves the note.
+            (files / (wanted.name + NOTE_SUFFIX)).unlink(missing_ok=True)
             if progress is not None:
                 progress(wanted.name, size, size)
             return FileEntry(name=wanted.name, size_bytes=size, sha256=wanted.sha256)
@@ -251,11 +256,15 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _sweep(files: Path, known: Set[str]) -> None:
-    """Take away what an earlier pull of something else left: it would count as the model's."""
-    for path in files.iterdir():
-        if path.name not in known and not path.is_dir():
-            path.unlink()
+def _refuse_strangers(plan: Plan, files: Path) -> None:
+    """Refuse to mix a model with other files: they would count as its own, and may be somebody's."""
+    known = {wanted.name + suffix for wanted in plan.files for suffix in ("", SUFFIX, NOTE_SUFFIX)}
+    strangers = sorted(path.name for path in files.iterdir() if path.name not in known)
+    if strangers:
+        raise ConfigurationError(
+            f"other files lie where the model is to be (path={files} file={strangers[0]!r})",
+            hint=f"choose another name with --name, or first: cocoon model rm {plan.name}",
+        )
 
 
 def _size(files: Path) -> int:

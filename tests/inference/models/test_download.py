@@ -172,6 +172,34 @@ async def test_a_file_that_changes_in_the_middle_is_the_new_one_in_the_end(
     assert (tmp_path / "model.gguf").read_bytes() == b"new" * 100
 
 
+async def test_where_nothing_tells_two_files_apart_it_begins_anew(
+    host: Host, fetcher: Fetcher, tmp_path: Path
+) -> None:
+    """No hash, no strong etag, and a file of the same size in its place."""
+
+    def publish(hosted: Hosted) -> None:
+        hosted.data, hosted.change = bytes(len(DATA)), None
+
+    host.put(PATH, DATA, cuts=[400], etag='W/"weak"', change=publish)
+
+    await download(wanted(host), tmp_path, fetcher)
+
+    assert (tmp_path / "model.gguf").read_bytes() == bytes(len(DATA))
+
+
+async def test_a_piece_without_an_etag_keeps_the_one_that_was_said(
+    host: Host, fetcher: Fetcher, tmp_path: Path
+) -> None:
+    def forget(hosted: Hosted) -> None:
+        hosted.headers = {"ETag": ""}
+
+    host.put(PATH, DATA, cuts=[400, 100], change=forget)
+
+    await download(wanted(host), tmp_path, fetcher)
+
+    assert [asked.get("if-range") for _, asked in host.asked] == [None, '"one"', '"one"']
+
+
 async def test_a_host_that_heeds_if_range_wrongly_is_not_believed(
     host: Host, fetcher: Fetcher, tmp_path: Path
 ) -> None:

@@ -102,7 +102,7 @@ def test_what_is_being_changed_is_neither_used_nor_changed_by_another(folder: Mo
     with folder.change("mine"):
         with pytest.raises(ConfigurationError, match="pulled or removed"), folder.use("mine", "me"):
             pass
-        with pytest.raises(ConfigurationError, match="by another process"), folder.change("mine"):
+        with pytest.raises(ConfigurationError, match="another process pulls"), folder.change("mine"):
             pass
 
         assert folder.users("mine") == []

@@ -211,16 +211,23 @@ async def test_the_files_that_came_are_not_fetched_again_after_a_break(
     assert weights == [second]
 
 
-async def test_what_another_pull_left_does_not_become_part_of_the_model(
+async def test_other_files_neither_become_part_of_a_model_nor_are_touched(
     host: Host, fetcher: Fetcher, folder: ModelFolder
 ) -> None:
     put_repository(host, SAFETENSORS)
     folder.files("mine").mkdir(parents=True)
     (folder.files("mine") / "generation_config.json").write_text("{}")
 
-    entry = await pulled(fetcher, folder, "hf:o/r", name="mine")
+    with pytest.raises(ConfigurationError, match=r"other files lie .*generation_config.json") as caught:
+        await pulled(fetcher, folder, "hf:o/r", name="mine")
 
-    assert await weights_hash(folder.main_path(entry)) == entry.weights_hash
+    assert "cocoon model rm mine" in caught.value.hint
+    assert [path.name for path in folder.files("mine").iterdir()] == ["generation_config.json"]
+
+
+async def test_a_catalogued_model_has_one_revision(fetcher: Fetcher, folder: ModelFolder) -> None:
+    with pytest.raises(ConfigurationError, match="says the revision"):
+        await pulled(fetcher, folder, "qwen3-0.6b-q8_0", revision="main")
 
 
 async def test_a_page_that_is_no_model_gets_no_record(
@@ -241,7 +248,7 @@ async def test_two_pulls_of_one_model_do_not_meet(host: Host, fetcher: Fetcher, 
             nursery.start_soon(pulled, fetcher, folder, f"{host.url}/small.gguf")
             await hosted.fell_silent.wait()
 
-            with pytest.raises(ConfigurationError, match="by another process"):
+            with pytest.raises(ConfigurationError, match="another process pulls"):
                 await pulled(fetcher, folder, f"{host.url}/small.gguf")
             nursery.cancel_scope.cancel()
 
