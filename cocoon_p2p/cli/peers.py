@@ -59,7 +59,7 @@ def _print(found: "Peers") -> None:
         click.echo()
         print_table(
             ("range", "connections"),
-            [(each.range or "through relays", str(each.connections)) for each in health.connections.ranges],
+            [(each.range or "unknown", str(each.connections)) for each in health.connections.ranges],
             amounts=_NUMBERS,
         )
 

@@ -36,7 +36,7 @@ class RangeHealth(msgspec.Struct, frozen=True):
     """Connections with one address range."""
 
     range: str
-    "IPv4 /24 or IPv6 /48; empty for those through relays."
+    "IPv4 /24 or IPv6 /48, of the peer or of the relay in between; empty where it is not known."
 
     connections: int
 

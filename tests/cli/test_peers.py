@@ -95,7 +95,6 @@ async def test_a_person_sees_who_is_there_and_what_is_wrong(config: Path) -> Non
         "21, 19 written down for a restart",
         "5: 3 inbound, 2 outbound",
         "7 records, 2 announcements",
-        "through relays",
         "203.0.113.0/24",
         "/ip4/203.0.113.7/tcp/4001: reached by 1, missed by 3",
         "forward TCP port 4001",
@@ -103,6 +102,7 @@ async def test_a_person_sees_who_is_there_and_what_is_wrong(config: Path) -> Non
         assert said in text
     rows = [line.split() for line in text.splitlines()]
     assert ["256", "20", "3", "4", "never"] in rows
+    assert ["unknown", "1"] in rows
     assert ["…otstrapB", "no", "/dns/example.org/tcp/4001"] in rows
     assert ["…otstrapC", "not", "asked", "yet", "/dns/example.net/tcp/4001"] in rows
 

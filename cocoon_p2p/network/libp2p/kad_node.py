@@ -8,7 +8,6 @@ enters the network and stays in it is told in `kad_upkeep`.
 import logging
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import chain
@@ -24,10 +23,12 @@ from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.network.libp2p.addresses import Address, address_range, parse_address, parse_peer_address
 from cocoon_p2p.network.libp2p.announced import is_public
 from cocoon_p2p.network.libp2p.disjoint import PATHS, DisjointLookup
+from cocoon_p2p.network.libp2p.hearsay import Hearsay
 from cocoon_p2p.network.libp2p.host import Libp2pTransport
 from cocoon_p2p.network.libp2p.kad_keys import KadKeys
 from cocoon_p2p.network.libp2p.kad_proving import Proving, may_be_dialled
 from cocoon_p2p.network.libp2p.kad_server import KadServer
+from cocoon_p2p.network.libp2p.kad_walk import Walk
 from cocoon_p2p.network.libp2p.kad_wire import ADDRESSES_MAX, Answer, encode, judge, read_message
 from cocoon_p2p.network.libp2p.kept_peers import KeptPeers
 from cocoon_p2p.network.libp2p.places import Places
@@ -42,9 +43,6 @@ Mode = Literal["server", "client"]
 ASK_SECONDS = 6.0
 "How long one question may take, with the dial before it, which has five of them."
 
-LATE_SECONDS = 1.0
-"After this long a lookup goes on without an answer. Some dead servers do not refuse, they are silent."
-
 UNANSWERED_SECONDS = 1.0
 """When an announcement counts as taken. Ours answer it or reset the stream; the specification, js-libp2p
 and go-libp2p have no answer. To close our side and wait for theirs would not do: py-libp2p drops it then."""
@@ -57,8 +55,8 @@ SERVED_PER_PEER_MAX = 16
 SERVED_SECONDS = 30.0
 "Streams that a server answers at once, of all peers and of one, and for how long."
 
-HEARSAY_MAX = 1024
-"Peers whose addresses we only heard of; and peers that were late."
+LATE_MAX = 1024
+"Servers that were late and are asked again."
 
 OnAnswer = Callable[[PeerId, Answer], None]
 
@@ -103,7 +101,7 @@ class KadNode:
         self.reached: dict[PeerId, bool] = {}
         "Of each bootstrap that was asked, whether it answered last."
         self._bootstrap = _by_peer(bootstrap, transport.peer_id)
-        self._hearsay: OrderedDict[PeerId, tuple[Address, ...]] = OrderedDict()
+        self._hearsay = Hearsay()
         self._turns: dict[PeerId, trio.Semaphore] = {}
         self._places = Places(
             in_all_max=SERVED_AT_ONCE_MAX, per_peer_max=SERVED_PER_PEER_MAX, seconds=SERVED_SECONDS
@@ -165,7 +163,9 @@ class KadNode:
             self._note_reached(peer)
         said_from = self.transport.swarm.range_of(peer)
         for entry in answer.closer:
-            self._remember(entry, said_from)
+            if entry.peer != self.transport.peer_id:
+                usable = [each for each in entry.addresses if may_be_dialled(each, said_from)]
+                self._hearsay.note(entry.peer, usable, sayer=peer)
         return answer
 
     async def look_up(
@@ -189,12 +189,18 @@ class KadNode:
         if self.server is not None:
             own_answer = self.server.answer(question, self.own.peer, where="here", now=time.time())
             on_answer(self.own.peer, judge(own_answer, question))
-        await _LookingUp(self, question, lookup, on_answer).run()
+
+        async def ask(peer: PeerId) -> list[PeerId]:
+            answer = await self.ask(peer, question)
+            on_answer(peer, answer)
+            return [entry.peer for entry in answer.closer if entry.peer != self.transport.peer_id]
+
+        await Walk(lookup, ask, self.note_late).run()
         return lookup.found()
 
     def note_late(self, peer: PeerId) -> None:
         """Note that a server held a lookup up."""
-        if len(self.late) < HEARSAY_MAX:
+        if len(self.late) < LATE_MAX:
             self.late.add(peer)
 
     def _known(self, key: bytes) -> list[PeerId]:
@@ -261,71 +267,14 @@ class KadNode:
             self._bootstrap.get(peer, ()),
             entry.addresses if entry is not None else self.kept.addresses_of(peer),
             self.transport.swarm.known_addresses(peer),
-            self._hearsay.get(peer, ()),
+            self._hearsay.about(peer),
         )
         return tuple(dict.fromkeys(chain.from_iterable(sources)))[:ADDRESSES_MAX]
 
     def _range_of(self, peer: PeerId) -> str:
         entry = self.table.entry(peer)
-        addresses = self._hearsay.get(peer, ()) if entry is None else entry.addresses
+        addresses = self._hearsay.about(peer) if entry is None else entry.addresses
         return next((where for address in addresses if (where := _public_range(address))), "")
-
-    def _remember(self, entry: Entry, said_from: str) -> None:
-        addresses = tuple(each for each in entry.addresses if may_be_dialled(each, said_from))
-        if addresses and entry.peer != self.transport.peer_id:
-            self._hearsay[entry.peer] = addresses
-            self._hearsay.move_to_end(entry.peer)
-            if len(self._hearsay) > HEARSAY_MAX:
-                self._hearsay.popitem(last=False)
-
-
-class _LookingUp:
-    """One lookup on real streams. Once it needs to wait for nobody it ends, and cancels what is asked yet."""
-
-    def __init__(self, node: KadNode, question: Message, lookup: DisjointLookup, on_answer: OnAnswer) -> None:
-        self._node = node
-        self._question = question
-        self._lookup = lookup
-        self._on_answer = on_answer
-        # In the order of asking, longest ago first.
-        self._asked_at: dict[PeerId, float] = {}
-
-    async def run(self) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch, nursery)
-            self._advance(nursery)
-
-    def _advance(self, nursery: trio.Nursery) -> None:
-        for peer in self._lookup.take():
-            self._asked_at[peer] = trio.current_time()
-            nursery.start_soon(self._ask, nursery, peer)
-        if not self._lookup.is_waiting:
-            nursery.cancel_scope.cancel()
-
-    async def _ask(self, nursery: trio.Nursery, peer: PeerId) -> None:
-        try:
-            answer = await self._node.ask(peer, self._question)
-        except (Unavailable, RemoteProtocolError) as exc:
-            log.debug("kad question failed", extra={"reason": str(exc)})
-            self._lookup.failed(peer)
-        else:
-            self._on_answer(peer, answer)
-            own = self._node.transport.peer_id
-            self._lookup.answered(peer, [entry.peer for entry in answer.closer if entry.peer != own])
-        self._asked_at.pop(peer, None)
-        self._advance(nursery)
-
-    async def _watch(self, nursery: trio.Nursery) -> None:
-        """Let the lookup go on without whoever takes long."""
-        while True:
-            oldest = min(self._asked_at.values(), default=trio.current_time())
-            await trio.sleep_until(oldest + LATE_SECONDS)
-            for peer, asked_at in tuple(self._asked_at.items()):
-                if trio.current_time() - asked_at >= LATE_SECONDS:
-                    del self._asked_at[peer]
-                    self._lookup.late(peer)
-                    self._node.note_late(peer)
-            self._advance(nursery)
 
 
 def _by_peer(texts: Sequence[str], own: PeerId) -> dict[PeerId, tuple[Address, ...]]:
@@ -348,6 +297,6 @@ def _direct(texts: Sequence[str]) -> list[Address]:
     return addresses
 
 
-@lru_cache(HEARSAY_MAX)
+@lru_cache(4096)
 def _public_range(address: Address) -> str:
     return "" if address.is_name or not is_public(address) else address_range(address.host)

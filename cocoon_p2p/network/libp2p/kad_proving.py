@@ -31,14 +31,17 @@ from cocoon_p2p.network.libp2p.swarm import RuledSwarm
 
 log = logging.getLogger(__name__)
 
-AT_ONCE_MAX = 4
+AT_ONCE_MAX = 8
 WAITING_MAX = 64
-"Peers that are being dialled back, and that wait for it. Who comes when it is full comes again."
+WAITING_PER_RANGE_MAX = 16
+"""Peers that are being dialled back; that wait for it, or are; and of these from one address range. Who comes
+when it is full is taken when it is heard again."""
 
 ADDRESSES_MAX = 3
 "Addresses of one peer that are tried."
 
 DIAL_SECONDS = 5.0
+"How long one peer may take, with all its addresses."
 
 REST_SECONDS = 300.0
 "After a failure, before a peer is tried again."
@@ -87,7 +90,7 @@ class Proving:
         self._swarm = swarm
         self._table = table
         self._failed_at: OrderedDict[PeerId, float] = OrderedDict()
-        self._waiting: set[PeerId] = set()
+        self._waiting: dict[PeerId, str] = {}
         self._send, self._receive = trio.open_memory_channel[PeerId](WAITING_MAX)
 
     def heard(self, peer: PeerId) -> None:
@@ -104,13 +107,15 @@ class Proving:
     def prove_soon(self, peer: PeerId) -> None:
         """Dial a server back, unless that failed lately; one that fails leaves the table."""
         resting = trio.current_time() - self._failed_at.get(peer, float("-inf")) < REST_SECONDS
-        if resting or peer in self._waiting:
+        where = self._swarm.range_of(peer)
+        beside = sum(each == where for each in self._waiting.values())
+        if resting or peer in self._waiting or beside >= WAITING_PER_RANGE_MAX:
             return
         try:
             self._send.send_nowait(peer)
         except trio.WouldBlock:
             return
-        self._waiting.add(peer)
+        self._waiting[peer] = where
 
     def _dialled_at(self, peer: PeerId) -> Address | None:
         """Give the address of a connection that stands, if we made it."""
@@ -131,33 +136,37 @@ class Proving:
             try:
                 await self._prove(peer)
             finally:
-                self._waiting.discard(peer)
+                del self._waiting[peer]
 
     async def _prove(self, peer: PeerId) -> None:
         seen_from = self._swarm.range_of(peer)
+        with trio.move_on_after(DIAL_SECONDS):
+            if (address := await self._proved_at(peer, seen_from)) is not None:
+                self._failed_at.pop(peer, None)
+                self._table.heard(peer, (address,), seen_from=seen_from, now=time.time())
+                return
+        self._table.remove(peer)
+        self._failed_at[peer] = trio.current_time()
+        if len(self._failed_at) > REMEMBERED_MAX:
+            self._failed_at.popitem(last=False)
+
+    async def _proved_at(self, peer: PeerId, seen_from: str) -> Address | None:
         claimed = self._swarm.known_addresses(peer)[:ADDRESSES_MAX]
         for address in await _resolved(claimed, seen_from):
             try:
                 await proves_key(self._swarm, address, peer)
             except Unavailable as exc:
                 log.debug("server not reached", extra={"peer": peer_id_text(peer), "reason": str(exc)})
-                continue
-            self._failed_at.pop(peer, None)
-            # It may have left meanwhile; then it is reachable all the same, but not heard.
-            self._table.heard(peer, (address,), seen_from=seen_from, now=time.time())
-            return
-        self._table.remove(peer)
-        self._failed_at[peer] = trio.current_time()
-        if len(self._failed_at) > REMEMBERED_MAX:
-            self._failed_at.popitem(last=False)
+            else:
+                return address
+        return None
 
 
 async def _resolved(addresses: Iterable[Address], said_from: str) -> list[Address]:
     found: list[Address] = []
     for address in addresses:
         try:
-            with trio.fail_after(DIAL_SECONDS):
-                found += await resolve(address)
-        except (Unavailable, trio.TooSlowError):
+            found += await resolve(address)
+        except Unavailable:
             continue
     return [address for address in dict.fromkeys(found) if may_be_dialled(address, said_from)][:ADDRESSES_MAX]

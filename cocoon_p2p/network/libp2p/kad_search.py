@@ -6,6 +6,7 @@ keep the two apart) it is looked up under its own key.
 """
 
 import logging
+from collections import Counter
 from functools import partial
 
 import trio
@@ -26,9 +27,17 @@ NAMERS_ASKED = 3
 "Of those who name a proxy, so many are asked for its record, so that one may be silent and one out of date."
 
 PROXIES_MAX = 400
-"Proxies in one search; who is named after them is found in the next."
+"Proxies that one search brings."
 
-FETCHED_AT_ONCE_MAX = 16
+NAMED_MAX = 2048
+NAMED_BY_ONE_MAX = 256
+"""Proxies that are followed up in one search, and those that one server may be the first to name: whoever
+makes them up must not leave others nothing to name."""
+
+LOOKED_UP_AT_ONCE_MAX = 16
+LOOKED_UP_MAX = 16
+"""Records that are looked up under their own keys; and of one shard, because nobody who named the proxy gave
+it. Those that most servers name come first."""
 
 FETCH_SECONDS = 2.0
 "How long one who names a proxy may take to give its record."
@@ -53,8 +62,9 @@ class Search:
         self._latest = trio.current_time() + SEARCH_SECONDS
         self._scope = trio.CancelScope(deadline=self._latest)
         self._namers: dict[PeerId, set[PeerId]] = {}
+        self._first_named_by = Counter[PeerId]()
         self._values: dict[PeerId, list[bytes]] = {}
-        self._fetches = trio.Semaphore(FETCHED_AT_ONCE_MAX)
+        self._look_ups = trio.Semaphore(LOOKED_UP_AT_ONCE_MAX)
 
     async def run(self) -> tuple[tuple[bytes, ...], ...]:
         """Search for all proxies, and return the different valid records of each that was found."""
@@ -62,7 +72,7 @@ class Search:
             async with trio.open_nursery() as nursery:
                 for shard in self._node.keys.shards:
                     nursery.start_soon(self._search_shard, shard)
-        return tuple(map(tuple, self._values.values()))
+        return tuple(map(tuple, self._values.values()))[:PROXIES_MAX]
 
     async def run_for(self, peer: PeerId) -> tuple[bytes, ...]:
         """Search for the records of one proxy."""
@@ -79,7 +89,9 @@ class Search:
                 on_answer=partial(self._note_named, nursery, shard, named),
             )
         async with trio.open_nursery() as nursery:
-            for peer in named.difference(self._values):
+            missing = named.difference(self._values)
+            most_named = sorted(missing, key=lambda peer: len(self._namers[peer]), reverse=True)
+            for peer in most_named[:LOOKED_UP_MAX]:
                 nursery.start_soon(self._look_up, peer)
 
     def _note_named(
@@ -87,8 +99,7 @@ class Search:
     ) -> None:
         for peer in answer.providers:
             # A proxy belongs to one shard, so nobody can stand in all of them by one key.
-            is_new = peer not in self._namers
-            if self._node.keys.shard_of(peer) != shard or (is_new and len(self._namers) >= PROXIES_MAX):
+            if self._node.keys.shard_of(peer) != shard or not self._is_followed_up(peer, namer):
                 continue
             named.add(peer)
             namers = self._namers.setdefault(peer, set())
@@ -96,24 +107,32 @@ class Search:
                 namers.add(namer)
                 nursery.start_soon(self._fetch, peer, namer)
 
+    def _is_followed_up(self, peer: PeerId, namer: PeerId) -> bool:
+        if peer in self._namers:
+            return True
+        if len(self._namers) >= NAMED_MAX or self._first_named_by[namer] >= NAMED_BY_ONE_MAX:
+            return False
+        self._first_named_by[namer] += 1
+        return True
+
     async def _fetch(self, peer: PeerId, namer: PeerId) -> None:
         key = self._node.keys.record_of(peer)
         if namer == self._node.transport.peer_id and self._node.server is not None:
             self._take(peer, self._node.server.value(key))
             return
-        async with self._fetches:
-            with trio.move_on_after(FETCH_SECONDS):
-                try:
-                    self._take(peer, (await self._node.ask(namer, get_value(key))).value)
-                except (Unavailable, RemoteProtocolError) as exc:
-                    log.debug("kad question failed", extra={"reason": str(exc)})
+        # Each waits for its own namer only, of whom few things are asked at once: who hangs delays no other.
+        with trio.move_on_after(FETCH_SECONDS):
+            try:
+                self._take(peer, (await self._node.ask(namer, get_value(key))).value)
+            except (Unavailable, RemoteProtocolError) as exc:
+                log.debug("kad question failed", extra={"reason": str(exc)})
 
     async def _look_up(self, peer: PeerId) -> None:
         def take(_keeper: PeerId, answer: Answer) -> None:
             self._take(peer, answer.value)
 
         question: Message = get_value(self._node.keys.record_of(peer))
-        async with self._fetches:
+        async with self._look_ups:
             await self._node.look_up(question, closest=ASKED_FOR, on_answer=take)
 
     def _take(self, peer: PeerId, value: bytes | None) -> None:
