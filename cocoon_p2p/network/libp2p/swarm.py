@@ -329,10 +329,6 @@ class RuledSwarm(Swarm):
             if isinstance(exc, UPSTREAM_ERRORS):
                 raise Unavailable(str(root_cause(exc))) from exc
             raise
-        except trio.Cancelled:
-            # Upstream closes it after an error only.
-            await raw.close()
-            raise
 
     def note_origin(self, conn: INetConn, host: str) -> None:
         """Count a connection for an address range: its peer's own, or that of the relay in between."""

@@ -18,7 +18,7 @@ from cocoon_p2p.errors import (
     Refused,
     Unavailable,
 )
-from cocoon_p2p.identity import Identity, PeerId, peer_id_text
+from cocoon_p2p.identity import Identity, PeerId
 from cocoon_p2p.network.libp2p.host import Libp2pTransport, open_transport
 from cocoon_p2p.network.libp2p.limits import Limits
 from cocoon_p2p.network.libp2p.rates import Rate
@@ -253,21 +253,6 @@ async def test_another_key_at_the_address_is_not_the_peer() -> None:
             await bob.dial([imposter])
         assert not bob.is_connected(CAROL.peer_id)
         assert not bob.is_connected(ALICE.peer_id)
-
-
-async def test_a_dial_that_is_cancelled_in_its_handshake_closes_its_socket() -> None:
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    port = listener.socket.getsockname()[1]
-    async with listener, open_transport(BOB) as bob, trio.open_nursery() as nursery:
-        nursery.start_soon(bob.dial, [f"/ip4/127.0.0.1/tcp/{port}/p2p/{peer_id_text(ALICE.peer_id)}"])
-        async with await listener.accept() as silent:
-            assert await silent.receive_some()
-
-            nursery.cancel_scope.cancel()
-
-            with trio.CancelScope(shield=True), trio.fail_after(30):
-                while await silent.receive_some():
-                    pass
 
 
 async def test_a_node_does_not_dial_itself() -> None:
