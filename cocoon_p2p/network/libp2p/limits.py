@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from cocoon_p2p.network.libp2p.rates import Rate
 
-_HANDSHAKE_RATE = Rate(per_second=100, burst=16)
+_HANDSHAKE_RATE = Rate(per_second=100, burst=4)
 _HANDSHAKE_RATE_PER_RANGE = Rate(per_second=50, burst=64)
 _STREAM_RATE_PER_PEER = Rate(per_second=500, burst=2000)
 _STREAM_RATE_OF_STRANGERS = Rate(per_second=1000, burst=2000)

@@ -38,7 +38,7 @@ _TLS_READ_BYTES = 64 * 1024
 
 # What is opened before others have their turn. A record costs as much as a thousand of its bytes, so
 # whoever sends small ones makes much work of a read.
-_RECORDS_A_TURN = 256
+_RECORDS_A_TURN = 64
 
 
 class SecuredIO(Protocol):
