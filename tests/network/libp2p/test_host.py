@@ -18,7 +18,7 @@ from cocoon_p2p.errors import (
     Refused,
     Unavailable,
 )
-from cocoon_p2p.identity import Identity, PeerId
+from cocoon_p2p.identity import Identity, PeerId, peer_id_text
 from cocoon_p2p.network.libp2p.host import Libp2pTransport, open_transport
 from cocoon_p2p.network.libp2p.limits import Limits
 from cocoon_p2p.network.libp2p.rates import Rate
