@@ -3,7 +3,6 @@
 import json
 import secrets
 import socket
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -154,30 +153,27 @@ def home(lab: Lab, number: int, *, line: Line | None = None, nat: Nat = Nat.PORT
     return lab.add(f"host-{number}", f"192.168.{number}.2", behind=router)
 
 
-async def wait_offered(client: Client) -> float:
-    """Wait until the client sees a model that it can buy; give how long that took, in seconds."""
-    began = time.monotonic()
+async def wait_offered(client: Client) -> None:
+    """Wait until the client sees a model that it can buy."""
     with trio.fail_after(FOUND_SECONDS):
         while not await client.models():  # noqa: ASYNC110  (each look is a search)
             await trio.sleep(0.1)
-    return time.monotonic() - began
 
 
-async def wait_agreed(overlay: Overlay) -> float:
-    """Wait until nothing runs and both ends of every channel say the same; give how many seconds it took.
+async def wait_agreed(overlay: Overlay) -> None:
+    """Wait until nothing runs and both ends of every channel say the same.
 
     Who lost sight of an exchange asks how it ended once it is connected again.
     """
     folders = [overlay.folder / f"{name}-data" for name in ("client", *overlay.nodes)]
     control = [folder / CONTROL_SOCKET for folder in folders if (folder / LEDGER).exists()]
-    began = time.monotonic()
     with trio.fail_after(AGREED_SECONDS):
         while True:
             views: list[ChannelView] = []
             for path in control:
                 views += await trio.to_thread.run_sync(_channels_of, path)
             if are_agreed(views):
-                return time.monotonic() - began
+                return
             await trio.sleep(0.2)
 
 
