@@ -34,16 +34,19 @@ def peers(config: Path, as_json: bool) -> None:
     try:
         found = ask(socket, PEERS, ShowPeers())
     except Unavailable as exc:
-        role = role_of(config)
-        start = "it runs while `cocoon ask` or `cocoon chat` does" if role == "client" else ""
-        raise Unavailable(
-            f"only a running node knows its peers: {exc}",
-            hint=f"start it: {start or f'cocoon {role} {config}'}",
-        ) from exc
+        raise Unavailable(f"only a running node knows its peers: {exc}", hint=_how_to_start(config)) from exc
     if as_json:
         print_json(found)
         return
     _print(found)
+
+
+def _how_to_start(config: Path) -> str:
+    role = role_of(config)
+    if role == "client":
+        # A bootstrap's file may have no section of its own either.
+        return f"start it: cocoon bootstrap {config}; a client runs only while it asks"
+    return f"start it: cocoon {role} {config}"
 
 
 def _print(found: "Peers") -> None:

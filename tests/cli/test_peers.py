@@ -139,7 +139,19 @@ async def test_the_json_has_the_fields_that_programs_read(config: Path) -> None:
     assert health["kept"] == {"records": 7, "announcements": 2}
 
 
-async def test_where_no_node_runs_it_is_said_how_to_start_one(config: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (CONFIG, "start it: cocoon bootstrap {}"),
+        (
+            CONFIG.replace("[bootstrap]", ""),
+            "start it: cocoon bootstrap {}; a client runs only while it asks",
+        ),
+    ],
+)
+async def test_where_no_node_runs_it_is_said_how_to_start_one(config: Path, text: str, said: str) -> None:
+    config.write_text(text)
+
     done = await run(config)
 
     assert done.exception is not None
@@ -147,7 +159,7 @@ async def test_where_no_node_runs_it_is_said_how_to_start_one(config: Path) -> N
     assert isinstance(failure, CocoonError)
     assert exit_code(failure) == 3
     assert "only a running node knows its peers" in str(failure)
-    assert failure.hint == f"start it: cocoon bootstrap {config}"
+    assert failure.hint == said.format(config)
 
 
 @pytest.mark.slow
