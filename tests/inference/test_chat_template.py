@@ -2,6 +2,9 @@
 
 import gc
 import os
+import select
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -129,6 +132,26 @@ def test_the_process_of_a_template_ends_with_it() -> None:
     gc.collect()
 
     assert pid not in children()
+
+
+@pytest.mark.slow
+def test_a_template_does_not_outlive_a_process_that_was_killed() -> None:
+    code = (
+        "import sys\nfrom cocoon_p2p.inference.chat_template import ChatTemplate\n"
+        "template = ChatTemplate('fine')\nprint('ready', flush=True)\nsys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        (pid,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        handle = os.pidfd_open(int(pid))
+        process.kill()
+
+    # Readable once it has ended.
+    assert select.select([handle], [], [], 60)[0] == [handle]
+    os.close(handle)
 
 
 def test_many_threads_may_render_at_once() -> None:

@@ -121,6 +121,47 @@ async def test_whatever_an_earlier_run_left_what_is_named_has_the_hash(
         assert await trio.Path(folder, "model.gguf").read_bytes() == data
 
 
+HEADERS = ("Content-Length", "Content-Range", "ETag", "X-Linked-Etag", "X-Linked-Size", "Transfer-Encoding",
+           "Content-Encoding", "Location")  # fmt: skip
+SAID = st.one_of(
+    st.sampled_from(
+        [f"bytes 0-699/{700}", "bytes 5-699/700", "bytes */700", "chunked", "identity", f'"{SHA256}"']
+    ),
+    st.from_regex(r"bytes \d{1,4}-\d{1,4}/\d{1,4}", fullmatch=True),
+    st.integers(-1, 2000).map(str),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20),
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
+@given(
+    headers=st.dictionaries(st.sampled_from(HEADERS), SAID, max_size=4),
+    status=st.sampled_from([0, 0, 0, 100, 204, 206, 301, 304, 400, 416, 429, 503]),
+    kept=st.integers(0, 700),
+    is_known=st.booleans(),
+)
+async def test_whatever_a_host_says_it_is_the_file_or_one_of_our_errors(
+    headers: dict[str, str], status: int, kept: int, is_known: bool
+) -> None:
+    data = DATA[:700]
+    known = {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": 700} if is_known else {}
+    with TemporaryDirectory() as folder, trio.fail_after(60):
+        async with open_host() as host, plain_client() as client:
+            fetcher = Fetcher(client, patience=replace(QUICK, stall_seconds=0.2))
+            host.put(PATH, data, headers=headers, status=status, failures=1 if status else 0)
+            if kept:
+                await leave_part(Path(folder), wanted(host), data[:kept], Note(host.url + PATH, '"one"'))
+
+            try:
+                await download(wanted(host, **known), Path(folder), fetcher)
+            except (ConfigurationError, RemoteProtocolError, Unavailable):
+                assert not await trio.Path(folder, "model.gguf").exists()
+            else:
+                found = await trio.Path(folder, "model.gguf").read_bytes()
+                assert found == data or not is_known
+
+
 async def test_it_goes_on_where_it_was_and_asks_for_no_byte_twice(
     host: Host, fetcher: Fetcher, tmp_path: Path
 ) -> None:
