@@ -85,3 +85,8 @@ def working_seconds(pid: int) -> float:
     """
     threads = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+
+
+def resident_bytes(pid: int) -> int:
+    """Say how much memory a process has in use, from Linux's /proc."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
