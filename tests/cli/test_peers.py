@@ -149,10 +149,10 @@ async def test_the_json_has_the_fields_that_programs_read(config: Path) -> None:
         ),
     ],
 )
-async def test_where_no_node_runs_it_is_said_how_to_start_one(config: Path, text: str, said: str) -> None:
+def test_where_no_node_runs_it_is_said_how_to_start_one(config: Path, text: str, said: str) -> None:
     config.write_text(text)
 
-    done = await run(config)
+    done = CliRunner().invoke(cocoon, ["peers", str(config)])
 
     assert done.exception is not None
     (failure,) = leaves(done.exception)
