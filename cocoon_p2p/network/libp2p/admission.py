@@ -96,16 +96,20 @@ class Admission:
         Only who is next counts the seconds; everybody else sleeps until who was next has gone.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        where, mine = self._range_of(host), ParkingLot()
+        where, mine, was_next = self._range_of(host), ParkingLot(), False
         self._waiting[mine] = where
         try:
             while wait_seconds := self._seconds_until_turn(mine, where):
                 with trio.move_on_after(wait_seconds):
                     await mine.park()
+                # It knows, unless what was remembered of its range has been forgotten meanwhile.
+                self._next().unpark_all()
+            was_next = True
             self._rates.use(where, 1, trio.current_time())
         finally:
+            was_next = was_next or self._next() is mine
             del self._waiting[mine]
-            if self._waiting:
+            if was_next and self._waiting:
                 self._next().unpark_all()
 
     @contextmanager
@@ -132,10 +136,8 @@ class Admission:
         return host if host in self._favoured else address_range(host)
 
     def _seconds_until_turn(self, mine: ParkingLot, where: str) -> float:
-        if (following := self._next()) is mine:
+        if self._next() is mine:
             return self._rates.seconds_early(where, trio.current_time())
-        # It knows, unless what was remembered of its range has been forgotten meanwhile.
-        following.unpark_all()
         return math.inf
 
     def _next(self) -> ParkingLot:
