@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -124,11 +125,16 @@ def verify_models(name: str | None, as_json: bool) -> None:
     folder, catalogue = _folder(), _catalogue()
     if name is not None and folder.find(name) is None:
         raise ConfigurationError(f"no such model here (name={name})", hint="cocoon model list shows them")
-    kept = [one for one in folder if name in (None, one.name)]
-    found = {
-        one.name: [one.trouble] if one.entry is None else trio.run(verify, one.entry, folder, catalogue)
-        for one in kept
-    }
+    found = dict[str, Sequence[str]]()
+    for one in folder:
+        if name not in (None, one.name):
+            continue
+        if one.entry is None:
+            found[one.name] = [one.trouble]
+            continue
+        if sys.stderr.isatty():
+            click.echo(f"reading {one.name}, {_size(one.entry.size_bytes)} ...", err=True)
+        found[one.name] = trio.run(verify, one.entry, folder, catalogue)
     if as_json:
         print_json([{"name": one, "wrong": wrong} for one, wrong in found.items()])
     else:

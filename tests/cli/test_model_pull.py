@@ -3,10 +3,10 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -82,23 +82,30 @@ async def test_a_model_comes_is_listed_is_verified_and_goes(host: Host, folder: 
 
 
 @pytest.mark.slow
-async def test_a_pull_that_was_killed_goes_on_where_it_was(host: Host, folder: ModelFolder) -> None:
+@pytest.mark.parametrize(
+    ("how", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, -15), (signal.SIGINT, 130)], ids=str
+)
+async def test_a_pull_that_was_ended_goes_on_where_it_was(
+    how: signal.Signals, code: int, host: Host, folder: ModelFolder
+) -> None:
     hosted = host.put("/mine.gguf", DEMO, stalls_after=len(DEMO) - 1000)
     part = folder.files("mine") / "mine.gguf.part"
-    written = (len(DEMO) - 1000) // WRITTEN_AT_ONCE_BYTES * WRITTEN_AT_ONCE_BYTES
     with trio.fail_after(60):
-        async with trio.open_nursery() as nursery:
-            process = await nursery.start(
-                partial(trio.run_process, [*COMMAND, "model", "pull", f"{host.url}/mine.gguf"], check=False)
-            )
-            await hosted.fell_silent.wait()
-            while not part.exists() or part.stat().st_size < written // 2:  # noqa: ASYNC110 (a file)
-                await trio.sleep(0.01)
-            process.kill()
+        process = await trio.lowlevel.open_process(
+            [*COMMAND, "model", "pull", f"{host.url}/mine.gguf"], stderr=subprocess.PIPE
+        )
+        assert process.stderr is not None
+        await hosted.fell_silent.wait()
+        while not part.exists() or part.stat().st_size < WRITTEN_AT_ONCE_BYTES:  # noqa: ASYNC110 (a file)
+            await trio.sleep(0.01)
+        process.send_signal(how)
+        said = b"".join([some async for some in process.stderr])
+        assert await process.wait() == code
     size = part.stat().st_size
 
     done = await cocoon("pull", f"{host.url}/mine.gguf")
 
+    assert b"Traceback" not in said
     assert done.returncode == 0
     assert host.ranges("/mine.gguf") == ["", f"bytes={size}-"]
     assert (folder.files("mine") / "mine.gguf").read_bytes() == DEMO

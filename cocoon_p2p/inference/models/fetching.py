@@ -127,7 +127,7 @@ class Fetcher:
 
     async def _send(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
         headers = {"Accept-Encoding": "identity", **headers}
-        if self.token and origin(url) == origin(self.hub) and (url.startswith("https:") or is_loopback(url)):
+        if self.token and origin(url) == origin(self.hub) and (_is_https(url) or is_loopback(url)):
             headers["Authorization"] = f"Bearer {self.token}"
         try:
             request = self.client.build_request("GET", url, headers=headers)
@@ -139,7 +139,7 @@ class Fetcher:
             raise RemoteProtocolError(f"a redirect leads nowhere (host={_host(url)})") from exc
 
     def _check_scheme(self, url: str, *, may_be_plain: bool) -> None:
-        if url.startswith("https:") or is_loopback(url) or may_be_plain:
+        if _is_https(url) or is_loopback(url) or may_be_plain:
             return
         raise ConfigurationError(
             f"plain http can be altered on its way (host={_host(url)})",
@@ -221,7 +221,7 @@ def _next_url(response: httpx.Response, url: str) -> str:
         target = httpx.URL()
     if target.scheme not in ("http", "https") or not target.host or target.userinfo:
         raise RemoteProtocolError(f"a redirect leads nowhere (host={_host(url)})")
-    if url.startswith("https:") and target.scheme != "https":
+    if _is_https(url) and target.scheme != "https":
         raise RemoteProtocolError(
             f"a redirect leads from https to plain http (host={_host(url)} to={target.host})",
             hint="nothing was fetched from there",
@@ -265,6 +265,10 @@ def _refusal(status: int, host: str, *, has_token: bool) -> CocoonError:
     return ConfigurationError(
         f"the host answers with status {status} (host={host})", hint="try it in a browser"
     )
+
+
+def _is_https(url: str) -> bool:
+    return origin(url)[0] == "https"
 
 
 def _host(url: str) -> str:
