@@ -214,13 +214,12 @@ def test_a_router_that_reconnects_forgets_what_it_translated(lab: Lab, server: P
 
 
 def test_nothing_is_left_of_a_lab_that_has_ended_or_failed() -> None:
-    before = namespaces()
-
     with pytest.raises(ZeroDivisionError), open_lab() as lab:
         lab.add("one", SERVER, line=Line(delay_seconds=0.01))
+        assert len(owned(os.getpid())) == 2
         _ = 1 / 0
 
-    assert namespaces() == before
+    assert owned(os.getpid()) == []
 
 
 def test_what_a_killed_process_left_is_swept_away_and_what_a_living_one_has_is_not() -> None:
