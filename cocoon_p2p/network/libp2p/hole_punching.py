@@ -71,7 +71,7 @@ KNOCK_AGAIN_SECONDS = 0.05
 "A router that says no at once is asked again: the other side's first packet may open it."
 
 IDENTIFY = "/ipfs/id/1.0.0"
-IDENTIFY_SECONDS = 30.0
+IDENTIFY_SECONDS = 5.0
 IDENTIFY_MAX_BYTES = 16 * 1024
 
 
@@ -93,27 +93,25 @@ class HolePunching:
 
     async def upgrade(self, relayed: Relayed) -> None:
         """Try to get a direct connection to who dialled us through a relay. A failure changes nothing."""
-        if not await self._wait_identified(relayed.peer):
-            return
-        try:
-            await self._dial_openly(relayed)
-            for number in range(ATTEMPTS):
-                if self._swarm.has_direct(relayed.peer):
-                    break
+        await self._wait_identified(relayed.peer)
+        await self._dial_openly(relayed)
+        for number in range(ATTEMPTS):
+            if self._swarm.has_direct(relayed.peer):
+                return
+            facts: dict[str, object] = {"peer": peer_id_text(relayed.peer), "attempt": number + 1}
+            try:
                 await self._initiate(relayed)
-                log.debug("hole punched" if self._swarm.has_direct(relayed.peer) else "hole not punched",
-                          extra={"peer": peer_id_text(relayed.peer), "attempt": number + 1})  # fmt: skip
-        except (Unavailable, MalformedMessage) as exc:
-            log.debug("no hole punching", extra={"reason": str(exc)})
+            except (Unavailable, MalformedMessage) as exc:
+                facts["reason"] = str(exc)
+            is_direct = self._swarm.has_direct(relayed.peer)
+            log.debug("hole punched" if is_direct else "hole not punched", extra=facts)
 
-    async def _wait_identified(self, peer: PeerId) -> bool:
-        """Wait until the peer has said what it speaks, and say whether it can do this."""
+    async def _wait_identified(self, peer: PeerId) -> None:
+        """Wait until the peer has said what it speaks and where it is, but not for ever."""
+        host = self._transport.host
         with trio.move_on_after(IDENTIFY_SECONDS):
-            host = self._transport.host
             while not host.is_known_to_speak(peer, DCUTR):
                 await host.identified.wait()
-            return True
-        return False
 
     async def _dial_openly(self, relayed: Relayed) -> None:
         """Try the addresses at which the peer says that anybody can reach it."""

@@ -1,6 +1,7 @@
 """Nodes that reach each other through a relay, on loopback."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ from libp2p.network.connection.swarm_connection import SwarmConn
 from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.identity import Identity, PeerId, peer_id_text
 from cocoon_p2p.network.libp2p import relay_client, relay_server, relayed
-from cocoon_p2p.network.libp2p.addresses import parse_address
+from cocoon_p2p.network.libp2p.addresses import Address, parse_address
 from cocoon_p2p.network.libp2p.circuit import CircuitIO, raw_connection
 from cocoon_p2p.network.libp2p.delimited import delimit, read_delimited
+from cocoon_p2p.network.libp2p.hole_wire import DCUTR, observed
 from cocoon_p2p.network.libp2p.host import Libp2pTransport, open_transport
+from cocoon_p2p.network.libp2p.limits import Limits
 from cocoon_p2p.network.libp2p.relay_book import RelayLimits
 from cocoon_p2p.network.libp2p.relay_client import RelayClient
 from cocoon_p2p.network.libp2p.relay_server import Relay, carry
@@ -270,6 +273,99 @@ async def test_who_cannot_prove_the_key_that_was_dialled_is_not_connected() -> N
 
         assert not client.is_connected(OTHER_RELAY.peer_id)
         assert not proxy.is_connected(OTHER_RELAY.peer_id)
+
+
+async def test_a_relay_that_names_another_than_who_comes_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with (
+        open_relay() as (relay, _),
+        open_private(relay) as proxy,
+        open_transport(CLIENT, punches_holes=False) as client,
+    ):
+        monkeypatch.setattr(relay_server, "incoming", lambda _, limit: incoming(OTHER_RELAY.peer_id, limit))
+        with suppress(Unavailable):
+            await client.dial(proxy.addresses)
+        await client.wait_disconnected(PROXY.peer_id)
+        await proxy.wait_disconnected(CLIENT.peer_id)
+
+        assert not proxy.is_connected(OTHER_RELAY.peer_id)
+
+
+async def test_a_relay_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def say_nothing(stream: Stream) -> None:
+        await stream.read(4096)
+        await trio.sleep_forever()
+
+    limits = Limits(dial_relayed_seconds=0.5)
+    async with (
+        open_relay() as (relay, _),
+        open_transport(CLIENT, limits=limits) as client,
+    ):
+        relay.accept_streams(HOP, say_nothing)
+        way = f"{relay.addresses[0]}/p2p-circuit/p2p/{peer_id_text(PROXY.peer_id)}"
+
+        with pytest.raises(Unavailable, match="no answer in time"):
+            await client.dial([way])
+
+        assert client.is_connected(RELAY.peer_id)
+        (conn,) = client.swarm.open_connections(RELAY.peer_id)
+        assert all(str(stream.get_protocol()) != HOP for stream in conn.get_streams())
+
+
+async def test_a_peer_that_does_not_answer_its_relay_costs_who_dials_a_moment_and_the_relay_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def say_nothing(stream: Stream) -> None:
+        await stream.read(4096)
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(relay_server, "TALK_SECONDS", 0.5)
+    async with (
+        open_relay() as (relay, served),
+        open_private(relay) as proxy,
+        open_transport(CLIENT, punches_holes=False) as client,
+    ):
+        proxy.accept_streams(STOP, say_nothing)
+
+        with pytest.raises(Unavailable, match="203"):
+            await client.dial(proxy.addresses)
+
+        assert served.book.circuits == 0
+
+
+async def test_who_leaves_while_a_relay_reaches_for_its_peer_takes_no_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reached = trio.Event()
+
+    async def say_nothing(stream: Stream) -> None:
+        reached.set()
+        await stream.read(4096)
+        with suppress(Unavailable):
+            while await stream.read(4096):
+                pass
+
+    monkeypatch.setattr(relay_server, "TALK_SECONDS", 0.5)
+    async with open_relay() as (relay, served), open_private(relay) as proxy:
+        proxy.accept_streams(STOP, say_nothing)
+        async with open_transport(CLIENT) as client, trio.open_nursery() as nursery:
+            nursery.start_soon(client.dial, proxy.addresses)
+            await reached.wait()
+            assert served.book.circuits == 1
+            nursery.cancel_scope.cancel()
+        while served.book.circuits:
+            await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_nobody_has_us_dial_at_his_word_on_a_connection_that_is_direct() -> None:
+    async with open_relay() as (relay, _), open_transport(CLIENT) as client:
+        await client.dial(relay.addresses)
+
+        with pytest.raises(Unavailable, match="reset"):
+            stream = await client.open_stream(RELAY.peer_id, DCUTR)
+            await stream.write(observed([Address("ip4", "127.0.0.1", 1)]))
+            await stream.read(1)
 
 
 async def test_a_relay_that_goes_away_is_replaced_by_another_and_no_longer_announced(
