@@ -28,6 +28,9 @@ _DOCUMENTATION = tuple(
     map(ipaddress.ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"))
 )
 
+_TRANSLATED = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16")))
+"IPv6 that stands for an IPv4 address (NAT64, Teredo, 6to4), which may be anybody's private one."
+
 Offers = Mapping[Source, tuple[str, ...]]
 Verdicts = Mapping[str, bool]
 "Of an address, whether others reached it. Who could not try has said nothing."
@@ -181,8 +184,11 @@ def is_public(address: Address) -> bool:
 def is_public_host(host: str) -> bool:
     """Say the same of an IP address."""
     ip = ipaddress.ip_address(host)
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
     # Nobody has those of documentation, so laboratories play the internet with them.
-    return ip.is_global or any(ip in network for network in _DOCUMENTATION)
+    is_somewhere = ip.is_global or any(ip in network for network in _DOCUMENTATION)
+    return is_somewhere and not ip.is_multicast and not any(ip in network for network in _TRANSLATED)
 
 
 def _untried(offers: Offers, verdicts: Verdicts) -> tuple[str, ...]:

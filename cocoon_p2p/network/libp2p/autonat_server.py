@@ -103,7 +103,7 @@ class Chosen:
 def choose(
     request: DialRequest,
     asker: str,
-    own: Iterable[str] = (),
+    own: Iterable[Address] = (),
     can_reach: Callable[[str], bool] = lambda _: True,
 ) -> Chosen | None:
     """Choose the first address that we are willing to dial; None if it is none of them.
@@ -111,11 +111,11 @@ def choose(
     Args:
         request: What was asked.
         asker: The IP address that the asker's connection comes from.
-        own: IP addresses of ours, which we dial for nobody else.
+        own: Our addresses, which we dial for nobody else.
         can_reach: Says whether our machine could send anything to an IP address.
     """
     where = _plain(asker)
-    refused = {_plain(host) for host in own} - {where}
+    refused = {_plain(address.host) for address in own if not address.is_name} - {where}
     for place, raw in enumerate(request.addresses):
         try:
             address = decode_address(raw)
@@ -140,11 +140,7 @@ class AutonatServer:
         dial_back: Dials an address with the key of a peer expected there, and hands it the nonce.
     """
 
-    def __init__(
-        self,
-        transport: Libp2pTransport,
-        dial_back: DialBack | None = None,
-    ) -> None:
+    def __init__(self, transport: Libp2pTransport, dial_back: DialBack | None = None) -> None:
         self._transport = transport
         self._dial_back = dial_back or dial_back_once
         self._places = Places(in_all_max=ASKED_AT_ONCE_MAX, per_peer_max=1, seconds=REQUEST_SECONDS)
@@ -168,7 +164,8 @@ class AutonatServer:
         if not host:
             # It came over a relay: where it is, we do not know.
             return DialResponse(ResponseStatus.REFUSED)
-        own = (address.host for address in self._transport.announced.candidates)
+        announced = self._transport.announced
+        own = (*announced.listening, *announced.candidates)
         chosen = choose(request, host, own, has_route)
         if chosen is None:
             return DialResponse(ResponseStatus.REFUSED)
@@ -195,9 +192,8 @@ class AutonatServer:
 
     async def _dial(self, address: Address, asker: PeerId, nonce: int) -> DialStatus:
         async with self._dials:
-            status, over = DialStatus.DIAL_ERROR, trio.current_time() + DIAL_SECONDS
-            with trio.move_on_at(over):
-                status = await self._dial_back(address, asker, nonce)
+            over = trio.current_time() + DIAL_SECONDS
+            status = await self._dial_back(address, asker, nonce)
         if status is DialStatus.DIAL_ERROR:
             await trio.sleep_until(over)
         return status
@@ -217,16 +213,17 @@ async def dial_back_once(address: Address, peer: PeerId, nonce: int) -> DialStat
     """Dial an address from a node that exists for this alone, and hand the nonce over."""
     status = DialStatus.DIAL_ERROR
     throwaway = Identity.from_seed(os.urandom(32))
+    limits = Limits(dial_seconds=DIAL_SECONDS, streams_per_peer_max=8)
     try:
-        limits = Limits(dial_seconds=DIAL_SECONDS, streams_per_peer_max=8)
-        async with open_transport(throwaway, limits=limits, punches_holes=False) as node:
-            await node.dial([address.of(peer)])
-            status = DialStatus.BACK_ERROR
-            stream = await node.open_stream(peer, DIAL_BACK)
-            await stream.write(encode_dial_back(nonce))
-            # Whatever it answers: that it does is what we wait for before the connection closes.
-            await read_delimited(stream, size_max_bytes=MESSAGE_MAX_BYTES)
-            status = DialStatus.OK
+        with trio.move_on_after(DIAL_SECONDS):
+            async with open_transport(throwaway, limits=limits, punches_holes=False) as node:
+                await node.dial([address.of(peer)])
+                status = DialStatus.BACK_ERROR
+                stream = await node.open_stream(peer, DIAL_BACK)
+                await stream.write(encode_dial_back(nonce))
+                # Whatever it answers: that it does is what we wait for before the connection closes.
+                await read_delimited(stream, size_max_bytes=MESSAGE_MAX_BYTES)
+                status = DialStatus.OK
     except (Unavailable, RemoteProtocolError) as exc:
         log.debug("dial back failed", extra={"address": str(address), "reason": str(exc)})
     return status

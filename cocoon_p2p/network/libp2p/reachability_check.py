@@ -229,10 +229,11 @@ class ReachabilityCheck:
 
 def _host_of(conn: INetConn) -> str:
     """Give the IP address of a peer's own; empty if the connection runs through a relay."""
-    muxed = conn.muxed_conn
-    assert isinstance(muxed, MuxedConnection), "no other muxer is offered"
-    remote = muxed.get_remote_address()
-    return "" if remote is None or is_relayed(conn) else remote[0]
+    if is_relayed(conn):
+        return ""
+    assert isinstance(conn.muxed_conn, MuxedConnection), "no other muxer is offered"
+    remote = conn.muxed_conn.get_remote_address()
+    return "" if remote is None else remote[0]
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.identity import Identity, peer_id_text
 from cocoon_p2p.network.libp2p.addresses import Address, parse_address
-from cocoon_p2p.network.libp2p.announced import Announced
+from cocoon_p2p.network.libp2p.announced import Announced, is_public_host
 from cocoon_p2p.network.reachability import Source
 
 OWN = Identity.from_seed(bytes(32)).peer_id
@@ -205,6 +205,23 @@ def test_who_seeks_verdicts_is_woken_by_another_address_to_try() -> None:
 
     node.offer("observed", [PUBLIC])
     assert candidates.is_set()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "0.0.0.0", "10.0.0.1", "100.64.0.1", "127.0.0.1", "169.254.169.254", "192.168.1.5", "224.0.0.1",
+        "::", "::1", "fd00::1", "fe80::1", "ff02::1", "::ffff:10.0.0.1",
+        "64:ff9b::a00:1", "2002:a00:1::1", "2001:0:a00:1::1",
+    ],
+)  # fmt: skip
+def test_what_belongs_to_a_site_is_not_public(host: str) -> None:
+    assert not is_public_host(host)
+
+
+@pytest.mark.parametrize("host", ["8.8.8.8", "203.0.113.7", "2a01:4f8::2", "2001:db8::1", "::ffff:8.8.8.8"])
+def test_what_belongs_to_the_internet_is_public(host: str) -> None:
+    assert is_public_host(host)
 
 
 _TEXTS = st.lists(st.sampled_from([LOOPBACK, HOME, PUBLIC, PUBLIC_SIX, MAPPED]), max_size=4)

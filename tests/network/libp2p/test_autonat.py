@@ -81,7 +81,7 @@ async def test_a_node_that_can_be_dialled_is_told_so() -> None:
 
 @pytest.fixture
 def short_dials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(autonat_server, "DIAL_SECONDS", 0.5)
+    monkeypatch.setattr(autonat_server, "DIAL_SECONDS", 1.0)
 
 
 @pytest.mark.slow
@@ -239,12 +239,13 @@ HOSTS = st.sampled_from(
     ["127.0.0.1", "127.9.9.9", "10.0.0.1", "192.168.1.5", "100.64.0.1", "169.254.169.254", "0.0.0.0",
      "224.0.0.1", "203.0.113.7", "8.8.8.8"]
 )  # fmt: skip
+OWN = st.lists(st.builds(Address, st.just("ip4"), HOSTS, st.just(4001)), max_size=2)
 ADDRESSES = st.builds(Address, st.just("ip4"), HOSTS, st.integers(0, 65535))
 
 
-@given(st.lists(ADDRESSES, max_size=6), HOSTS, st.sets(HOSTS, max_size=2))
+@given(st.lists(ADDRESSES, max_size=6), HOSTS, OWN)
 def test_only_the_askers_own_place_or_a_paid_public_one_is_ever_dialled(
-    addresses: list[Address], asker: str, own: set[str]
+    addresses: list[Address], asker: str, own: list[Address]
 ) -> None:
     chosen = choose(asking(*addresses), asker, own)
 
@@ -255,7 +256,13 @@ def test_only_the_askers_own_place_or_a_paid_public_one_is_ever_dialled(
     assert chosen.is_elsewhere is (chosen.address.host != asker)
     if chosen.is_elsewhere:
         assert is_public_host(chosen.address.host)
-        assert chosen.address.host not in own
+        assert chosen.address.host not in [each.host for each in own]
+
+
+def test_a_server_that_is_announced_by_name_dials_all_the_same() -> None:
+    chosen = choose(asking(ELSEWHERE), ELSEWHERE.host, own=[Address("dns4", "proxy.example.org", 4001)])
+
+    assert chosen is not None
 
 
 def test_the_first_address_that_can_be_dialled_is() -> None:
@@ -279,6 +286,43 @@ def test_addresses_that_are_none_are_passed_over(raws: list[bytes]) -> None:
     chosen = choose(DialRequest((*raws, encode_address(ELSEWHERE)), 7), "198.51.100.1")
 
     assert chosen is not None
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("short_dials")
+async def test_whether_a_port_is_open_cannot_be_seen_in_how_long_a_failure_takes() -> None:
+    """Closed, open without a word, and open with another's key: all end when the dial's time is over."""
+    async with (
+        two_nodes() as (server, node),
+        open_transport(THIRD, listen=LOOPBACK) as third,
+        open_autonat_server(server),
+    ):
+        silent, closed = [(await trio.open_tcp_listeners(0, host="127.0.0.1"))[0] for _ in range(2)]
+        ports = [each.socket.getsockname()[1] for each in (silent, closed)]
+        await closed.aclose()
+        targets = [*(Address("ip4", "127.0.0.1", port) for port in ports), place(third)]
+        for target in targets:
+            began = trio.current_time()
+            stream = await node.open_stream(SERVER.peer_id, DIAL_REQUEST)
+            await stream.write(encode(asking(target)))
+
+            assert await receive(stream) == DialResponse(ResponseStatus.OK, 0, DialStatus.DIAL_ERROR)
+            assert trio.current_time() - began >= autonat_server.DIAL_SECONDS
+        await silent.aclose()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("short_dials")
+async def test_an_asker_that_answers_but_takes_no_nonce_was_reached_and_not_told_so() -> None:
+    async def ignore(_stream: Stream) -> None:
+        await trio.sleep_forever()
+
+    async with two_nodes() as (server, node), open_autonat_server(server):
+        node.accept_streams(DIAL_BACK, ignore)
+        stream = await node.open_stream(SERVER.peer_id, DIAL_REQUEST)
+        await stream.write(encode(asking(place(node))))
+
+        assert await receive(stream) == DialResponse(ResponseStatus.OK, 0, DialStatus.BACK_ERROR)
 
 
 # ------------------------------------------------------------------ a server that lies
