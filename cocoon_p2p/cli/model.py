@@ -123,12 +123,11 @@ def verify_models(name: str | None, as_json: bool) -> None:
     from cocoon_p2p.inference.models.verifying import verify
 
     folder, catalogue = _folder(), _catalogue()
-    if name is not None and folder.find(name) is None:
+    kept = [one for one in folder if name in (None, one.name)]
+    if name is not None and not kept:
         raise ConfigurationError(f"no such model here (name={name})", hint="cocoon model list shows them")
     found = dict[str, Sequence[str]]()
-    for one in folder:
-        if name not in (None, one.name):
-            continue
+    for one in kept:
         if one.entry is None:
             found[one.name] = [one.trouble]
             continue
@@ -136,10 +135,10 @@ def verify_models(name: str | None, as_json: bool) -> None:
             click.echo(f"reading {one.name}, {_size(one.entry.size_bytes)} ...", err=True)
         found[one.name] = trio.run(verify, one.entry, folder, catalogue)
     if as_json:
-        print_json([{"name": one, "wrong": wrong} for one, wrong in found.items()])
+        print_json([{"name": which, "wrong": wrong} for which, wrong in found.items()])
     else:
-        for one, wrong in found.items():
-            click.echo(harmless("\n".join(f"{one}: {line}" for line in wrong or ("as it was pulled",))))
+        for which, wrong in found.items():
+            click.echo(harmless("\n".join(f"{which}: {line}" for line in wrong or ("as it was pulled",))))
     if any(found.values()):
         raise RemoteProtocolError(
             "a model is not what it was", hint="cocoon model rm NAME, then pull it again"

@@ -170,6 +170,16 @@ def test_the_catalogue_and_what_is_not_whole_are_listed(
     assert err == "half: not whole: its download did not end\n"
 
 
+def test_what_is_not_whole_does_not_pass_as_verified(
+    folder: ModelFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.files("half").mkdir(parents=True)
+
+    code, out, _ = here(capsys, "verify", "half")
+
+    assert (code, out) == (6, "half: not whole: its download did not end\n")
+
+
 @pytest.mark.parametrize(
     ("environment", "token"),
     [
