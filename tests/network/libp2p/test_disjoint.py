@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cocoon_p2p.identity import PeerId, peer_id_of
@@ -175,6 +175,7 @@ def test_a_rented_range_is_not_all_that_a_lookup_hears() -> None:
 
 
 @given(st.integers(0, 2**32), st.integers(1, 8), st.integers(1, 4), st.data())
+@settings(deadline=None)
 def test_however_servers_behave_nobody_is_asked_twice_and_it_ends(
     seed: int, paths: int, closest: int, data: st.DataObject
 ) -> None:

@@ -1,6 +1,6 @@
 """What others say of where servers are."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cocoon_p2p.identity import PeerId, peer_id_of
@@ -37,6 +37,7 @@ def test_the_latest_who_say_it_count() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 9), st.integers(0, 5)), max_size=50))
+@settings(deadline=None)
 def test_whatever_is_said_it_is_bounded(said: list[tuple[int, int, int]]) -> None:
     hearsay = Hearsay()
     for number in range(PEERS_MAX):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cocoon_p2p.errors import ConfigurationError
@@ -155,6 +155,7 @@ def test_a_date_from_the_future_does_not_keep_anybody() -> None:
 
 
 @given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
+@settings(deadline=None)
 def test_any_bytes_are_a_file_or_refused(data: bytes) -> None:
     try:
         decode(data, network="demo", now=NOW)
@@ -163,6 +164,7 @@ def test_any_bytes_are_a_file_or_refused(data: bytes) -> None:
 
 
 @given(st.lists(st.integers(1, 500), unique=True, max_size=100))
+@settings(deadline=None)
 def test_what_is_written_is_read_again_and_is_bounded(numbers: list[int]) -> None:
     servers = worth_keeping(map(server, numbers))
 

@@ -1,6 +1,6 @@
 """When a node looks around, and for what."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cocoon_p2p.identity import PeerId, peer_id_of
@@ -43,6 +43,7 @@ def run(refresh: Refresh, table: RoutingTable, since: float, until: float) -> di
 
 
 @given(st.integers(FARTHEST - BUCKETS_MAX + 1, FARTHEST), st.integers(0, 2**40))
+@settings(deadline=None)
 def test_a_key_for_a_bucket_belongs_into_it(number: int, draw: int) -> None:
     key = key_in(OWN, number, draw)
 

@@ -1,6 +1,6 @@
 """Who stays in the routing table, and who does not get in."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -74,6 +74,7 @@ def test_neither_we_nor_who_has_no_address_is_in_the_table() -> None:
 
 
 @given(st.lists(st.integers(1, 500), max_size=60, unique=True), st.binary(min_size=1, max_size=40))
+@settings(deadline=None)
 def test_the_nearest_are_the_nearest(numbers: list[int], key: bytes) -> None:
     table = RoutingTable(OWN)
     inside = [peer(number) for number in numbers if table.heard(peer(number), HERE)]
@@ -206,3 +207,4 @@ class Tables(RuleBasedStateMachine):
 
 
 TestTables = Tables.TestCase
+TestTables.settings = settings(deadline=None)
