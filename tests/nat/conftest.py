@@ -1,7 +1,10 @@
 """Every test here builds a network; where that cannot be done it says what is missing."""
 
+from collections.abc import Iterator
+
 import pytest
 
+from tests.nat.lab import Lab, open_lab
 from tests.nat.requirements import missing
 
 
@@ -15,3 +18,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def networks_can_be_built() -> None:
     if lacks := missing():
         pytest.skip(lacks)
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """An internet of the test's own."""
+    with open_lab() as lab:
+        yield lab

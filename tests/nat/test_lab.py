@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -29,12 +28,6 @@ with open_lab() as lab:
     print("up", flush=True)
     time.sleep(600)
 """
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    with open_lab() as lab:
-        yield lab
 
 
 @pytest.fixture

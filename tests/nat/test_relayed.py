@@ -1,14 +1,12 @@
 """A proxy in a home: it learns that nobody can dial it, is reached through a relay, and then directly."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import trio
 
 from cocoon_p2p.cli.books import who_paid_whom
 from cocoon_p2p.testing.processes import NodeProcess
-from tests.nat.lab import Lab, Place, open_lab
+from tests.nat.lab import Lab, Place
 from tests.nat.rules import Nat
 from tests.nat.scene import (
     FOUND_SECONDS,
@@ -31,12 +29,6 @@ SELLER, BUYER = "198.51.101.7", "198.51.102.7"
 "The outermost addresses of the homes 1 and 2."
 
 TOKENS = 1000
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    with open_lab() as lab:
-        yield lab
 
 
 async def begin(overlay: Overlay, proxy_at: Place) -> NodeProcess:
