@@ -14,9 +14,10 @@ servers in private ranges only, which would refuse others and have no business k
 import ipaddress
 import logging
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 from libp2p.abc import INetConn
@@ -222,9 +223,20 @@ class ReachabilityCheck:
 
     async def tell_peers(self) -> None:
         """Send who is connected our new addresses whenever they change, for ever."""
+        changed = self._announced.addresses_changed
         while True:
-            await self._announced.addresses_changed.wait()
+            await changed.wait()
+            # Before they are told, so that what changes meanwhile is told too.
+            changed = self._announced.addresses_changed
             await self._transport.host.push_identify()
+
+
+async def _contained(run: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await run()
+    except Exception:
+        # A node that does not know where it is reached still serves those who are there.
+        log.exception("where others reach this node is not looked after any more")
 
 
 def _host_of(conn: INetConn) -> str:
@@ -255,9 +267,9 @@ async def open_reachability(
         nursery = await stack.enter_async_context(open_service_nursery())
         check = ReachabilityCheck(transport, client, tries_loopback=tries_loopback)
         if transport.announced.candidates:
-            nursery.start_soon(check.run)
-            nursery.start_soon(check.tell_the_log)
-            nursery.start_soon(check.tell_peers)
+            nursery.start_soon(_contained, check.run)
+            nursery.start_soon(_contained, check.tell_the_log)
+            nursery.start_soon(_contained, check.tell_peers)
             if maps_ports:
-                nursery.start_soon(keep_mapped, transport.announced)
+                nursery.start_soon(_contained, partial(keep_mapped, transport.announced))
         yield check

@@ -60,7 +60,7 @@ class Gateway(Protocol):
 
     def discover(self) -> int: ...
     def selectigd(self) -> str: ...
-    def externalipaddress(self) -> str: ...
+    def externalipaddress(self) -> str | None: ...
     def addportmapping(
         self, outside: int, protocol: str, host: str, port: int, description: str, remote: str, lease: int
     ) -> bool: ...
@@ -136,7 +136,7 @@ def _map_all(
     try:
         router.discover()
         router.selectigd()
-        host = router.externalipaddress()
+        host = router.externalipaddress() or ""
     except Exception as exc:
         raise RouterFailed(f"no router answers ({exc})") from exc
     if not _is_usable(host):

@@ -99,6 +99,22 @@ async def test_one_server_that_lies_is_outvoted_by_two_that_do_not() -> None:
         assert node.announced.confirmed == (address,)
 
 
+async def test_a_check_that_breaks_does_not_end_the_node(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def break_down(_check: ReachabilityCheck) -> None:
+        await trio.lowlevel.checkpoint()
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(ReachabilityCheck, "run", break_down)
+    async with network(honest=0) as (node, _):
+        while not caplog.records:  # noqa: ASYNC110  (a look)
+            await trio.sleep(0.01)
+
+        assert node.addresses
+    assert "not looked after any more" in caplog.text
+
+
 async def test_nobody_is_asked_about_loopback_unless_a_test_says_so() -> None:
     asked = trio.Event()
 
