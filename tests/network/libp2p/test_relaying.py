@@ -278,12 +278,15 @@ async def test_who_cannot_prove_the_key_that_was_dialled_is_not_connected() -> N
 async def test_a_relay_that_names_another_than_who_comes_is_not_believed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def name_another(_: PeerId, limit: Limit) -> bytes:
+        return incoming(OTHER_RELAY.peer_id, limit)
+
     async with (
         open_relay() as (relay, _),
         open_private(relay) as proxy,
         open_transport(CLIENT, punches_holes=False) as client,
     ):
-        monkeypatch.setattr(relay_server, "incoming", lambda _, limit: incoming(OTHER_RELAY.peer_id, limit))
+        monkeypatch.setattr(relay_server, "incoming", name_another)
         with suppress(Unavailable):
             await client.dial(proxy.addresses)
         await client.wait_disconnected(PROXY.peer_id)
