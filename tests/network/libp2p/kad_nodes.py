@@ -55,9 +55,11 @@ class Nodes:
         validate: Validate | None = validate,
         select: Select = select,
         keep_in: Path | None = None,
+        announce: Sequence[str] = (),
     ) -> tuple[Libp2pTransport, KadDirectory]:
         """Start a node: it serves if it listens."""
-        transport = await self.enter(open_transport(identity(number), listen=[listen] if listen else []))
+        listening = [listen] if listen else []
+        transport = await self.enter(open_transport(identity(number), listen=listening, announce=announce))
         directory = await self.enter(
             open_directory(
                 transport,
@@ -83,13 +85,17 @@ class Nodes:
         *,
         listen: str = LOOPBACK,
         keep_in: Path | None = None,
+        announce: Sequence[str] = (),
     ) -> "Mortal":
         """Start a node that can end before the test does."""
 
         async def live(task_status: trio.TaskStatus[Mortal]) -> None:
             async with AsyncExitStack() as stack:
                 nodes = Nodes(stack, self._lives)
-                mortal = Mortal(*await nodes.start(number, bootstrap, listen=listen, keep_in=keep_in))
+                started = await nodes.start(
+                    number, bootstrap, listen=listen, keep_in=keep_in, announce=announce
+                )
+                mortal = Mortal(*started)
                 task_status.started(mortal)
                 await mortal.told.wait()
             mortal.ended.set()

@@ -2,6 +2,8 @@
 
 import json
 import logging
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -211,6 +213,43 @@ async def test_somebody_elses_address_does_not_bring_a_server_in(caplog: pytest.
         await until(lambda: is_unreached(caplog, 12))
 
         assert directory.servers_known == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"\xff" * 200,
+        b"\x13/multistream/1.0.0\n\x07/noise\n",
+        b"\x13/multistream/1.0.0\n\x07/noise\n\x00\x60" + bytes(range(96)) + b"\xff" * 500,
+        b"\x13/multistream/1.0.0\n\x07/noise\n\x00\x00\xff\xff" + bytes(1000),
+        b"\x13/multistream/1.0.0\n\x03na\n\x0b/tls/1.0.0\n" + b"\x16\x03\x01" * 99,
+    ],
+)
+async def test_whatever_is_said_to_who_dials_back_ends_nothing(
+    caplog: pytest.LogCaptureFixture, said: bytes
+) -> None:
+    caplog.set_level(logging.DEBUG, "cocoon_p2p.network.libp2p.kad_proving")
+
+    async def say(stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(said)
+            await stream.receive_some()
+            await stream.send_eof()
+
+    async with network() as nodes, trio.open_nursery() as strangers:
+        (listener,) = await strangers.start(partial(trio.serve_tcp, say, 0, host="127.0.0.1"))
+        port = listener.socket.getsockname()[1]
+        bootstrap = await nodes.mortal(1)
+        here = [f"/ip4/127.0.0.1/tcp/{port}"]
+        liar = await nodes.mortal(12, bootstrap.transport.addresses, announce=here)
+        await until(lambda: is_unreached(caplog, 12))
+        honest = await nodes.mortal(10, bootstrap.transport.addresses)
+        await until(knows(bootstrap.directory, 10))
+        for each in (honest, liar, bootstrap):
+            await each.end()
+        strangers.cancel_scope.cancel()
 
 
 @pytest.mark.slow
