@@ -3,20 +3,21 @@
     python benchmarks/join.py [--quick]
 
 Bootstrap and proxy run already; the worker is a new one each time (new key, new ledger, a model
-name of its own) and is told of no proxy: it finds one in the directory. The buyer is this
-process, a third node: it looks in the directory again and again, every fifth of a second, and buys
-once it sees that name. Beside it: a process that only loads the same model with the same library,
-which no worker can do without.
+name of its own) and is told of no proxy: it finds one in the directory. The buyer is this process,
+which searches the directory as a node of its own, again and again with a fifth of a second between
+two searches, and buys once somebody offers that name. Beside it: a process that only loads the same
+model with the same library, which no worker can do without.
 
 The goals are 5 s until it is seen, and 10 s until its first token.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,14 @@ from _network import write_worker_file
 from cocoon_p2p.client import Client
 from cocoon_p2p.config import ClientFile, load
 from cocoon_p2p.errors import Refused, Unavailable
+from cocoon_p2p.identity import Identity, NetworkId, network_id
+from cocoon_p2p.network.directory import Directory
+from cocoon_p2p.network.libp2p.host import open_transport
+from cocoon_p2p.network.libp2p.kad import open_directory
 from cocoon_p2p.node import open_client
+from cocoon_p2p.protocols.ids import Role
+from cocoon_p2p.protocols.papers import decode_signed
+from cocoon_p2p.records import check_record
 from cocoon_p2p.testing.processes import LocalNetwork, NodeProcess, open_local_network
 
 PAUSE_SECONDS = 0.2
@@ -64,10 +72,11 @@ async def measure(place: Path, count: int) -> None:
     async with (
         open_local_network(place, workers=0) as network,
         open_client(load(ClientFile, network.client_file, {})) as client,
+        third_node(network) as directory,
     ):
         for number in range(count):
             loads.append(await _load_model())
-            joins.append(await _join(network, client, f"join-{number}"))
+            joins.append(await _join(network, client, directory, f"join-{number}"))
     _report(joins, loads)
 
 
@@ -77,7 +86,7 @@ async def _load_model() -> float:
     return time.perf_counter() - started
 
 
-async def _join(network: LocalNetwork, client: Client, name: str) -> Steps:
+async def _join(network: LocalNetwork, client: Client, directory: Directory, name: str) -> Steps:
     """Start a worker, buy from it, and stop it."""
     steps: Steps = {}
     file = write_worker_file(network, name, is_proxy_named=False)
@@ -89,7 +98,7 @@ async def _join(network: LocalNetwork, client: Client, name: str) -> Steps:
     node = NodeProcess(name, ("worker", str(file)), file, note)
     async with trio.open_nursery() as nursery:
         await node.start(nursery)
-        await _see(client, name)
+        await _see(directory, network.name, name)
         steps[SEEN] = time.perf_counter() - started
         steps[WAITED] = waiting_seconds(node.pid)
         await _buy(client, name, steps, started)
@@ -97,13 +106,27 @@ async def _join(network: LocalNetwork, client: Client, name: str) -> Steps:
     return steps
 
 
-async def _see(client: Client, name: str) -> None:
-    """Look until the directory says that somebody offers the model."""
-    while name not in {offered.model.name for offered in await client.models()}:
-        # What is asked for and not offered has the client search anew, and not only once a minute.
-        with suppress(Refused, Unavailable):
-            await client.quote(name, HELLO)
+async def _see(directory: Directory, network: str, name: str) -> None:
+    """Search the directory until a proxy's record says that it offers the model."""
+    while name not in await _offered(directory, network_id(network)):  # noqa: ASYNC110  there is no event
         await trio.sleep(PAUSE_SECONDS)
+
+
+async def _offered(directory: Directory, network: NetworkId) -> set[str]:
+    found = [decode_signed(data) for data in await directory.find_proxies()]
+    records = [check_record(each, network=network, now=time.time(), role=Role.PROXY) for each in found]
+    return {model.name for record in records for model in record.models}
+
+
+@asynccontextmanager
+async def third_node(network: LocalNetwork) -> AsyncIterator[Directory]:
+    """A node that knows the bootstrap and nobody else."""
+    bootstrap = network.nodes["bootstrap"].steps["listening"]["addresses"]
+    async with (
+        open_transport(Identity.from_seed(os.urandom(32))) as transport,
+        open_directory(transport, network_name=network.name, mode="client", bootstrap=bootstrap) as directory,
+    ):
+        yield directory
 
 
 async def _buy(client: Client, name: str, steps: Steps, started: float) -> None:
