@@ -67,7 +67,7 @@ class FrameReader:
     """Takes the peer's bytes apart, wherever they were cut."""
 
     def __init__(self) -> None:
-        self._partial = b""
+        self._partial: bytes = b""
         self._payload_owed_bytes = 0
         self._in_payload = False
 
