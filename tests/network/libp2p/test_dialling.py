@@ -313,17 +313,6 @@ async def test_a_relay_that_worked_last_is_still_asked_after_the_own_addresses(
     assert await wire.dial_seconds([RELAYS[0], FOUR[0]]) == pytest.approx(0.5)
 
 
-async def test_an_own_connection_that_comes_late_is_dropped_and_not_lost(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    wire = Wire({FOUR[0]: 1.01, RELAYS[0]: 0.01})
-
-    await wire.dial_seconds([RELAYS[0], FOUR[0]])
-
-    assert PEER in wire.connected
-    assert wire.dropped in ([], [FOUR[0]])
-
-
 async def test_a_peer_that_is_connected_gets_one_connection_more_when_it_is_asked_for(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
