@@ -31,14 +31,12 @@ from libp2p.identity.identify.pb.identify_pb2 import Identify
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.connection.swarm_connection import SwarmConn
-from multiaddr import Multiaddr  # type: ignore[import-untyped]  # it ships no types
 
 from cocoon_p2p.errors import MalformedMessage, Unavailable
 from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.network.libp2p.address_bytes import decode_address
 from cocoon_p2p.network.libp2p.addresses import Address, parse_address
 from cocoon_p2p.network.libp2p.delimited import read_delimited
-from cocoon_p2p.network.libp2p.errors import UPSTREAM_ERRORS, root_cause
 from cocoon_p2p.network.libp2p.hole_wire import (
     DCUTR,
     MESSAGE_MAX_BYTES,
@@ -217,12 +215,7 @@ class HolePunching:
         if relayed.route is not None:
             await self._swarm.connect_over(stream, relayed.peer)
             return
-        try:
-            muxed = await self._swarm.upgrade_inbound_raw_conn(
-                RawConnection(TrioTCPStream(stream), False), Multiaddr("/ip4/0.0.0.0/tcp/0")
-            )
-        except UPSTREAM_ERRORS as exc:
-            raise Unavailable(str(root_cause(exc))) from exc
+        muxed = await self._swarm.secure_taken(RawConnection(TrioTCPStream(stream), False))
         if PeerId(muxed.peer_id.to_bytes()) != relayed.peer:
             await muxed.close()
 

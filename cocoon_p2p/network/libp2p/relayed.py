@@ -21,16 +21,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
-from libp2p.abc import IMuxedConn, INetConn
+from libp2p.abc import INetConn
 from libp2p.network.connection.swarm_connection import SwarmConn
-from multiaddr import Multiaddr  # type: ignore[import-untyped]  # it ships no types
 
 from cocoon_p2p.errors import MalformedMessage, Unavailable
 from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.network.libp2p.addresses import CircuitAddress
 from cocoon_p2p.network.libp2p.circuit import CircuitIO, raw_connection
 from cocoon_p2p.network.libp2p.delimited import read_delimited
-from cocoon_p2p.network.libp2p.errors import UPSTREAM_ERRORS, root_cause
 from cocoon_p2p.network.libp2p.limits import Limits
 from cocoon_p2p.network.libp2p.places import Places
 from cocoon_p2p.network.libp2p.relay_wire import (
@@ -152,7 +150,7 @@ class RelayedConnections:
                 await stream.close_write()
                 return
             io = CircuitIO(stream, trio.current_time())
-            muxed = await self._secure(io)
+            muxed = await self._swarm.secure_taken(raw_connection(io, is_initiator=False))
         if scope.cancelled_caught:
             return
         if PeerId(muxed.peer_id.to_bytes()) != asked.peer:
@@ -170,13 +168,6 @@ class RelayedConnections:
             return Status.PERMISSION_DENIED
         taken = sum(relayed.route is None for relayed in self._standing.values())
         return Status.OK if taken < self._limits.relayed_max else Status.RESOURCE_LIMIT_EXCEEDED
-
-    async def _secure(self, io: CircuitIO) -> IMuxedConn:
-        try:
-            raw = raw_connection(io, is_initiator=False)
-            return await self._swarm.upgrade_inbound_raw_conn(raw, Multiaddr("/p2p-circuit"))
-        except UPSTREAM_ERRORS as exc:
-            raise Unavailable(str(root_cause(exc))) from exc
 
     async def _stay(self, relayed: Relayed) -> None:
         async with trio.open_nursery() as nursery:
@@ -211,6 +202,9 @@ class RelayedConnections:
                 if now - superseded_at >= LINGER_SECONDS and not carries_answers(conn):
                     log.debug("relayed connection left", extra={"peer": peer_id_text(relayed.peer)})
                     await conn.close()
+        except Exception:
+            # A task's top: what goes wrong here must not end the node.
+            log.exception("relayed connection not watched")
         finally:
             del self._standing[conn]
 

@@ -39,7 +39,7 @@ from cocoon_p2p.network.libp2p.addresses import (
 )
 from cocoon_p2p.network.libp2p.admission import Admission
 from cocoon_p2p.network.libp2p.dialling import Dialler
-from cocoon_p2p.network.libp2p.errors import UPSTREAM_ERRORS, root_cause
+from cocoon_p2p.network.libp2p.errors import root_cause
 from cocoon_p2p.network.libp2p.limits import Limits
 from cocoon_p2p.network.libp2p.muxer import MuxedConnection
 from cocoon_p2p.network.libp2p.passing import Passing
@@ -326,9 +326,20 @@ class RuledSwarm(Swarm):
         except BaseException as exc:
             # Upstream leaves it open after a cancel, and after errors of some layers.
             await raw.close()
-            if isinstance(exc, UPSTREAM_ERRORS):
-                raise Unavailable(str(root_cause(exc))) from exc
+            if isinstance(exc, Exception):
+                raise _not_secured(exc) from exc
             raise
+
+    async def secure_taken(self, raw: RawConnection) -> IMuxedConn:
+        """Secure whatever carries bytes, as the side that was dialled. A cancel or an error closes it.
+
+        Raises:
+            Unavailable: Whoever is there does not speak as we do.
+        """
+        try:
+            return await self.upgrade_inbound_raw_conn(raw, Multiaddr("/ip4/0.0.0.0/tcp/0"))
+        except Exception as exc:
+            raise _not_secured(exc) from exc
 
     def note_origin(self, conn: INetConn, host: str) -> None:
         """Count a connection for an address range: its peer's own, or that of the relay in between."""
@@ -349,6 +360,12 @@ def is_best(conn: SwarmConn) -> bool:
     """Say whether new streams to the peer of a connection run on this one."""
     peer = PeerId(conn.muxed_conn.peer_id.to_bytes())
     return isinstance(conn.swarm, RuledSwarm) and conn in conn.swarm.open_connections(peer)[-1:]
+
+
+def _not_secured(exc: Exception) -> Unavailable:
+    # Any error: what Noise, TLS and the cryptography below raise at a peer's doing has no common base.
+    cause = root_cause(exc)
+    return Unavailable(f"not secured: {str(cause) or type(cause).__name__}")
 
 
 async def _no_relays(_route: CircuitAddress, _peer: PeerId) -> INetConn:

@@ -628,3 +628,33 @@ async def test_a_dial_that_is_cancelled_in_its_handshake_leaves_no_socket_open()
                 dialling.cancel()
         await ended.wait()
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    "handshake",
+    [
+        b"\x07/noise\n\x00\x60" + bytes(96),
+        b"\x07/noise\n\x00\x10" + bytes(16),
+        b"\x07/noise\n\xff\xff" + bytes(65535),
+        b"\x07/noise\n\x00",
+        b"\x03na\n\x0b/tls/1.0.0\n" + bytes(500),
+        b"\xff" * 100,
+    ],
+    ids=["noise", "noise too short", "noise too long", "noise breaks off", "tls", "negotiation"],
+)
+async def test_a_handshake_that_is_garbage_is_nobody_who_can_be_reached(handshake: bytes) -> None:
+    async def answer(stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError):
+            await stream.receive_some()
+            await stream.send_all(b"\x13/multistream/1.0.0\n" + handshake)
+            while await stream.receive_some():
+                pass
+
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listeners[0].socket.getsockname()[1]
+    limits = Limits(dial_seconds=2)
+    async with open_transport(BOB, limits=limits) as bob, trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, answer, listeners)
+        with pytest.raises(Unavailable):
+            await bob.dial([f"/ip4/127.0.0.1/tcp/{port}/p2p/{peer_id_text(ALICE.peer_id)}"])
+        nursery.cancel_scope.cancel()

@@ -295,6 +295,30 @@ async def test_a_relay_that_names_another_than_who_comes_is_not_believed(
         assert not proxy.is_connected(OTHER_RELAY.peer_id)
 
 
+async def test_garbage_through_a_relay_ends_its_circuit_and_nothing_else() -> None:
+    async with (
+        open_relay() as (relay, served),
+        open_private(relay) as proxy,
+        open_transport(CLIENT, punches_holes=False) as client,
+    ):
+        await client.dial(relay.addresses)
+        for garbage in (
+            b"\xff" * 100,
+            b"\x13/multistream/1.0.0\n\x07/noise\n\x00\x20" + bytes(32) + b"\x00\x60" + bytes(96),
+        ):
+            stream = await client.open_stream(RELAY.peer_id, HOP)
+            await stream.write(connect(PROXY.peer_id))
+            await read_delimited(stream, size_max_bytes=MESSAGE_MAX_BYTES)
+            await stream.write(garbage)
+            with suppress(Unavailable):
+                while await stream.read(4096):
+                    pass
+
+        await client.dial(proxy.addresses)
+        assert await say(await client.open_stream(PROXY.peer_id, ECHO), b"hello") == b"hello"
+        assert served.book.reservations == 1
+
+
 async def test_a_relay_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async def say_nothing(stream: Stream) -> None:
         await stream.read(4096)
