@@ -107,7 +107,13 @@ class MuxedStream(IMuxedStream):
             if stream.fin_wanted:
                 raise MuxedStreamClosed("stream is closed for writing")
             taken = self._session.write(stream, rest)
-            self._flush_written(is_whole=taken == len(rest))
+            if self._asks and not self._writes and taken == len(rest):
+                # A question leaves at once. What did not fit waits for the writer task, which says when
+                # there is room: to send from here would be to say so before anybody listens.
+                self._connection.flush_now()
+            else:
+                self._connection.flush()
+            self._writes += 1
             if stream.unsent:
                 self._connection.budget.note(self._connection)
             if taken == len(rest):
@@ -115,15 +121,6 @@ class MuxedStream(IMuxedStream):
             rest = memoryview(rest)[taken:]
             if not stream.was_reset:  # By the budget, a moment ago.
                 await self._writers.park()
-
-    def _flush_written(self, *, is_whole: bool) -> None:
-        # A question leaves at once. What did not fit waits for the writer task, which says when there is
-        # room: to send from here would be to say so before anybody listens.
-        if is_whole and self._asks and not self._writes:
-            self._connection.flush_now()
-        else:
-            self._connection.flush()
-        self._writes += 1
 
     async def close_write(self) -> None:
         """Close our side after what is buffered; reading goes on. Done even if it is cancelled."""

@@ -237,7 +237,7 @@ class MuxedConnection(IMuxedConn):
 
     def flush(self) -> None:
         """Wake the writer if the machine has something to send."""
-        if self.session.has_output:
+        if self._output and self.session.has_output:  # Cheapest first: it mostly is awake already.
             self._output.unpark_all()
 
     def flush_now(self) -> None:
