@@ -68,4 +68,7 @@ async def stay(addresses: dict[str, tuple[str, ...]]) -> None:
 
 
 if __name__ == "__main__":
-    trio.run({"relay": relay, "target": target}[sys.argv[1]], *sys.argv[2:])
+    if sys.argv[1] == "relay":
+        trio.run(relay)
+    else:
+        trio.run(target, sys.argv[2])
