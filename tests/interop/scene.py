@@ -16,7 +16,7 @@ from typing import Any
 
 import trio
 
-from cocoon_p2p.identity import Identity
+from cocoon_p2p.identity import Identity, PeerId
 from cocoon_p2p.network.libp2p.host import Libp2pTransport, open_transport
 from cocoon_p2p.network.libp2p.kad import KadDirectory, open_directory
 from cocoon_p2p.network.transport import Stream
@@ -130,6 +130,11 @@ async def our_server(bootstrap: tuple[str, ...] = ()) -> AsyncIterator[tuple[Lib
         open_directory(transport, network_name=NETWORK, mode="server", bootstrap=bootstrap) as directory,
     ):
         yield transport, directory
+
+
+def streams_of(node: Libp2pTransport, peer: PeerId) -> int:
+    """Count the streams that stand between a node and a peer."""
+    return sum(len(conn.get_streams()) for conn in node.swarm.open_connections(peer))
 
 
 async def pour(stream: Stream, size: int) -> str:
