@@ -99,6 +99,8 @@ async def _ask(link: Link, account: PayingAccount, exchange: ExchangeId, lost: L
     pause = ASK_AGAIN_FIRST_SECONDS
     while True:
         try:
+            # Before the proxy is back, and before anything is vouchered for what comes next.
+            account.enquire(exchange, quote=quote, meter=lost.meter)
             await link.reach()
             with trio.move_on_after(ASK_SECONDS):
                 paper = await account.paper(exchange, quote=quote, meter=lost.meter)

@@ -141,7 +141,7 @@ async def hear(account: ReceivingAccount, party: Party, message: object) -> None
 
 async def _answer(account: ReceivingAccount, party: Party, wanted: PaperWanted) -> Paper | ChannelRefused:
     exchange = wanted.exchange
-    if account.is_running(exchange) or await party.role.settle_broken(account, wanted):
+    if await party.role.settle_broken(account, wanted) or account.is_running(exchange):
         return ChannelRefused(Reason.ALREADY_RUNNING, "the exchange has not ended", exchange)
     row = account.ended(exchange)
     if row is None or row.paper is None:

@@ -306,17 +306,30 @@ class PayingAccount:
         Raises:
             Refused: `already-running`: the payee has not ended it yet.
         """
-        wanted = PaperWanted(exchange, quote, meter)
-        while (question := self.questions.get(exchange)) is not None and question.wanted != wanted:
-            await question.answered.wait()
-        if question is None:
-            question = self.questions[exchange] = Question(wanted)
-            self.send(wanted)
+        while (question := self.enquire(exchange, quote=quote, meter=meter)) is None:
+            await self.questions[exchange].answered.wait()
         await question.answered.wait()
         refusal = question.refusal
         if refusal is not None and refusal.reason is not Reason.UNKNOWN_EXCHANGE:
             raise Refused(refusal.detail, code=refusal.reason.code)
         return question.paper
+
+    def enquire(
+        self, exchange: ExchangeId, *, quote: Signed | None = None, meter: Signed | None = None
+    ) -> Question | None:
+        """Begin to ask how an exchange ended: at once, or as the first thing once the payee is back.
+
+        By this the payee learns that we have lost sight of it: what is vouchered afterwards is for others.
+
+        Returns:
+            The question; None if another one about this exchange is not answered yet.
+        """
+        wanted = PaperWanted(exchange, quote, meter)
+        question = self.questions.get(exchange)
+        if question is None:
+            question = self.questions[exchange] = Question(wanted)
+            self.send(wanted)
+        return question if question.wanted == wanted else None
 
     def reopen(self) -> None:
         """Give the stream up and open another: the payee lacks a voucher that we sent on this one."""

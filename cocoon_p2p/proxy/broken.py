@@ -59,6 +59,9 @@ async def settle_broken(
         Unavailable: The ledger cannot be written.
     """
     if clients.runs(wanted.exchange):
+        # Whoever asks how it ended has lost it, which we may not have noticed: nothing more may be
+        # delivered into a dead connection, on credit that is meant for what comes next.
+        clients.left(wanted.exchange, account)
         return True
     if wanted.quote is None or agency.accounts.ended(wanted.exchange) is not None:
         return False

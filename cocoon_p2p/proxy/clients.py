@@ -93,6 +93,12 @@ class Clients:
         """Say whether an exchange runs, or is being settled."""
         return exchange in self._running
 
+    def left(self, exchange: ExchangeId, account: ReceivingAccount) -> None:
+        """Note that the client that pays for an exchange through this account has lost sight of it."""
+        relay = self._running[exchange]
+        if relay.is_paid_through(account):
+            relay.client_left()
+
     async def wait_idle(self) -> None:
         """Return once nothing runs."""
         while self._running:

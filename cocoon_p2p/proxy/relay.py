@@ -19,6 +19,7 @@ from cocoon_p2p.errors import Refused as RefusedError
 from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.identity import peer_id_text
 from cocoon_p2p.network.messaging import MessageStream
+from cocoon_p2p.payments.settlement import ReceivingAccount
 from cocoon_p2p.protocols.exchange.proxy import begin, step
 from cocoon_p2p.protocols.exchange.proxy_events import (
     Charge,
@@ -136,6 +137,14 @@ class Relay:
     @property
     def has_ended(self) -> bool:
         return self._exchange.phase is Phase.ENDED
+
+    def is_paid_through(self, account: ReceivingAccount) -> bool:
+        """Whether this is the account that the client pays for the exchange with."""
+        return self._tab.client is account
+
+    def client_left(self) -> None:
+        """End the exchange for the client, which says elsewhere that it has lost sight of it."""
+        self._client.end("the client asks how it ended")
 
     async def run(self) -> None:
         """Carry the exchange to its end. A cancel settles for what was delivered, and saves it."""

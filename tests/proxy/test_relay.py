@@ -9,7 +9,8 @@ import trio
 from trio.testing import MockClock
 
 from cocoon_p2p.errors import ConfigurationError, Unavailable
-from cocoon_p2p.protocols.ids import COVER_SECONDS, TAKE_SECONDS, Outcome, Reason
+from cocoon_p2p.errors import Refused as RefusedError
+from cocoon_p2p.protocols.ids import COVER_SECONDS, HEARTBEAT_SECONDS, TAKE_SECONDS, Outcome, Reason
 from cocoon_p2p.protocols.messages import (
     Accept,
     Allow,
@@ -129,6 +130,32 @@ async def test_a_client_that_vanishes_is_charged_and_can_ask_for_the_paper(
         assert paper.settlement is not None
         settlement = await stage.client.pay(Settled(job.exchange, paper.settlement))
         assert settlement.outcome is Outcome.CANCELLED
+
+
+async def test_a_client_that_asks_how_a_running_exchange_ended_has_lost_it(autojump_clock: MockClock) -> None:
+    async with scene() as stage:
+        end, job = await stage.begin(hold=100)
+        before = trio.current_time()
+        # It has another address by now, and the proxy does not know yet.
+        with pytest.raises(RefusedError) as raised:
+            await stage.client.account.paper(job.exchange)
+        assert raised.value.code == Reason.ALREADY_RUNNING.code
+        # What it vouchers for the next is not for this one.
+        stage.client.hold(stage.client.ask(), 10_000)
+        await job.hear(Cancel)
+        assert trio.current_time() - before < HEARTBEAT_SECONDS
+        await job.say(job.chunk(4))
+        await job.charge(job.receipt(Outcome.CANCELLED))
+        await stage.settled()
+
+        paper = await stage.client.account.paper(job.exchange)
+        assert paper is not None
+        assert paper.settlement is not None
+        settlement = await stage.client.pay(Settled(job.exchange, paper.settlement))
+        assert settlement.outcome is Outcome.CANCELLED
+        assert settlement.worker_amount + settlement.commission <= 100
+        with pytest.raises(Unavailable):
+            await end.hear(Settled)
 
 
 async def test_a_client_whose_link_dies_silently_is_found_out(
