@@ -1,4 +1,4 @@
-"""What is collected, and how Hypothesis searches: the same cases each time in the gate, new ones in `make fuzz`.
+"""What is collected, and how Hypothesis searches: the same cases each time, new ones in `make fuzz`.
 
 A gate that draws new cases fails now and then on what a change never touched. So the search for
 new ones is a run of its own, and what it finds becomes a test of its own.
