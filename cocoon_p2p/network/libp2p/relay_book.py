@@ -4,10 +4,12 @@
                             |
                          connect --> circuit --close--> nothing
 
-Rule 1: whoever has a reservation may refresh it, however full the relay is.
+Rule 1: whoever has a reservation may refresh it from the address range it was made in, however full the
+        relay is. From another range it is a new one: or a crowd would be moved on to make room for the next.
 Rule 2: a reservation goes when its holder's connection does; a circuit goes with its time and data.
 Rule 3: what costs nothing to try (a reservation refused, a peer that is not there) is limited for each
-        address range, since keys cost nothing either.
+        address range, since keys cost nothing either; and so is what may be held: no range has all circuits
+        of a relay, nor of a peer.
 Rule 4: no relay passes on to itself, nor anybody to himself.
 
 The answers are the specification's status codes. The caller says whether a request came over a relay
@@ -17,7 +19,7 @@ Spec: libp2p specs/relay/circuit-v2.md, "Hop protocol".
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from cocoon_p2p.identity import PeerId
@@ -50,6 +52,12 @@ class RelayLimits:
     circuits_per_target_max: int = 32
     "Of one peer that is dialled: the others go to its other relay."
 
+    circuits_per_range_max: int = 64
+    "Dialled from one IPv4 /24 or IPv6 /48. Each lasts until a hole is punched, or for as long as it is used."
+
+    circuits_per_range_and_target_max: int = 16
+    "Of those, to one peer: two keys of a stranger's would keep everybody else from it."
+
     circuit_seconds: int = 1800
     "Then a circuit ends. Longer than an answer takes; who needs more makes another in time."
 
@@ -74,6 +82,9 @@ class Circuit:
     """One connection that is carried. Two of the same ends differ by their number."""
 
     source: PeerId
+    where: str
+    "The address range that the source dials from."
+
     target: PeerId
     number: int
 
@@ -108,6 +119,11 @@ class RelayBook:
         return len(self._reservations)
 
     @property
+    def holders(self) -> Collection[PeerId]:
+        """Who has a reservation, as far as was noticed."""
+        return self._reservations.keys()
+
+    @property
     def circuits(self) -> int:
         """How many connections are carried."""
         return len(self._circuits)
@@ -119,13 +135,13 @@ class RelayBook:
         """
         if not self._may_ask(where, now):
             return Status.RESERVATION_REFUSED
-        if peer not in self._reservations:
-            self._forget_the_gone(now)
+        self._forget_the_gone(now)
+        held = self._reservations.get(peer)
+        if held is None and len(self._reservations) >= self._limits.reservations_max:
+            return Status.RESERVATION_REFUSED
+        if held is None or held.where != where:
             ranges = Counter(each.where for each in self._reservations.values())
-            if (
-                len(self._reservations) >= self._limits.reservations_max
-                or ranges[where] >= self._limits.reservations_per_range_max
-            ):
+            if ranges[where] >= self._limits.reservations_per_range_max:
                 return Status.RESERVATION_REFUSED
         self._reservations[peer] = _Reservation(where, now + self._limits.reservation_seconds)
         return Status.OK
@@ -139,7 +155,6 @@ class RelayBook:
 
         A circuit that is given counts until it is closed.
         """
-        limits = self._limits
         if not self._may_ask(where, now):
             return Status.RESOURCE_LIMIT_EXCEEDED
         if target in (self._own, source):
@@ -148,22 +163,28 @@ class RelayBook:
         if reservation is None or self._is_gone(target, reservation, now):
             self.release(target)
             return Status.NO_RESERVATION
-        of_source = sum(circuit.source == source for circuit in self._circuits)
-        of_target = sum(circuit.target == target for circuit in self._circuits)
-        if (
-            len(self._circuits) >= limits.circuits_max
-            or of_source >= limits.circuits_per_source_max
-            or of_target >= limits.circuits_per_target_max
-        ):
+        if not self._has_room(source, where, target):
             return Status.RESOURCE_LIMIT_EXCEEDED
         self._numbered += 1
-        circuit = Circuit(source, target, self._numbered)
+        circuit = Circuit(source, where, target, self._numbered)
         self._circuits.add(circuit)
         return circuit
 
     def close(self, circuit: Circuit) -> None:
         """Count a circuit no longer."""
         self._circuits.discard(circuit)
+
+    def _has_room(self, source: PeerId, where: str, target: PeerId) -> bool:
+        limits = self._limits
+        of_range = [circuit for circuit in self._circuits if circuit.where == where]
+        return (
+            len(self._circuits) < limits.circuits_max
+            and sum(circuit.source == source for circuit in self._circuits) < limits.circuits_per_source_max
+            and sum(circuit.target == target for circuit in self._circuits) < limits.circuits_per_target_max
+            and len(of_range) < limits.circuits_per_range_max
+            and sum(circuit.target == target for circuit in of_range)
+            < limits.circuits_per_range_and_target_max
+        )
 
     def _may_ask(self, where: str, now: float) -> bool:
         if self._requests.seconds_early(where, now):

@@ -22,6 +22,8 @@ LIMITS = RelayLimits(
     circuits_max=5,
     circuits_per_source_max=2,
     circuits_per_target_max=3,
+    circuits_per_range_max=4,
+    circuits_per_range_and_target_max=2,
     request_rate_per_range=Rate(per_second=1000, burst=1000),
 )
 
@@ -31,8 +33,8 @@ class Scene:
         self.connected = set(PEERS)
         self.book = RelayBook(RELAY, limits, self.connected.__contains__)
 
-    def connect(self, source: int, target: int, now: float = 0.0) -> Circuit | Status:
-        return self.book.connect(PEERS[source], "home", PEERS[target], now)
+    def connect(self, source: int, target: int, now: float = 0.0, where: str = "home") -> Circuit | Status:
+        return self.book.connect(PEERS[source], where, PEERS[target], now)
 
 
 def test_nobody_is_reached_without_a_reservation() -> None:
@@ -74,6 +76,30 @@ def test_one_address_range_does_not_take_all_reservations() -> None:
     assert scene.book.reserve(PEERS[4], "elsewhere", now=0.0) is Status.OK
 
 
+def test_a_crowd_that_moved_to_another_address_range_made_no_room_in_it() -> None:
+    scene = Scene()
+    for peer, where in zip(PEERS, ["home", "home", "home", "elsewhere"], strict=False):
+        assert scene.book.reserve(peer, where, now=0.0) is Status.OK
+
+    assert scene.book.reserve(PEERS[3], "home", now=1.0) is Status.RESERVATION_REFUSED
+    assert isinstance(scene.connect(0, 3, now=1.0), Circuit)
+
+
+def test_one_address_range_keeps_nobody_from_a_peer_nor_from_the_relay() -> None:
+    scene = Scene(RelayLimits(circuits_per_range_max=3, circuits_per_range_and_target_max=2))
+    for target in (6, 7):
+        scene.book.reserve(PEERS[target], "there", now=0.0)
+
+    given = [scene.connect(source, target) for source, target in ((0, 6), (1, 6), (2, 6), (3, 7), (4, 7))]
+
+    is_given = [isinstance(each, Circuit) for each in given]
+    assert is_given == [True, True, False, True, False]
+    assert given[2] is given[4] is Status.RESOURCE_LIMIT_EXCEEDED
+    assert isinstance(scene.connect(2, 6, where="elsewhere"), Circuit)
+    scene.book.close(next(each for each in given if isinstance(each, Circuit)))
+    assert isinstance(scene.connect(4, 7), Circuit)
+
+
 def test_a_relay_passes_on_neither_to_itself_nor_to_who_asks() -> None:
     scene = Scene()
     for peer in (RELAY, PEERS[0]):
@@ -113,7 +139,7 @@ class Relaying(RuleBasedStateMachine):
         super().__init__()
         self.scene = Scene()
         self.now = 0.0
-        self.held: dict[PeerId, float] = {}
+        self.held: dict[PeerId, tuple[float, str]] = {}
         self.open: list[Circuit] = []
 
     @rule(seconds=st.sampled_from([0.0, 1.0, 1800.0, 3600.0]))
@@ -123,17 +149,17 @@ class Relaying(RuleBasedStateMachine):
     @rule(number=st.integers(0, 7), where=st.sampled_from(["home", "elsewhere"]))
     def reserve(self, number: int, where: str) -> None:
         peer = PEERS[number]
-        was_held = self._holds(peer)
+        was_held_here = self._holds(peer) and self.held[peer][1] == where
         if peer not in self.scene.connected:
             return
         status = self.scene.book.reserve(peer, where, self.now)
-        assert status is Status.OK or not was_held
+        assert status is Status.OK or not was_held_here
         if status is Status.OK:
-            self.held[peer] = self.now + LIMITS.reservation_seconds
+            self.held[peer] = (self.now + LIMITS.reservation_seconds, where)
 
-    @rule(who=st.integers(0, 7), whom=st.integers(0, 7))
-    def connect(self, who: int, whom: int) -> None:
-        given: Any = self.scene.connect(who, whom, self.now)
+    @rule(who=st.integers(0, 7), whom=st.integers(0, 7), where=st.sampled_from(["home", "elsewhere"]))
+    def connect(self, who: int, whom: int, where: str) -> None:
+        given: Any = self.scene.connect(who, whom, self.now, where)
         if isinstance(given, Circuit):
             assert self._holds(PEERS[whom])
             assert who != whom
@@ -158,13 +184,22 @@ class Relaying(RuleBasedStateMachine):
         self.scene.connected.add(PEERS[number])
 
     def _holds(self, peer: PeerId) -> bool:
-        return self.held.get(peer, 0.0) > self.now
+        return peer in self.held and self.held[peer][0] > self.now
 
     @invariant()
     def nothing_exceeds_its_limit(self) -> None:
         book = self.scene.book
-        assert book.reservations <= LIMITS.reservations_max
+        holders = [where for peer, (_, where) in self.held.items() if self._holds(peer)]
+        assert set(book.holders) >= {peer for peer in self.held if self._holds(peer)}
+        assert len(book.holders) <= LIMITS.reservations_max
         assert book.circuits == len(self.open) <= LIMITS.circuits_max
+        for where in ("home", "elsewhere"):
+            here = [each for each in self.open if each.where == where]
+            assert holders.count(where) <= LIMITS.reservations_per_range_max
+            assert len(here) <= LIMITS.circuits_per_range_max
+            for peer in PEERS:
+                to_one = sum(each.target == peer for each in here)
+                assert to_one <= LIMITS.circuits_per_range_and_target_max
         for peer in PEERS:
             assert sum(each.source == peer for each in self.open) <= LIMITS.circuits_per_source_max
             assert sum(each.target == peer for each in self.open) <= LIMITS.circuits_per_target_max
