@@ -16,6 +16,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -40,11 +41,14 @@ KEPT_SECONDS = 30 * 24 * 3600
 _VERSION = 1
 
 
+_Date = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
+
+
 class _Server(msgspec.Struct, frozen=True):
     peer: str
     addresses: list[str]
-    since: int
-    heard: int
+    since: _Date
+    heard: _Date
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -90,19 +94,18 @@ def decode(data: bytes, *, network: str, now: float) -> list[Entry]:
         if (file.version, file.network) != (_VERSION, network):
             raise ConfigurationError(f"of another network or version ({file.network[:64]} {file.version})")
         return list(_judged(file.peers[:KEPT_MAX], now))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecordRejected) as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, RecordRejected) as exc:
         raise ConfigurationError(f"not a list of servers: {exc}") from exc
 
 
 def _judged(servers: Iterable[_Server], now: float) -> Iterator[Entry]:
     for server in servers:
-        # A date from the future is a clock that was set back, or a forged one: as good as the oldest.
-        heard = server.heard if server.heard <= now else 0
         places = [parse_address(text) for text in server.addresses[:DIALLED_MAX]]
         usable = tuple(address for address, _ in places if address.port and not address.is_wildcard)
-        if usable and now - heard < KEPT_SECONDS:
+        # A date from the future is a clock that was set back, at a start perhaps: nobody's fault.
+        if usable and now - server.heard < KEPT_SECONDS:
             peer = parse_peer_id(server.peer)
-            yield Entry(peer, usable, since=min(server.since, heard), heard=heard)
+            yield Entry(peer, usable, since=server.since, heard=server.heard)
 
 
 class KeptPeers:
