@@ -138,6 +138,9 @@ class Libp2pTransport:
                 # Also after a cancel: nobody is left who would close it.
                 if not stream.was_closed:
                     stream.reset()
+                elif not stream.was_reset:
+                    # What was written still leaves; a peer that keeps its side open for ever may not.
+                    await stream.close()
 
         self.host.set_stream_handler(TProtocol(protocol), accept)
 

@@ -116,6 +116,11 @@ class Libp2pStream:
         """Whether our side said that nothing more comes."""
         return self._was_closed
 
+    @property
+    def was_reset(self) -> bool:
+        """Whether we gave the stream up."""
+        return self._was_reset
+
     async def read(self, size_max_bytes: int) -> bytes:
         """Wait for 1 to `size_max_bytes` bytes, or b"" at the end. A cancel loses nothing."""
         self._refuse_after_reset()

@@ -18,9 +18,11 @@ from cocoon_p2p.errors import (
     Refused,
     Unavailable,
 )
-from cocoon_p2p.identity import Identity, PeerId, peer_id_text
+from cocoon_p2p.identity import Identity, PeerId, peer_id_of, peer_id_text
 from cocoon_p2p.network.libp2p.host import Libp2pTransport, open_transport
 from cocoon_p2p.network.libp2p.limits import Limits
+from cocoon_p2p.network.libp2p.muxer import MuxedConnection
+from cocoon_p2p.network.libp2p.peers import PEERS_MAX
 from cocoon_p2p.network.libp2p.rates import Rate
 from cocoon_p2p.network.transport import Stream, Transport
 
@@ -86,6 +88,20 @@ async def test_streams_go_both_ways_over_the_connection_that_one_side_dialled() 
         await bob.dial(alice.addresses)
 
         assert await ask(alice, BOB.peer_id) == b"hello"
+
+
+async def test_a_peer_that_stays_is_spoken_to_however_many_others_come_and_go() -> None:
+    async with listening() as alice, open_transport(BOB) as bob:
+        bob.accept_streams(ECHO, echo)
+        await bob.dial(alice.addresses)
+        while not alice.host.is_known_to_speak(BOB.peer_id, ECHO):
+            await alice.host.identified.wait()
+
+        for number in range(2 * PEERS_MAX):
+            alice.swarm.peerstore.add_addrs(ID(peer_id_of(number.to_bytes(32, "big"))), [], 7200)
+
+        assert await ask(alice, BOB.peer_id) == b"hello"
+        assert alice.host.is_known_to_speak(BOB.peer_id, ECHO)
 
 
 async def test_a_stream_names_its_protocol_and_the_peer_that_proved_its_key() -> None:
@@ -658,3 +674,24 @@ async def test_a_handshake_that_is_garbage_is_nobody_who_can_be_reached(handshak
         with pytest.raises(Unavailable):
             await bob.dial([f"/ip4/127.0.0.1/tcp/{port}/p2p/{peer_id_text(ALICE.peer_id)}"])
         nursery.cancel_scope.cancel()
+
+
+async def test_who_was_answered_and_never_says_that_nothing_more_comes_is_not_waited_for() -> None:
+    async def answer(stream: Stream) -> None:
+        await stream.write(b"no")
+        await stream.close_write()
+
+    async with listening() as alice, open_transport(BOB) as bob:
+        alice.accept_streams("/test/answer/1", answer)
+        await bob.dial(alice.addresses)
+        stream = await bob.open_stream(ALICE.peer_id, "/test/answer/1")
+        assert await stream.read(16) == b"no"
+        assert await stream.read(16) == b""
+        (conn,) = alice.swarm.open_connections(BOB.peer_id)
+        assert isinstance(conn.muxed_conn, MuxedConnection)
+        conn.muxed_conn.session.tick(trio.current_time() + 100.0)
+        conn.muxed_conn.flush()
+
+        with pytest.raises(Unavailable, match="reset"):
+            while True:
+                await stream.write(b"on and on")
