@@ -234,7 +234,10 @@ def _swarm(identity: Identity, limits: Limits) -> RuledSwarm:
         secure_transports_by_protocol=security_options(key_pair),
         muxer_transports_by_protocol=muxer_options(),
     )
-    return RuledSwarm(ID(identity.peer_id), BoundedPeerStore(key_pair), upgrader, limits)
+    peerstore = BoundedPeerStore(key_pair)
+    swarm = RuledSwarm(ID(identity.peer_id), peerstore, upgrader, limits)
+    peerstore.is_kept = lambda peer: bool(swarm.connections.get(peer))
+    return swarm
 
 
 async def _listen(texts: Sequence[str]) -> list[trio.SocketListener]:

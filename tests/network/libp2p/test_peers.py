@@ -52,6 +52,35 @@ def test_who_was_heard_of_longest_ago_is_forgotten_first() -> None:
     assert not store.has_peer(ID(peer_id_of((0).to_bytes(32, "big"))))
 
 
+def test_who_says_only_what_it_speaks_counts_too() -> None:
+    store = BoundedPeerStore(KEY_PAIR, peers_max=50)
+
+    for number in range(500):
+        store.add_protocols(ID(peer_id_of(number.to_bytes(32, "big"))), ["/x"])
+
+    assert len(store.peer_ids()) <= 50
+
+
+def test_who_is_connected_is_not_forgotten_however_many_others_come() -> None:
+    store = BoundedPeerStore(KEY_PAIR, peers_max=50)
+    worker = ID(peer_id_of(b"w" * 32))
+    store.add_protocols(worker, ["/cocoon/exchange/1"])
+    store.is_kept = worker.__eq__
+
+    name_peers(store, 500)
+
+    assert store.get_protocols(worker) == ["/cocoon/exchange/1"]
+    assert len(store.peer_ids()) <= 50
+
+
+def test_where_a_peer_says_it_is_stands_until_it_says_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, peer = BoundedPeerStore(KEY_PAIR), ID(peer_id_of(b"p" * 32))
+    store.add_addrs(peer, [ADDRESS], 7200)
+    monkeypatch.setattr("libp2p.peer.peerdata.time.time", lambda: 4e9)
+
+    assert store.addrs(peer) == [ADDRESS]
+
+
 def test_no_peer_makes_us_remember_more_of_it_than_anybody_needs() -> None:
     store = BoundedPeerStore(KEY_PAIR)
     other = create_new_key_pair(bytes([8]) * 32)
