@@ -152,8 +152,11 @@ class Proving:
             self._failed_at.popitem(last=False)
 
     async def _proved_at(self, peer: PeerId, seen_from: str) -> Address | None:
-        claimed = self._swarm.known_addresses(peer)[:ADDRESSES_MAX]
-        for address in await _resolved(claimed, seen_from):
+        entry = self._table.entry(peer)
+        worked = () if entry is None else entry.addresses
+        # Who says nothing of where it is, or whose word was forgotten, is where it was.
+        claimed = self._swarm.known_addresses(peer) or worked
+        for address in await _resolved(claimed[:ADDRESSES_MAX], seen_from):
             try:
                 await proves_key(self._swarm, address, peer)
             except Unavailable as exc:

@@ -42,6 +42,7 @@ class Upkeep:
     def __init__(self, node: KadNode) -> None:
         self._node = node
         self._kept_at = trio.current_time()
+        self._looked_at = time.time()
 
     async def run(self) -> None:
         """Enter the network, and stay in it until cancelled; then the good servers are written down."""
@@ -55,11 +56,12 @@ class Upkeep:
                 await trio.sleep((refresh.TICK_SECONDS if is_in else pause) * random.uniform(1.0, 1.2))
                 pause = RETRY_FIRST_SECONDS if is_in else min(pause * 2, refresh.TICK_SECONDS)
         finally:
-            node.kept.keep(node.table)
+            if self._is_connected():
+                node.kept.keep(node.table)
 
     async def look_around(self) -> None:
         """Do what is due. A cancel leaves nothing behind."""
-        node = self._node
+        node, self._looked_at = self._node, time.time()
         away = [peer for peer, answered in node.reached.items() if not answered]
         stalest = (entry.peer for entry in node.table.stalest())
         late, node.late = node.late, set()
@@ -68,9 +70,13 @@ class Upkeep:
         for key in node.refresh.due(node.table, trio.current_time()):
             closest = NEIGHBOURS if key == node.transport.peer_id else FOUND_IN_BUCKET
             await node.look_up(find_node(key), closest=closest)
-        if trio.current_time() - self._kept_at >= KEEP_SECONDS:
+        if trio.current_time() - self._kept_at >= KEEP_SECONDS and self._is_connected():
             self._kept_at = trio.current_time()
             await trio.to_thread.run_sync(node.kept.keep, list(node.table))
+
+    def _is_connected(self) -> bool:
+        # Who hears nobody at all is cut off: his table empties, and says nothing of who is there.
+        return any(entry.heard >= self._looked_at for entry in self._node.table)
 
     async def _check(self, peers: Iterable[PeerId]) -> None:
         async with trio.open_nursery() as nursery:

@@ -2,19 +2,29 @@
 
 import json
 import logging
+import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import trio
+import trio.testing
+from libp2p.kad_dht.pb.kademlia_pb2 import Message
+from libp2p.peer.id import ID
 
-from cocoon_p2p.identity import peer_id_text
-from cocoon_p2p.network.libp2p import kad_proving, refresh
-from cocoon_p2p.network.libp2p.addresses import parse_address
+from cocoon_p2p.errors import Unavailable
+from cocoon_p2p.identity import PeerId, peer_id_text
+from cocoon_p2p.network.libp2p import kad_proving, kad_upkeep, refresh
+from cocoon_p2p.network.libp2p.addresses import Address, parse_address
 from cocoon_p2p.network.libp2p.host import open_transport
+from cocoon_p2p.network.libp2p.kad_node import KadNode
 from cocoon_p2p.network.libp2p.kad_proving import may_be_dialled
-from cocoon_p2p.network.libp2p.kad_wire import encode, find_node, judge, read_message
+from cocoon_p2p.network.libp2p.kad_wire import Answer, encode, find_node, judge, read_message
+from cocoon_p2p.network.libp2p.kept_peers import KeptPeers
+from cocoon_p2p.network.libp2p.routing_table import RoutingTable
 from tests.network.libp2p.kad_nodes import (
     KEYS,
     LOOPBACK,
@@ -197,6 +207,63 @@ async def test_a_server_that_can_be_dialled_back_is_named_to_others_and_no_other
 
         assert [entry.peer for entry in named] == [identity(10).peer_id]
         assert directory.servers_known == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_hasty")
+async def test_a_server_is_dialled_back_where_it_was_though_nobody_remembers_what_it_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kad_upkeep, "DIALLED_SECONDS", 0.0)
+    async with network() as nodes:
+        bootstrap, directory = await nodes.start(1)
+        await nodes.start(10, bootstrap.addresses)
+        await until(knows(directory, 10))
+        peer = identity(10).peer_id
+        bootstrap.swarm.peerstore.clear_addrs(ID(peer))
+        cleared = time.time()
+
+        await until(lambda: (entry := directory.table.entry(peer)) is None or entry.dialled > cleared)
+
+        assert peer in directory.table
+
+
+async def test_a_node_that_is_cut_off_does_not_forget_whom_it_kept(tmp_path: Path) -> None:
+    table, kept = RoutingTable(identity(20).peer_id), KeptPeers(tmp_path / "peers.json", "demo")
+    for number in (1, 2):
+        place = Address("ip4", "127.0.0.1", 4000 + number)
+        table.heard(identity(number).peer_id, (place,), now=time.time() - 90)
+    kept.keep(table)
+
+    async def ask(peer: PeerId, _question: Message) -> Answer:
+        await trio.lowlevel.checkpoint()
+        if peer == identity(1).peer_id:
+            table.remove(peer)
+        raise Unavailable("the network is down")
+
+    async def look_up(_question: Message, *, closest: int) -> tuple[PeerId, ...]:
+        await trio.lowlevel.checkpoint()
+        return ()
+
+    node = SimpleNamespace(
+        table=table,
+        kept=kept,
+        ask=ask,
+        look_up=look_up,
+        late=set[PeerId](),
+        reached=dict[PeerId, bool](),
+        bootstraps=(),
+        refresh=refresh.Refresh(identity(20).peer_id),
+        proving=SimpleNamespace(prove_soon=lambda _: None),
+        transport=SimpleNamespace(peer_id=identity(20).peer_id),
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kad_upkeep.Upkeep(cast(KadNode, node)).run)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+
+    assert len(table) < 2
+    assert set(kept.peers) == {identity(1).peer_id, identity(2).peer_id}
 
 
 @pytest.mark.slow
