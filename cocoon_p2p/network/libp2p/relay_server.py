@@ -49,6 +49,9 @@ TALK_SECONDS = 10.0
 PIECE_BYTES = 16 * 1024
 "Carried at a time. Four records of TLS's, and little enough that a thousand circuits hold 16 MB."
 
+TAG = "reservation"
+"Why connections of those who reserved are not let go to make room for others."
+
 ADDRESSES_MAX = 8
 "Our own, as far as we name them to who reserves."
 
@@ -72,8 +75,6 @@ class Relay:
 
     def _is_connected(self, peer: PeerId) -> bool:
         conn = self._reserved_on.get(peer)
-        if conn is not None and conn.is_closed:
-            del self._reserved_on[peer]
         return conn is not None and not conn.is_closed
 
     async def _serve(self, stream: Stream) -> None:
@@ -104,10 +105,17 @@ class Relay:
             log.debug("reservation refused", extra={"status": status.name})
             return hop_status(status)
         self._reserved_on[stream.peer] = stream.swarm_conn
-        self._transport.swarm.protect_peer(stream.peer, "reservation")
+        self._transport.swarm.protect_peer(stream.peer, TAG)
+        self._forget_the_gone()
         expires = int(time.time()) + self._limits.reservation_seconds
         voucher = sign_voucher(self._identity, stream.peer, expires)
         return granted(expires, self._addresses(), voucher, self._limits.circuit)
+
+    def _forget_the_gone(self) -> None:
+        # Else who reserves with one key after the other has them all protected, and others no longer are.
+        for peer in self._reserved_on.keys() - self.book.holders:
+            del self._reserved_on[peer]
+            self._transport.swarm.unprotect_peer(peer, TAG)
 
     def _addresses(self) -> tuple[bytes, ...]:
         found: list[bytes] = []

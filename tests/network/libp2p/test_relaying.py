@@ -224,6 +224,26 @@ async def test_a_relay_says_by_the_codes_of_the_specification_what_it_does_not_d
         ]
 
 
+async def test_a_relay_protects_those_who_hold_a_reservation_and_nobody_who_did(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    protected: set[PeerId] = set()
+    async with open_relay() as (relay, _), open_private(relay):
+        monkeypatch.setattr(relay.swarm, "protect_peer", lambda peer, tag: protected.add(peer))
+        monkeypatch.setattr(relay.swarm, "unprotect_peer", lambda peer, tag: protected.discard(peer))
+        for seed in range(3):
+            passing = Identity.from_seed(bytes([seed]) * 32)
+            async with open_transport(passing) as client:
+                await client.dial(relay.addresses)
+                assert (await hop(client, RELAY.peer_id, reserve())).status == Status.OK
+            await relay.wait_disconnected(passing.peer_id)
+        async with open_transport(CLIENT) as client:
+            await client.dial(relay.addresses)
+            await hop(client, RELAY.peer_id, reserve())
+
+            assert protected == {CLIENT.peer_id}
+
+
 async def test_nothing_is_relayed_or_reserved_over_a_relayed_connection() -> None:
     async with (
         open_relay() as (relay, _),
