@@ -180,8 +180,9 @@ class ExllamaGenerator:
         return whole_pages * PAGE_TOKENS
 
     def close(self) -> None:
-        for ticket in list(self._jobs):
-            self.cancel(ticket)
+        # Jobs are not cancelled: a generator that failed raises then, and its page table goes with it.
+        self._jobs.clear()
+        self._given.clear()
         if self._generator.max_sampling_threads > 1:
             self._generator.sampling_pool.shutdown()
         if self._generator.filter_pool is not None:

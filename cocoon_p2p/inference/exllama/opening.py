@@ -103,7 +103,10 @@ async def serve_loaded(
 ) -> AsyncIterator[Engine]:
     """Serve a model that is loaded. Raises as `open_exllama` does."""
     splitter = await trio.to_thread.run_sync(Splitter, folder)
-    template = ChatTemplate(folder.template, bos=folder.bos, eos=folder.eos)
+    # Also a thread's: it starts a process, and a hostile template takes its time.
+    template = await trio.to_thread.run_sync(
+        lambda: ChatTemplate(folder.template, bos=folder.bos, eos=folder.eos)
+    )
     card = ModelCard(
         name=name or folder.path.resolve().name.lower(),
         weights_hash=weights,

@@ -10,8 +10,10 @@ time and again without computing anything is given up.
 import logging
 import queue
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from cocoon_p2p.inference.engine import EngineError, Finish, Piece
@@ -136,8 +138,8 @@ class GeneratorThread:
             try:
                 self._let_go_of_the_left()
                 self._hand_on(self._generator.step() if self._running else ())
-            except Exception:
-                log.exception("engine thread failed", extra={"running": len(self._running)})
+            except Exception as exc:  # noqa: BLE001 - whatever the library raises, the thread goes on
+                log.error("engine thread failed", extra={"running": len(self._running), **_where(exc)})
                 failures += 1
                 if not self._start_again(failures):
                     break
@@ -190,16 +192,17 @@ class GeneratorThread:
 
     def _start_again(self, failures: int) -> bool:
         self._fail_running(EngineError("the engine failed"))
-        assert self._generator is not None
+        generator, self._generator = self._generator, None
+        assert generator is not None
         try:
             # First, or the new one finds no memory.
-            self._generator.close()
-            self._generator = None
+            generator.close()
+            del generator
             if failures >= FAILURES_MAX:
                 raise EngineError("it fails each time")
             self._generator = self._make()
-        except Exception as exc:
-            log.exception("engine given up")
+        except Exception as exc:  # noqa: BLE001 - as above
+            log.error("engine given up", extra=_where(exc))
             self._failure = exc
             return False
         return True
@@ -214,9 +217,15 @@ class GeneratorThread:
         with self._door:
             self._failure = self._failure or error
         self._fail_running(error)
-        if self._generator is not None:
-            self._generator.close()
-            self._generator = None
+        self._fail_waiting(error)
+        generator, self._generator = self._generator, None
+        if generator is not None:
+            try:
+                generator.close()
+            except Exception as exc:  # noqa: BLE001 - as above
+                log.error("engine does not close", extra=_where(exc))
+
+    def _fail_waiting(self, error: EngineError) -> None:
         while True:
             try:
                 job = self._orders.get_nowait()
@@ -225,3 +234,10 @@ class GeneratorThread:
             if job is not None:
                 job.pipe.close(error)
                 job.let_go()
+
+
+def _where(exc: BaseException) -> dict[str, object]:
+    """Say what was raised, and where: the library's own words may quote the prompt."""
+    frames = traceback.extract_tb(exc.__traceback__)[-8:]
+    at = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+    return {"error": type(exc).__name__, "at": at}

@@ -7,11 +7,13 @@ from itertools import count
 
 import pytest
 import trio
+import trio.lowlevel
 
 from cocoon_p2p.inference.engine import EngineError, Finish, Piece
 from cocoon_p2p.inference.exllama.generator import Order, Step, Ticket
 from cocoon_p2p.inference.exllama.thread import FAILURES_MAX, GeneratorThread, Job
 from cocoon_p2p.inference.pipe import Pipe
+from cocoon_p2p.observability import JsonFormatter
 
 BOUND_SECONDS = 30
 
@@ -210,6 +212,51 @@ async def test_closing_fails_what_runs_and_what_waits() -> None:
                         pass
     assert at.let_go == 2
     assert at.made[0].is_closed
+
+
+async def test_who_waits_is_told_also_if_the_generator_neither_computes_nor_closes() -> None:
+    class Wedged(ScriptedGenerator):
+        def close(self) -> None:
+            raise RuntimeError("the card is gone")
+
+    generator = Wedged()
+    with trio.fail_after(BOUND_SECONDS):
+        at = Bench()
+        at.thread = GeneratorThread(lambda: generator)
+        at.thread.open()
+        generator.go_on.clear()
+        running, waiting = at.job(1_000_000), at.job(1)
+        at.thread.submit(running)
+        while not generator.running:
+            await trio.lowlevel.checkpoint()
+        at.thread.submit(waiting)
+        generator.failures = 1
+        generator.go_on.set()
+        for job in (running, waiting):
+            with pytest.raises(EngineError):
+                await read(job)
+        await trio.to_thread.run_sync(at.thread.close)
+    assert at.let_go == 2
+
+
+async def test_what_the_library_says_of_its_failure_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Talking(ScriptedGenerator):
+        def step(self) -> Sequence[Step]:
+            raise RuntimeError("cannot compute: my secret words")
+
+    with trio.fail_after(BOUND_SECONDS):
+        at = Bench()
+        at.thread = GeneratorThread(Talking)
+        at.thread.open()
+        while at.thread.is_alive:
+            job = at.job(1)
+            with pytest.raises(EngineError):
+                at.thread.submit(job)
+                await read(job)
+        await trio.to_thread.run_sync(at.thread.close)
+
+    assert "engine given up" in caplog.messages
+    assert not any("secret" in JsonFormatter().format(record) for record in caplog.records)
 
 
 async def test_what_makes_the_generator_may_fail() -> None:
