@@ -110,6 +110,9 @@ class ChatMessage:
     content: str
 
 
+PromptKey = tuple[bytes, tuple[ChatMessage, ...], str | None, str]
+
+
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """What the client sealed, opened. Times and money are not the engine's business."""
@@ -132,6 +135,11 @@ class GenerateRequest:
     ignore_eos: bool = False
     cache_scope: bytes = b""
     "Requests share cached prefixes only within the same scope (the sealing session's id)."
+
+    @property
+    def prompt_key(self) -> PromptKey:
+        """What decides a prompt's tokens. With its scope: a count that comes soon tells that it was kept."""
+        return self.cache_scope, self.messages, self.prompt, self.answer_prefix
 
 
 @dataclass(frozen=True, slots=True)

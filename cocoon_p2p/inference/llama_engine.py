@@ -30,6 +30,7 @@ from cocoon_p2p.inference.engine import (
     GenerateRequest,
     Piece,
     PromptCount,
+    PromptKey,
 )
 from cocoon_p2p.inference.llama_generation import LlamaGeneration
 from cocoon_p2p.inference.llama_messages import Completion
@@ -48,14 +49,6 @@ PROMPTS_KEPT: Final = 32
 
 SEEDS: Final = 2**32 - 1
 "llama.cpp takes 32 bits, and the highest number means none."
-
-
-_PromptKey = tuple[bytes, tuple[ChatMessage, ...], str | None, str]
-
-
-def _prompt_key(request: GenerateRequest) -> _PromptKey:
-    """What decides a prompt's tokens. With its scope: how soon a count comes tells whether it was kept."""
-    return request.cache_scope, request.messages, request.prompt, request.answer_prefix
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +91,7 @@ class LlamaCppEngine:
         self._table = cache_slots(capabilities.slots)
         self._free_slots = trio.Semaphore(capabilities.slots)
         self._splitting = trio.CapacityLimiter(4)
-        self._prompts = OrderedDict[_PromptKey, list[int]]()
+        self._prompts = OrderedDict[PromptKey, list[int]]()
         self._running = set[_Running]()
         self._trio = trio.lowlevel.current_trio_token()
         self._is_closed = False
@@ -106,7 +99,7 @@ class LlamaCppEngine:
     async def count(self, request: GenerateRequest) -> PromptCount:
         """Tokenise the prompt (`Engine.count`). A cancel waits for the splitting, some milliseconds."""
         prompt = await self._prompt(request)
-        self._prompts[_prompt_key(request)] = prompt
+        self._prompts[request.prompt_key] = prompt
         if len(self._prompts) > PROMPTS_KEPT:
             self._prompts.popitem(last=False)
         return PromptCount(len(prompt), self._table.cached_tokens(request.cache_scope, prompt))
@@ -119,7 +112,7 @@ class LlamaCppEngine:
         a slot that is kept longer is not given to others until it is free.
         """
         prompt = await self._prompt(request)
-        self._prompts.pop(_prompt_key(request), None)
+        self._prompts.pop(request.prompt_key, None)
         await self._free_slots.acquire()
         if self._is_closed:
             self._free_slots.release()
@@ -158,7 +151,7 @@ class LlamaCppEngine:
         if self._is_closed:
             raise EngineError("the engine is closed")
         refuse_senseless(request, self._card)
-        kept = self._prompts.get(_prompt_key(request))
+        kept = self._prompts.get(request.prompt_key)
         if kept is not None:
             return kept
         refuse_endless(request, self._card, token_size_max=self._token_size_max)

@@ -9,7 +9,14 @@ from typing import Final
 import trio
 
 from cocoon_p2p.inference.chat_template import ChatTemplate
-from cocoon_p2p.inference.engine import Capabilities, EngineError, GenerateRequest, Piece, PromptCount
+from cocoon_p2p.inference.engine import (
+    Capabilities,
+    EngineError,
+    GenerateRequest,
+    Piece,
+    PromptCount,
+    PromptKey,
+)
 from cocoon_p2p.inference.exllama.generator import Order
 from cocoon_p2p.inference.exllama.splitting import Kind, Splitter
 from cocoon_p2p.inference.exllama.thread import GeneratorThread, Job
@@ -49,13 +56,13 @@ class ExllamaEngine:
         self._splitter = splitter
         self._free_slots = trio.Semaphore(capabilities.slots)
         self._splitting = trio.CapacityLimiter(4)
-        self._prompts = OrderedDict[GenerateRequest, list[int]]()
+        self._prompts = OrderedDict[PromptKey, list[int]]()
         self._trio = trio.lowlevel.current_trio_token()
 
     async def count(self, request: GenerateRequest) -> PromptCount:
         """Tokenise the prompt (`Engine.count`). A cancel waits for the splitting, some milliseconds."""
         prompt = await self._prompt(request)
-        self._prompts[request] = prompt
+        self._prompts[request.prompt_key] = prompt
         if len(self._prompts) > PROMPTS_KEPT:
             self._prompts.popitem(last=False)
         return PromptCount(len(prompt), self._thread.cached_tokens(self._order(request, prompt)))
@@ -68,7 +75,7 @@ class ExllamaEngine:
         kept longer is not given to others until it is free.
         """
         prompt = await self._prompt(request)
-        self._prompts.pop(request, None)
+        self._prompts.pop(request.prompt_key, None)
         await self._free_slots.acquire()
         has_let_go = trio.Event()
 
@@ -114,7 +121,7 @@ class ExllamaEngine:
         if not self._thread.is_alive:
             raise EngineError("the engine is closed, or has failed for good")
         refuse_senseless(request, self._card)
-        kept = self._prompts.get(request)
+        kept = self._prompts.get(request.prompt_key)
         if kept is not None:
             return kept
         refuse_endless(request, self._card)

@@ -14,7 +14,7 @@ import httpx
 import msgspec
 
 from cocoon_p2p.inference.engine import ChatMessage, EngineError, RequestMalformed
-from cocoon_p2p.inference.upstream.wire import require_open
+from cocoon_p2p.inference.upstream.wire import require_open, require_plain
 
 ANSWER_SIZE_MAX_BYTES: Final = 64 << 20
 "Of a list of tokens: ten million take less."
@@ -190,8 +190,9 @@ async def _exchange(http: httpx.AsyncClient, request: httpx.Request, answer: typ
 
 
 async def _read(response: httpx.Response) -> bytes:
+    require_plain(response)
     chunks, size = list[bytes](), 0
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():
         chunks.append(chunk)
         size += len(chunk)
         if size > ANSWER_SIZE_MAX_BYTES:

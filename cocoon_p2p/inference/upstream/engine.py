@@ -8,8 +8,10 @@ The tokens that were counted are what is sent, so what was paid for is what is c
 is slow makes its own connection fill up, and nothing else.
 """
 
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from typing import Final
 
 import httpx
 import trio
@@ -20,12 +22,16 @@ from cocoon_p2p.inference.engine import (
     GenerateRequest,
     Piece,
     PromptCount,
+    PromptKey,
 )
 from cocoon_p2p.inference.refusing import refuse_endless, refuse_senseless, refuse_unfit
 from cocoon_p2p.inference.upstream.dialects import Dialect
 from cocoon_p2p.inference.upstream.generation import UpstreamGeneration
 from cocoon_p2p.inference.upstream.health import Health
-from cocoon_p2p.inference.upstream.wire import completion_body, stream_completion
+from cocoon_p2p.inference.upstream.wire import RequestRefused, completion_body, stream_completion
+
+PROMPTS_KEPT: Final = 64
+"Prompts between their count and their generation: a template that says the time would make another."
 
 
 class UpstreamEngine:
@@ -54,6 +60,7 @@ class UpstreamEngine:
         self._dialect = dialect
         self._health = health
         self._slots = trio.Semaphore(capabilities.slots)
+        self._prompts = OrderedDict[PromptKey, list[int]]()
         self._is_closed = False
 
     async def count(self, request: GenerateRequest) -> PromptCount:
@@ -62,7 +69,10 @@ class UpstreamEngine:
         What the server has cached is not known before, and so not promised.
         """
         self._health.require()
-        return PromptCount(len(await self._split(request)))
+        prompt = self._prompts[request.prompt_key] = await self._split(request)
+        if len(self._prompts) > PROMPTS_KEPT:
+            self._prompts.popitem(last=False)
+        return PromptCount(len(prompt))
 
     @asynccontextmanager
     async def generate(self, request: GenerateRequest) -> AsyncIterator[AsyncIterator[Piece]]:
@@ -71,6 +81,7 @@ class UpstreamEngine:
         Leaving closes the connection, by which the server learns that nobody reads any more.
         """
         prompt = await self._split(request)
+        self._prompts.pop(request.prompt_key, None)
         async with self._slots, aclosing(self._pieces(request, prompt)) as pieces:
             yield pieces
 
@@ -98,20 +109,28 @@ class UpstreamEngine:
             async with stream_completion(self._http, body) as events:
                 async for event in events:
                     piece = generation.take(event)
+                    # Each step shows it: a server that is busy for long is not asked to prove it besides.
+                    self._health.succeeded()
                     if piece is not None:
                         yield piece
                         if piece.finish is not None:
                             return
             yield generation.end()
+        except RequestRefused:
+            # Perhaps for what is in it, and then nobody else is to wait for that.
+            self._health.suspect()
+            raise
         except EngineError:
             self._health.failed()
             raise
-        self._health.succeeded()
 
     async def _split(self, request: GenerateRequest) -> list[int]:
         if self._is_closed:
             raise EngineError("the engine is closed")
         refuse_senseless(request, self._card)
+        kept = self._prompts.get(request.prompt_key)
+        if kept is not None:
+            return kept
         refuse_endless(request, self._card)
         if request.prompt is None:
             prompt = await self._dialect.split_chat(request.messages)

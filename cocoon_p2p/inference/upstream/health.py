@@ -1,6 +1,7 @@
 """Whether a server is well: by what it computes, not by what it says of itself.
 
     well --a generation fails--> ill --one token comes--> well
+    well --nothing for a minute, or a request refused--> asked for one token
 
 Who is ill takes no work: a client that is refused before it has paid asks elsewhere at once.
 """
@@ -33,6 +34,7 @@ class Health:
         self._compute = compute
         self._changed = trio.Event()
         self._well_at = trio.current_time()
+        self._is_suspect = False
         self.is_well = True
 
     def require(self) -> None:
@@ -41,8 +43,9 @@ class Health:
             raise EngineError("the server that runs the model is down", retry_after=RETRY_SECONDS)
 
     def succeeded(self) -> None:
-        """A generation came to its end."""
+        """A step came."""
         self._well_at = trio.current_time()
+        self._is_suspect = False
         if not self.is_well:
             self.is_well = True
             log.info("upstream is well again")
@@ -52,6 +55,11 @@ class Health:
         if self.is_well:
             self.is_well = False
             log.warning("upstream fails", extra={"retry_seconds": RETRY_SECONDS})
+        self._changed.set()
+
+    def suspect(self) -> None:
+        """Something was not as it should be, perhaps by one request's own fault: the server is asked soon."""
+        self._is_suspect = True
         self._changed.set()
 
     async def watch(self) -> None:
@@ -69,7 +77,11 @@ class Health:
 
     async def _until_due(self) -> None:
         """Wait until nothing was computed for a while, or something failed."""
-        while self.is_well and (rest := self._well_at + LOOK_SECONDS - trio.current_time()) > 0:
+        while (
+            self.is_well
+            and not self._is_suspect
+            and (rest := self._well_at + LOOK_SECONDS - trio.current_time()) > 0
+        ):
             self._changed = trio.Event()
             with trio.move_on_after(rest):
                 await self._changed.wait()

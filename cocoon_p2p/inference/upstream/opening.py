@@ -7,7 +7,7 @@ whose length it counts as it did before.
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -28,6 +28,9 @@ CONNECT_SECONDS: Final = 5.0
 STEP_SECONDS: Final = 30.0
 "Without a step for this long an engine has failed."
 
+ONE_TOKEN_SECONDS: Final = 60.0
+"For a whole trial of one token, which may wait behind others' prompts."
+
 FEATURES: Final = frozenset(
     {Feature.SEED, Feature.STOP, Feature.TEMPERATURE, Feature.IGNORE_EOS, Feature.CONTINUE}
 )
@@ -45,7 +48,7 @@ class Upstream:
     model: str = ""
     "What it calls the model; empty if it has only one."
 
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
 
 
 class _Model(msgspec.Struct, frozen=True):
@@ -116,21 +119,27 @@ async def open_upstream(
 
 
 def _root(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(url)
+        _ = httpx.URL(url), parts.port
+    except (ValueError, httpx.InvalidURL):
+        parts = urlsplit("")
+    if parts.username is not None or parts.query:
         raise ConfigurationError(
-            f"not the address of a server: {url[:128]!r}", hint="write it as http://127.0.0.1:8000"
-        )
-    if parts.username is not None:
-        raise ConfigurationError(
-            "the server's address holds a secret",
+            "the server's address holds a secret, or a query",
             hint="write the key into a file and name it in api_key_file",
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
+        # Not quoted: what is misspelt may hold a key all the same.
+        raise ConfigurationError(
+            "worker.model is not the address of a server", hint="write it as http://127.0.0.1:8000"
         )
     return url.rstrip("/").removesuffix("/v1")
 
 
 def _headers(api_key: str | None) -> dict[str, str]:
-    return {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+    plain = {"Accept-Encoding": "identity"}
+    return plain if api_key is None else {"Authorization": f"Bearer {api_key}", **plain}
 
 
 async def _model(http: httpx.AsyncClient, wanted: str, root: str) -> str:
@@ -180,8 +189,13 @@ async def _try(http: httpx.AsyncClient, model: str, dialect: Dialect) -> None:
 
 def _one_token(http: httpx.AsyncClient, model: str, dialect: Dialect) -> Callable[[], Awaitable[None]]:
     async def compute() -> None:
-        prompt = await dialect.split_text("Hello", is_prompt=True)
-        await _compute(http, model, dialect, prompt, 1)
+        try:
+            # A server that trickles is never silent, and never done.
+            with trio.fail_after(ONE_TOKEN_SECONDS):
+                prompt = await dialect.split_text("Hello", is_prompt=True)
+                await _compute(http, model, dialect, prompt, 1)
+        except trio.TooSlowError:
+            raise EngineError(f"it computed no token (waited={ONE_TOKEN_SECONDS:g} s)") from None
 
     return compute
 

@@ -6,7 +6,7 @@ how we make sure that what was counted is what is computed. What servers add to 
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import Final
+from typing import Final, Self
 
 import httpx
 import msgspec
@@ -20,8 +20,19 @@ JSON: Final = {"Content-Type": "application/json"}
 SEEDS: Final = 2**32 - 1
 "What every server takes; llama.cpp's highest number means none."
 
+EVENT_SIZE_MAX_BYTES: Final = 1 << 20
+"Of one step of an answer, which takes some hundred bytes."
+
 ERROR_SIZE_MAX_BYTES: Final = 64 << 10
 "Of an error's body; what is longer is no error that we know."
+
+
+REFUSALS: Final = frozenset((400, 413, 422))
+"Statuses by which a server says that it is well, and that a request makes no sense."
+
+
+class RequestRefused(EngineError):
+    """The server takes no such request; another it might."""
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -120,17 +131,53 @@ async def stream_completion(http: httpx.AsyncClient, body: bytes) -> AsyncIterat
     try:
         async with http.stream("POST", COMPLETIONS, content=body, headers=JSON) as response:
             if response.status_code != 200:
-                raise EngineError(f"the server refuses a request ({await _failure(response)})")
+                kind = RequestRefused if response.status_code in REFUSALS else EngineError
+                raise kind(f"the server refuses a request ({await _failure(response)})")
             async with aclosing(_events(response)) as events:
                 yield events
     except httpx.HTTPError as exc:
         raise EngineError(f"the connection to the server is lost ({type(exc).__name__})") from exc
 
 
+def require_plain(response: httpx.Response) -> None:
+    """Raise EngineError for a body that is packed: a few bytes of it can stand for gigabytes."""
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise EngineError("the server packs what must come as it is")
+
+
+class _Bounded(httpx.AsyncByteStream):
+    """A response's bytes, up to so many that no event ends in."""
+
+    def __init__(self, stream: httpx.AsyncByteStream) -> None:
+        self._stream = stream
+        self._chunks = aiter(stream)
+        self.unfinished_bytes = 0
+        "Since the last event."
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await anext(self._chunks)
+        self.unfinished_bytes += len(chunk)
+        if self.unfinished_bytes > EVENT_SIZE_MAX_BYTES:
+            raise EngineError("a step of the server's answer has no end")
+        return chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
 async def _events(response: httpx.Response) -> AsyncGenerator[Event, None]:
+    require_plain(response)
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    response.stream = bounded = _Bounded(response.stream)
+    # Always, whatever a server calls it; some that Python knows are no encodings at all.
+    response.encoding = "utf-8"
     try:
         async with aclosing(EventSource(response).aiter_sse()) as lines:
             async for event in lines:
+                bounded.unfinished_bytes = 0
                 if event.data == "[DONE]":
                     return
                 step = _EVENTS.decode(event.data)
@@ -145,7 +192,7 @@ async def _events(response: httpx.Response) -> AsyncGenerator[Event, None]:
 async def _failure(response: httpx.Response) -> str:
     """Say what a response that is no success is, without its words: they may quote the prompt."""
     body = b""
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > ERROR_SIZE_MAX_BYTES:
             break

@@ -49,6 +49,9 @@ class Script:
     status: int = 200
     "Of completions."
 
+    headers: tuple[tuple[str, str], ...] = (("content-type", "text/event-stream"),)
+    "Of completions."
+
     hangs_after: int | None = None
     "Pieces after which it says nothing more; the connection stays."
 
@@ -164,7 +167,7 @@ class _Answering:
                 status=self.script.status,
             )
             return
-        await self._send(h11.Response(status_code=200, headers=[("content-type", "text/event-stream")]))
+        await self._send(h11.Response(status_code=200, headers=list(self.script.headers)))
         for number, piece in enumerate((self.script.events or words)(asked)):
             if number == self.script.hangs_after:
                 await self._until_hung_up()

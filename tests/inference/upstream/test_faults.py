@@ -1,8 +1,11 @@
 """A server that does what servers do on bad days."""
 
+import gzip
+
 import pytest
 import trio
 import trio.lowlevel
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,12 +100,27 @@ FAULTS = {
     "it takes no such request": Script(status=400),
 }
 
+STREAM = ("content-type", "text/event-stream")
+LAST = step("a", tokens=1, finish="stop") + DONE
+# All would end well, were they read to their end.
+HOSTILE = {
+    "a line that has no end": Script(events=lambda _: [b": "] + [b"a" * 60_000] * 40 + [b"\n", LAST]),
+    "bytes that stand for many more": Script(
+        headers=(STREAM, ("content-encoding", "gzip")),
+        events=lambda _: [gzip.compress(b":" * (1 << 20) + b"\n" + LAST)],
+    ),
+    "an encoding that is none": Script(
+        headers=(("content-type", "text/event-stream; charset=zlib"),), events=lambda _: [DONE]
+    ),
+}
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+
+@pytest.mark.parametrize("fault", [*FAULTS.values(), *HOSTILE.values()], ids=[*FAULTS, *HOSTILE])
 async def test_a_fault_is_an_error_that_quotes_nobody(fault: Script) -> None:
     script = Script()
     async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
         script.events, script.status, script.is_cut = fault.events, fault.status, fault.is_cut
+        script.headers = fault.headers
 
         with pytest.raises(EngineError) as raised:
             await pieces_of(engine, ask())
@@ -180,6 +198,103 @@ async def test_a_server_that_fails_takes_no_work_until_it_computes_again(
     assert counted.prompt_tokens == 3
 
 
+async def test_a_request_that_the_server_refuses_keeps_nobody_else_out() -> None:
+    script = Script()
+    with trio.fail_after(BOUND_SECONDS):
+        async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+            script.status = 400
+            with pytest.raises(EngineError, match="refuses"):
+                await pieces_of(engine, ask())
+            script.status = 200
+
+            assert (await engine.count(ask())).prompt_tokens == 3
+
+
+async def test_a_server_that_refuses_everything_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "RETRY_SECONDS", 0.01)
+    script = Script()
+    with trio.fail_after(BOUND_SECONDS):
+        async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+            script.status = 400
+            with pytest.raises(EngineError, match="refuses"):
+                await pieces_of(engine, ask())
+
+            with pytest.raises(EngineError, match="down"):
+                while True:
+                    await engine.count(ask())
+                    await trio.lowlevel.checkpoint()
+
+
+async def test_a_server_that_is_busy_with_a_long_answer_is_not_asked_to_prove_itself(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    looks = list[float]()
+
+    async def compute() -> None:
+        looks.append(trio.current_time())
+
+    async with trio.open_nursery() as nursery:
+        at = health.Health(compute)
+        nursery.start_soon(at.watch)
+        for _ in range(10):
+            await trio.sleep(health.LOOK_SECONDS / 2)
+            at.succeeded()
+        assert looks == []
+        await trio.sleep(health.LOOK_SECONDS + 1)
+        assert len(looks) == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_each_step_of_an_answer_shows_that_the_server_is_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps = list[health.Health]()
+
+    def succeeded(which: health.Health) -> None:
+        steps.append(which)
+
+    script = Script()
+    with trio.fail_after(BOUND_SECONDS):
+        async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+            monkeypatch.setattr(health.Health, "succeeded", succeeded)
+            script.hangs_after = 2
+            async with engine.generate(ask()) as pieces:
+                await anext(pieces)
+                await anext(pieces)
+                assert len(steps) == 2
+
+
+async def test_a_server_that_trickles_does_not_hold_up_the_look_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(health, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(health, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(opening, "ONE_TOKEN_SECONDS", 0.2)
+    script = Script()
+    with trio.fail_after(BOUND_SECONDS):
+        async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+            script.hangs_after = 0
+            with pytest.raises(EngineError, match="down"):
+                while True:
+                    await engine.count(ask())
+                    await trio.lowlevel.checkpoint()
+
+
+async def test_what_was_counted_is_sent_also_if_the_server_would_split_it_otherwise_by_now() -> None:
+    script = Script()
+    async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+        counted = await engine.count(ask())
+        script.split = lambda _: [1] * 50
+        pieces = await pieces_of(engine, ask(tokens=2))
+
+    assert counted.prompt_tokens == pieces[-1].prompt_tokens == 3
+    assert script.requests[-1]["prompt"] == [2, 6, 5]
+
+
+def test_a_key_is_not_shown_with_its_server() -> None:
+    assert SECRET not in repr(Upstream("http://127.0.0.1", api_key=SECRET))
+
+
 async def test_another_model_is_unknown() -> None:
     async with scripted_server(Script()) as address, open_upstream(Upstream(address)) as engine:
         with pytest.raises(ModelUnknown):
@@ -242,12 +357,28 @@ async def test_nobody_there_is_said_with_the_address() -> None:
     assert address in str(raised.value)
 
 
-@pytest.mark.parametrize("url", ["ftp://a", "http://", "http://me:secret@host", "http://host/?q", "a host"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://a",
+        "http://",
+        "http://me:secret@host",
+        "http://host/?q",
+        "a host",
+        "http://me:secret@host?q",
+        "http://host/?key=secret",
+        "http://[host",
+        "http://host:99999",
+        "http://ho\nst",
+        "htp://host/secret",
+    ],
+)
 async def test_what_is_no_address_of_a_server_is_refused_without_showing_secrets(url: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         async with open_upstream(Upstream(url)):
             raise AssertionError("it must not open")
     assert "secret@" not in str(raised.value)
+    assert "=secret" not in str(raised.value)
 
 
 # ---------------------------------------------------------------- the events
