@@ -44,7 +44,8 @@ class Hearsay:
 
     def about(self, peer: PeerId) -> tuple[Address, ...]:
         """Say where a server is said to be, each address once."""
-        said = self._said.get(peer)
-        if said is None:
-            return ()
-        return tuple(dict.fromkeys(address for each in said.values() for address in each))
+        return tuple(dict.fromkeys(address for each in self.each_about(peer) for address in each))
+
+    def each_about(self, peer: PeerId) -> tuple[tuple[Address, ...], ...]:
+        """Give what each says of where a server is."""
+        return tuple(self._said.get(peer, {}).values())

@@ -273,8 +273,17 @@ class KadNode:
 
     def _range_of(self, peer: PeerId) -> str:
         entry = self.table.entry(peer)
-        addresses = self._hearsay.about(peer) if entry is None else entry.addresses
-        return next((where for address in addresses if (where := _public_range(address))), "")
+        return agreed_range(self._hearsay.each_about(peer) if entry is None else (entry.addresses,))
+
+
+def agreed_range(said: Sequence[Sequence[Address]]) -> str:
+    """Name the public address range that a server is in by all that is said of it; empty if there is none.
+
+    Of a range few are asked: whoever could count others among his own by a lie would hide them.
+    """
+    ranges = [dict.fromkeys(map(_public_range, addresses)) for addresses in said]
+    agreed = (where for where in chain(*ranges[:1]) if all(where in each for each in ranges))
+    return next(filter(None, agreed), "")
 
 
 def _by_peer(texts: Sequence[str], own: PeerId) -> dict[PeerId, tuple[Address, ...]]:

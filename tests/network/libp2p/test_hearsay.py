@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from cocoon_p2p.identity import PeerId, peer_id_of
 from cocoon_p2p.network.libp2p.addresses import Address
 from cocoon_p2p.network.libp2p.hearsay import PEERS_MAX, SAID_MAX, SAYERS_MAX, Hearsay
+from cocoon_p2p.network.libp2p.kad_node import agreed_range
 
 
 def peer(number: int) -> PeerId:
@@ -34,6 +35,24 @@ def test_the_latest_who_say_it_count() -> None:
 
     assert hearsay.about(peer(1)) == tuple(place(number) for number in range(10 - SAYERS_MAX, 10))
     assert hearsay.about(peer(2)) == ()
+
+
+def test_who_lies_about_where_a_server_is_does_not_count_it_among_his_own() -> None:
+    hearsay, theirs, its = Hearsay(), Address("ip4", "6.6.6.6", 1), Address("ip4", "8.8.8.8", 1)
+    hearsay.note(peer(1), [theirs], sayer=peer(2))
+    assert agreed_range(hearsay.each_about(peer(1))) == "6.6.6.0/24"
+
+    hearsay.note(peer(1), [its, place(1)], sayer=peer(3))
+    assert agreed_range(hearsay.each_about(peer(1))) == ""
+
+
+def test_a_server_is_in_the_range_that_all_agree_on() -> None:
+    hearsay, its = Hearsay(), Address("ip4", "8.8.8.8", 1)
+    hearsay.note(peer(1), [place(1), its], sayer=peer(2))
+    hearsay.note(peer(1), [its], sayer=peer(3))
+
+    assert agreed_range(hearsay.each_about(peer(1))) == "8.8.8.0/24"
+    assert agreed_range(hearsay.each_about(peer(2))) == ""
 
 
 @given(st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 9), st.integers(0, 5)), max_size=50))
