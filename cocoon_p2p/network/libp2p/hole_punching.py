@@ -66,7 +66,8 @@ KNOCK_SECONDS = 5.0
 "How long both dial before an attempt has failed."
 
 KNOCK_AGAIN_SECONDS = 0.05
-"A router that says no at once is asked again: the other side's first packet may open it."
+"""A router that says no at once is asked again: the other side's first packet may open it. Each pause is
+twice the one before, or who is named by a stranger would get a hundred packets of ours instead of seven."""
 
 IDENTIFY = "/ipfs/id/1.0.0"
 IDENTIFY_SECONDS = 5.0
@@ -84,6 +85,7 @@ class HolePunching:
         self._transport = transport
         self._swarm = transport.swarm
         self._seen: WeakKeyDictionary[SwarmConn, Address] = WeakKeyDictionary()
+        self._answered: WeakKeyDictionary[SwarmConn, int] = WeakKeyDictionary()
         transport.relayed.on_taken = self.upgrade
         transport.accept_streams(DCUTR, self._answer)
 
@@ -142,6 +144,9 @@ class HolePunching:
         relayed = self._transport.relayed.find(stream.swarm_conn)
         if relayed is None or relayed.route is None:
             raise MalformedMessage("hole punching is for a connection that we dialled through a relay")
+        answered = self._answered[relayed.conn] = self._answered.get(relayed.conn, 0) + 1
+        if answered > ATTEMPTS:
+            raise MalformedMessage("we dial so often at a stranger's word, and no more")
         with trio.move_on_after(TALK_SECONDS):
             theirs = judge(await read_delimited(stream, size_max_bytes=MESSAGE_MAX_BYTES))
             if not isinstance(theirs, Observed):
@@ -195,11 +200,13 @@ class HolePunching:
     async def _knock_at(
         self, address: Address, local: tuple[str, int], relayed: Relayed, securing: trio.Nursery
     ) -> None:
+        pause = KNOCK_AGAIN_SECONDS
         while True:
             try:
                 stream = await _connect_from(local, address)
             except OSError:
-                await trio.sleep(KNOCK_AGAIN_SECONDS)
+                await trio.sleep(pause)
+                pause *= 2
             else:
                 securing.start_soon(self._use, stream, relayed)
                 return

@@ -11,11 +11,11 @@ from libp2p.network.connection.swarm_connection import SwarmConn
 
 from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.identity import Identity, PeerId, peer_id_text
-from cocoon_p2p.network.libp2p import relay_client, relay_server, relayed
+from cocoon_p2p.network.libp2p import hole_punching, relay_client, relay_server, relayed
 from cocoon_p2p.network.libp2p.addresses import Address, parse_address
 from cocoon_p2p.network.libp2p.circuit import CircuitIO, raw_connection
 from cocoon_p2p.network.libp2p.delimited import delimit, read_delimited
-from cocoon_p2p.network.libp2p.hole_wire import DCUTR, observed
+from cocoon_p2p.network.libp2p.hole_wire import DCUTR, observed, sync
 from cocoon_p2p.network.libp2p.host import Libp2pTransport, open_transport
 from cocoon_p2p.network.libp2p.limits import Limits
 from cocoon_p2p.network.libp2p.relay_book import RelayLimits
@@ -413,6 +413,44 @@ async def test_nobody_has_us_dial_at_his_word_on_a_connection_that_is_direct() -
             stream = await client.open_stream(RELAY.peer_id, DCUTR)
             await stream.write(observed([Address("ip4", "127.0.0.1", 1)]))
             await stream.read(1)
+
+
+@pytest.fixture
+def knocks(monkeypatch: pytest.MonkeyPatch) -> list[Address]:
+    """Where was knocked in vain: every door is shut."""
+    heard: list[Address] = []
+
+    async def knock(_local: object, address: Address) -> trio.SocketStream:
+        heard.append(address)
+        raise OSError("nobody is there")
+
+    monkeypatch.setattr(hole_punching, "_connect_from", knock)
+    return heard
+
+
+async def test_who_is_named_by_a_stranger_hears_little_of_us(knocks: list[Address]) -> None:
+    async with (
+        open_relay() as (relay, _),
+        open_private(relay) as proxy,
+        open_transport(CLIENT) as client,
+    ):
+        await client.dial(proxy.addresses)
+        relayed_there = proxy.swarm.open_connections(CLIENT.peer_id)[-1]
+        victims = [Address("ip4", "127.0.0.9", port) for port in range(1, 41)]
+
+        async def have_us_knock() -> None:
+            with suppress(Unavailable):
+                stream = await proxy.open_stream_on(relayed_there, DCUTR)
+                await stream.write(observed(victims))
+                await stream.read(4096)
+                await stream.write(sync())
+                await stream.read(1)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(have_us_knock)
+
+        assert 0 < len(knocks) <= hole_punching.ATTEMPTS * 4 * 7
 
 
 async def test_a_relay_that_goes_away_is_replaced_by_another_and_no_longer_announced(
