@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 
 import trio
+from libp2p.network.connection.swarm_connection import SwarmConn
 
 from cocoon_p2p.errors import Refused, RemoteProtocolError, Unavailable
 from cocoon_p2p.identity import PeerId, peer_id_text
@@ -99,11 +100,12 @@ class RelayClient:
         swarm.protect_peer(relay, TAG)
         try:
             while True:
-                seconds = await self._reserve(relay)
+                conn, seconds = await self._reserve(relay)
                 self._reservations.taken(relay)
                 self._turn()
                 with trio.move_on_after(seconds):
-                    await swarm.wait_disconnected(relay)
+                    # Of this connection: the relay looks for us on no other that may stand.
+                    await conn.event_closed.wait()
                     raise Unavailable("the connection to the relay is lost")
         except (Unavailable, Refused, RemoteProtocolError) as exc:
             log.info("no reservation", extra={"relay": peer_id_text(relay), "reason": str(exc)})
@@ -117,8 +119,8 @@ class RelayClient:
         changed, self._changed = self._changed, trio.Event()
         changed.set()
 
-    async def _reserve(self, relay: PeerId) -> float:
-        """Make or refresh a reservation; say after how many seconds it is to be refreshed.
+    async def _reserve(self, relay: PeerId) -> tuple[SwarmConn, float]:
+        """Make or refresh a reservation; say on which connection, and after how many seconds to refresh it.
 
         Raises:
             Unavailable: The relay cannot be reached, is none, or does not answer in time.
@@ -127,17 +129,20 @@ class RelayClient:
         """
         try:
             with trio.fail_after(ASK_SECONDS):
-                grant = await self._ask(relay)
+                conn = await self._connect(relay)
+                grant = await self._ask(conn)
         except trio.TooSlowError:
             raise Unavailable("the relay does not answer in time") from None
         if grant.voucher:
             check_voucher(grant.voucher, relay=relay, peer=self._transport.peer_id, expires=grant.expires)
-        return refresh_after(grant.expires, time.time())
+        return conn, refresh_after(grant.expires, time.time())
 
-    async def _ask(self, relay: PeerId) -> Grant:
-        swarm = self._transport.swarm
-        await swarm.dialler.dial(relay, self._addresses[relay])
-        stream = await self._transport.open_stream_on(swarm.direct_connection(relay), HOP)
+    async def _connect(self, relay: PeerId) -> SwarmConn:
+        await self._transport.swarm.dialler.dial(relay, self._addresses[relay])
+        return self._transport.swarm.direct_connection(relay)
+
+    async def _ask(self, conn: SwarmConn) -> Grant:
+        stream = await self._transport.open_stream_on(conn, HOP)
         try:
             await stream.write(reserve())
             answer = judge_hop(await read_delimited(stream, size_max_bytes=MESSAGE_MAX_BYTES))

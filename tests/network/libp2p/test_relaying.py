@@ -11,7 +11,7 @@ from libp2p.network.connection.swarm_connection import SwarmConn
 
 from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.identity import Identity, PeerId, peer_id_text
-from cocoon_p2p.network.libp2p import hole_punching, relay_client, relay_server, relayed
+from cocoon_p2p.network.libp2p import hole_punching, relay_client, relay_server, relayed, reservations
 from cocoon_p2p.network.libp2p.addresses import Address, parse_address
 from cocoon_p2p.network.libp2p.circuit import CircuitIO, raw_connection
 from cocoon_p2p.network.libp2p.delimited import delimit, read_delimited
@@ -451,6 +451,27 @@ async def test_who_is_named_by_a_stranger_hears_little_of_us(knocks: list[Addres
                 nursery.start_soon(have_us_knock)
 
         assert 0 < len(knocks) <= hole_punching.ATTEMPTS * 4 * 7
+
+
+async def test_who_loses_the_connection_it_reserved_on_reserves_on_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reservations, "REST_FIRST_SECONDS", 0.1)
+    async with (
+        open_relay() as (relay, _),
+        open_private(relay) as proxy,
+        open_transport(CLIENT, punches_holes=False) as client,
+    ):
+        (reserved,) = proxy.swarm.open_connections(RELAY.peer_id)
+        await proxy.swarm.dialler.dial_anew(RELAY.peer_id, [parse_address(relay.addresses[0])[0]])
+        announced = proxy.addresses
+        await reserved.close()
+        while proxy.addresses == announced:
+            await proxy.addresses_changed.wait()
+        while proxy.addresses != announced:
+            await proxy.addresses_changed.wait()
+
+        await client.dial(announced)
 
 
 async def test_a_relay_that_goes_away_is_replaced_by_another_and_no_longer_announced(
