@@ -24,6 +24,7 @@ from cocoon_p2p.errors import RemoteProtocolError, Unavailable
 from cocoon_p2p.inference.models.entry import FileEntry
 from cocoon_p2p.inference.models.fetching import Answer, Fetcher, Interrupted, persist
 from cocoon_p2p.inference.models.part import Note, Part, Wanted
+from cocoon_p2p.inference.models.source import without_query
 
 WRITTEN_AT_ONCE_BYTES: Final = 256 * 1024
 "Also what a kill can cost."
@@ -125,7 +126,8 @@ class _Download:
             total = self._begin(answer)
             await trio.to_thread.run_sync(self._part.require_space, total)
             etag = _etag(answer) or self._part.note.etag
-            await trio.to_thread.run_sync(self._part.remember, Note(self._wanted.url, etag, self._sha256))
+            kept_url = without_query(self._wanted.url)
+            await trio.to_thread.run_sync(self._part.remember, Note(kept_url, etag, self._sha256))
             await self._take(answer, total)
         if self._part.offset < total:
             raise Interrupted("the host stopped early")

@@ -50,7 +50,9 @@ NAME_PATTERN = r"\A[a-z0-9][a-z0-9._-]{0,95}\Z"
 
 FILE_PATTERN = r"\A[A-Za-z0-9_][A-Za-z0-9._ +()-]{0,199}\Z"
 
-Line = Annotated[str, msgspec.Meta(max_length=256, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
+LINE_MAX: Final = 256
+
+Line = Annotated[str, msgspec.Meta(max_length=LINE_MAX, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
 ModelName = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 FileName = Annotated[str, msgspec.Meta(pattern=FILE_PATTERN)]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]

@@ -16,6 +16,7 @@ import msgspec
 import trio
 
 from cocoon_p2p.errors import ConfigurationError, Unavailable
+from cocoon_p2p.inference.models.source import without_query
 
 SUFFIX: Final = ".part"
 NOTE_SUFFIX: Final = ".part.note"
@@ -100,7 +101,7 @@ class Part:
         if self._wanted.sha256 and self.note.sha256:
             return self._wanted.sha256 == self.note.sha256
         # Without a hash only the host can tell, by its validator.
-        return bool(self.note.etag) and self.note.url == self._wanted.url
+        return bool(self.note.etag) and self.note.url == without_query(self._wanted.url)
 
     def _read_note(self) -> Note:
         try:

@@ -22,13 +22,20 @@ from cocoon_p2p.inference.gguf import read_gguf
 from cocoon_p2p.inference.manifest import split_parts
 from cocoon_p2p.inference.models.catalogue import Catalogue
 from cocoon_p2p.inference.models.download import Progress, download
-from cocoon_p2p.inference.models.entry import FileEntry, ModelEntry, files_mistake, is_file_name
+from cocoon_p2p.inference.models.entry import LINE_MAX, FileEntry, ModelEntry, files_mistake, is_file_name
 from cocoon_p2p.inference.models.fetching import Fetcher
 from cocoon_p2p.inference.models.finding import DEMO
 from cocoon_p2p.inference.models.folder import ModelFolder, is_model_name
 from cocoon_p2p.inference.models.hub import list_repository, model_paths
 from cocoon_p2p.inference.models.part import NOTE_SUFFIX, SUFFIX, Wanted, require_space
-from cocoon_p2p.inference.models.source import HubSource, Source, UrlSource, default_name, parse_source
+from cocoon_p2p.inference.models.source import (
+    HubSource,
+    Source,
+    UrlSource,
+    default_name,
+    parse_source,
+    without_query,
+)
 
 CONFIG_MAX_BYTES: Final = 4 << 20
 "Of a folder's config.json, which says what kind of a model it is."
@@ -78,7 +85,13 @@ async def plan_pull(
     else:
         source = parse_source(text, revision)
         plan = await _plan_of_hub(source, fetcher) if isinstance(source, HubSource) else _plan_of_url(source)
-        plan = replace(plan, source=text)
+        plan = replace(plan, source=without_query(text) if isinstance(source, UrlSource) else text)
+        if len(plan.source) > LINE_MAX:
+            raise ConfigurationError(
+                f"the source is too long to be kept with the model (size={len(plan.source)} max={LINE_MAX} "
+                "characters)",
+                hint="fetch it by other means, and name the file in the worker's configuration",
+            )
     if sha256:
         if len(plan.files) != 1:
             raise ConfigurationError(
@@ -324,4 +337,4 @@ def _config(path: Path) -> _Config:
 
 def _line(text: str) -> str:
     """What a model says of itself, as far as a record takes it."""
-    return text[:256] if text.isprintable() else ""
+    return text[:LINE_MAX] if text.isprintable() else ""

@@ -102,6 +102,11 @@ def _hub_source(text: str, revision: str) -> HubSource:
     return HubSource("/".join(segments[:2]), "/".join(segments[2:]), revision)
 
 
+def without_query(url: str) -> str:
+    """What of an address may be kept and shown: links that hosts sign are as good as passwords."""
+    return urlsplit(url)._replace(query="", fragment="").geturl()
+
+
 def is_loopback(url: str) -> bool:
     """Whether a URL leads to this machine itself."""
     host = urlsplit(url).hostname or ""

@@ -331,3 +331,33 @@ async def test_files_that_changed_since_are_named(host: Host, fetcher: Fetcher, 
     assert "model-00001-of-00002.safetensors has other bytes" in wrong
     assert "model-00002-of-00002.safetensors has another size" in wrong
     assert "added_tokens.json was not pulled" in wrong
+
+
+async def test_a_signed_link_is_not_kept_on_disk(host: Host, fetcher: Fetcher, folder: ModelFolder) -> None:
+    hosted = host.put("/small.gguf?Signature=secret", DEMO, cuts=[2 * len(DEMO) // 3] * 3)
+    hosted.headers["ETag"] = '"one"'
+    link = f"{host.url}/small.gguf?Signature=secret"
+
+    with suppress(Unavailable):
+        await pulled(fetcher, folder, link)
+    kept = [file.read_bytes() for file in folder.path.rglob("*") if file.is_file() and file.suffix != ".part"]
+    hosted.cuts = []
+    entry = await pulled(fetcher, folder, link)
+
+    assert entry.source == f"{host.url}/small.gguf"
+    kept += [file.read_bytes() for file in folder.path.rglob("*") if file.is_file()]
+    assert not any(b"secret" in data for data in kept)
+    assert host.ranges("/small.gguf?Signature=secret")[-1].startswith("bytes=")
+    assert (await pulled(fetcher, folder, link)) == entry
+
+
+async def test_a_source_that_no_record_could_hold_is_refused_before_it_is_fetched(
+    host: Host, fetcher: Fetcher, folder: ModelFolder
+) -> None:
+    path = f"/{'a' * 150}/{'b' * 150}/small.gguf"
+    host.put(path, DEMO)
+
+    with pytest.raises(ConfigurationError, match="too long"):
+        await pulled(fetcher, folder, host.url + path)
+
+    assert host.asked == []
