@@ -316,7 +316,8 @@ class RuledSwarm(Swarm):
             raise Unavailable("the connection was lost at once") from exc
         conn = await self.secure(RawConnection(TrioTCPStream(stream), True), peer)
         self.note_origin(conn, host)
-        self._sockets[conn] = stream.socket
+        if not conn.is_closed:
+            self._sockets[conn] = stream.socket
         return conn
 
     async def secure(self, raw: RawConnection, peer: PeerId) -> INetConn:

@@ -9,6 +9,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 import pytest
 import trio
+from libp2p.abc import INetConn
+from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.peer.id import ID
 
 from cocoon_p2p.errors import (
@@ -24,6 +26,7 @@ from cocoon_p2p.network.libp2p.limits import Limits
 from cocoon_p2p.network.libp2p.muxer import MuxedConnection
 from cocoon_p2p.network.libp2p.peers import PEERS_MAX
 from cocoon_p2p.network.libp2p.rates import Rate
+from cocoon_p2p.network.libp2p.swarm import RuledSwarm
 from cocoon_p2p.network.transport import Stream, Transport
 
 ECHO = "/test/echo/1"
@@ -644,6 +647,26 @@ async def test_a_dial_that_is_cancelled_in_its_handshake_leaves_no_socket_open()
                 dialling.cancel()
         await ended.wait()
         nursery.cancel_scope.cancel()
+
+
+async def test_a_connection_that_is_lost_as_soon_as_it_stands_is_remembered_nowhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with listening() as alice, open_transport(BOB) as bob:
+        secure, lost = RuledSwarm.secure, list[INetConn]()
+
+        async def secure_and_lose(swarm: RuledSwarm, raw: RawConnection, peer: PeerId) -> INetConn:
+            conn = await secure(swarm, raw, peer)
+            await conn.muxed_conn.close()
+            while conn in swarm.get_connections():  # noqa: ASYNC110  nobody there sets an event for us
+                await trio.sleep(0.01)
+            lost.append(conn)
+            return conn
+
+        monkeypatch.setattr(RuledSwarm, "secure", secure_and_lose)
+        await bob.dial(alice.addresses)
+
+        assert [bob.swarm.socket_of(conn) for conn in lost] == [None]
 
 
 @pytest.mark.parametrize(
