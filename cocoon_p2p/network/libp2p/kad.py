@@ -84,7 +84,7 @@ class KadDirectory:
             raise LocalProtocolError("only a node that serves the directory can publish in it")
         key, shard = node.keys.record_of(own.peer), node.keys.shard_of(own.peer)
         try:
-            expires = node.server.keep(key, record)
+            expires = node.server.keep(key, record, now=time.time())
         except RemoteProtocolError as exc:
             raise LocalProtocolError(f"our own record is not fit to be published: {exc}") from exc
         node.server.announce(own, where="here", expires=expires)

@@ -4,14 +4,15 @@ Rule 1: a value is kept if the network's validator accepts it under its key, and
         while it still does.
 Rule 2: a node may announce itself, under the one key that its peer id belongs to. It is named until
         the record that it announced with expires, by the date that it signed; without one for an hour.
-Rule 3: everything is bounded. Full, it lets go of the value farthest from itself, and of the
-        oldest announcement from the address range that most come from: keys are cheap, and
-        neither who was first nor who is loudest may keep the others out.
+Rule 3: everything is bounded. Full, it lets go of a value that has expired, else of the one farthest
+        from itself, and of the oldest announcement from the address range that most come from: keys
+        are cheap, and neither who was first nor who is loudest may keep the others out.
 
 Spec: libp2p specs/kad-dht, "RPC messages" and "Entry validation"; protocols/records.md.
 """
 
-from bisect import insort
+import math
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,13 @@ Select = Callable[[Sequence[bytes]], int]
 
 
 @dataclass(frozen=True, slots=True)
+class _Value:
+    value: bytes
+    distance: int
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Announcement:
     entry: Entry
     where: str
@@ -66,9 +74,10 @@ class KadServer:
         self._table = table
         self._validate = validate
         self._select = select
-        self._values: dict[bytes, bytes] = {}
-        # The same keys, farthest from us last: a full server lets one go at each put.
+        self._values: dict[bytes, _Value] = {}
+        # The same keys, farthest from us last, and by date: a full server lets one go at each put.
         self._by_distance: list[tuple[int, bytes]] = []
+        self._by_expiry: list[tuple[float, bytes]] = []
         # Under each key in the order of announcing, longest ago first.
         self._announced: dict[bytes, dict[PeerId, _Announcement]] = {}
 
@@ -91,7 +100,7 @@ class KadServer:
             case Message.MessageType.PING:
                 return answer
             case Message.MessageType.PUT_VALUE:
-                self.keep(question.key, question.record.value)
+                self.keep(question.key, question.record.value, now=now)
                 answer.record.CopyFrom(Record(key=question.key, value=question.record.value))
                 return answer
             case Message.MessageType.ADD_PROVIDER:
@@ -119,8 +128,13 @@ class KadServer:
         """Count who announced itself here and is still named."""
         return sum(each.expires > now for there in self._announced.values() for each in there.values())
 
-    def keep(self, key: bytes, value: bytes) -> float:
+    def keep(self, key: bytes, value: bytes, *, now: float = -math.inf) -> float:
         """Keep a value, unless a better one is there; give the date until which it is valid.
+
+        Args:
+            key: Its key.
+            value: The value.
+            now: Seconds since the Unix epoch: a full server lets go of what has expired by then.
 
         Raises:
             RemoteProtocolError: It may not stand under this key, or a better one does.
@@ -130,25 +144,33 @@ class KadServer:
         # The same value again is welcome: whoever publishes anew must hear that it is kept.
         if kept is not None and kept != value and self._select((kept, value)) != 1:
             raise RecordRejected("a better record is known")
-        if kept is None:
-            insort(self._by_distance, (position(key) ^ self._own_position, key))
-        self._values[key] = value
+        self._forget(key)
+        distance = position(key) ^ self._own_position
+        self._values[key] = _Value(value, distance, expires)
+        insort(self._by_distance, (distance, key))
+        insort(self._by_expiry, (expires, key))
         if len(self._values) > VALUES_MAX:
-            del self._values[self._by_distance.pop()[1]]
+            first_to_expire, farthest = self._by_expiry[0], self._by_distance[-1]
+            self._forget(first_to_expire[1] if first_to_expire[0] <= now else farthest[1])
         return expires
 
     def value(self, key: bytes) -> bytes | None:
         """Give the value that is kept under a key, if it still stands the judgement."""
-        value = self._values.get(key)
-        if value is None:
+        kept = self._values.get(key)
+        if kept is None:
             return None
         try:
-            self._validate(self._keys.peer_of(key), value)
+            self._validate(self._keys.peer_of(key), kept.value)
         except RemoteProtocolError:
-            del self._values[key]
-            self._by_distance.remove((position(key) ^ self._own_position, key))
+            self._forget(key)
             return None
-        return value
+        return kept.value
+
+    def _forget(self, key: bytes) -> None:
+        kept = self._values.pop(key, None)
+        if kept is not None:
+            del self._by_distance[bisect_left(self._by_distance, (kept.distance, key))]
+            del self._by_expiry[bisect_left(self._by_expiry, (kept.expires, key))]
 
     def announce(self, entry: Entry, *, where: str, expires: float) -> None:
         """Note that a proxy announced itself under its shard's key, until a date."""
@@ -175,5 +197,5 @@ class KadServer:
         expires = now + RECORD_LIFETIME_MAX_SECONDS
         if question.HasField("record"):
             # Nothing that it says by itself, its date least of all, outlives what it signed.
-            expires = min(expires, self.keep(self._keys.record_of(asker), question.record.value))
+            expires = min(expires, self.keep(self._keys.record_of(asker), question.record.value, now=now))
         self.announce(own[0], where=where, expires=expires)

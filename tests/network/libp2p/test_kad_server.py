@@ -141,6 +141,29 @@ def test_a_full_server_lets_the_farthest_value_go(server: KadServer, monkeypatch
     assert kept == set(sorted(keys, key=lambda key: kad_server.position(key) ^ ours)[:8])
 
 
+def test_a_full_server_lets_what_expired_go_before_what_is_far(
+    table: RoutingTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kad_server, "VALUES_MAX", 8)
+    lifetimes = {b"1 short": 10.0, b"2 long": 1000.0}
+    server = KadServer(OWN, KEYS, table, lambda _, value: lifetimes[value], select)
+    ours = position(OWN)
+    nearest_first = sorted(
+        (KEYS.record_of(peer(number)) for number in range(30)), key=lambda key: position(key) ^ ours
+    )
+    near, far = nearest_first[:8], nearest_first[-8:]
+    # Made to fit, by somebody who will not come again.
+    for key in near:
+        server.keep(key, b"1 short", now=0.0)
+    server.keep(near[0], b"2 long", now=5.0)
+
+    for key in far:
+        server.keep(key, b"2 long", now=10.0)
+
+    assert server.records == 8
+    assert [key for key in (*near, *far) if server.value(key) == b"2 long"] == [near[0], *far[:7]]
+
+
 # ------------------------------------------------------------------ announcements
 
 
