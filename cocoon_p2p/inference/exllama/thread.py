@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 FAILURES_MAX: Final = 3
 "In a row, with no step between them."
 
+CLOSE_SECONDS: Final = 30.0
+"How long a step may hold up the end. A card that hangs would never let this process go."
+
 
 @dataclass(eq=False)
 class Job:
@@ -119,9 +122,11 @@ class GeneratorThread:
         return 0 if generator is None else generator.cached_tokens(order.prompt, order.cache_scope)
 
     def close(self) -> None:
-        """Fail what runs, and end the thread. Blocks until it has ended."""
+        """Fail what runs, and end the thread. Blocks until it has ended, for `CLOSE_SECONDS` at most."""
         self._orders.put(None)
-        self._thread.join()
+        self._thread.join(CLOSE_SECONDS)
+        if self._thread.is_alive():
+            log.error("engine does not stop", extra={"waited_seconds": CLOSE_SECONDS})
 
     # ------------------------------------------------------------ the thread
 

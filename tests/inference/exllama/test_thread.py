@@ -10,6 +10,7 @@ import trio
 import trio.lowlevel
 
 from cocoon_p2p.inference.engine import EngineError, Finish, Piece
+from cocoon_p2p.inference.exllama import thread as threads
 from cocoon_p2p.inference.exllama.generator import Order, Step, Ticket
 from cocoon_p2p.inference.exllama.thread import FAILURES_MAX, GeneratorThread, Job
 from cocoon_p2p.inference.pipe import Pipe
@@ -27,6 +28,7 @@ class ScriptedGenerator:
         self.failures = 0
         self.go_on = threading.Event()
         self.go_on.set()
+        self.stands = threading.Event()
         self.is_closed = False
         self._tickets = count(1)
 
@@ -42,6 +44,8 @@ class ScriptedGenerator:
         self.cancelled.append(ticket)
 
     def step(self) -> Sequence[Step]:
+        if not self.go_on.is_set():
+            self.stands.set()
         self.go_on.wait(BOUND_SECONDS)
         if self.failures:
             self.failures -= 1
@@ -267,3 +271,26 @@ async def test_what_makes_the_generator_may_fail() -> None:
     with pytest.raises(ValueError, match="no memory"):
         await trio.to_thread.run_sync(thread.open)
     await trio.to_thread.run_sync(thread.close)
+
+
+async def test_closing_does_not_wait_for_ever_for_a_step_that_never_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(threads, "CLOSE_SECONDS", 0.01)
+    async with bench() as at:
+        job = at.job(1_000_000)
+        at.thread.submit(job)
+        with job.pipe as pieces:
+            await anext(pieces)
+            at.made[0].go_on.clear()
+            await trio.to_thread.run_sync(at.made[0].stands.wait, BOUND_SECONDS)
+            try:
+                with trio.fail_after(BOUND_SECONDS / 3):
+                    await trio.to_thread.run_sync(at.thread.close, abandon_on_cancel=True)
+                assert not at.made[0].is_closed
+            finally:
+                at.made[0].go_on.set()
+        monkeypatch.setattr(threads, "CLOSE_SECONDS", BOUND_SECONDS)
+
+    assert "engine does not stop" in caplog.messages
+    assert at.made[0].is_closed
