@@ -6,7 +6,9 @@ Rule 2: the majority counts. In a tie whoever reached us does: he brought proof,
         says so.
 Rule 3: a voice that says that it did not reach us counts when it has said so twice in a row: a
         machine may be busy, and what we tell others must not flicker.
-Rule 4: what was said is forgotten after a while.
+Rule 4: who dialled us may only prove that we are reached, as he has just done: anybody can dial us, with as
+        many keys as he likes, and say that he cannot. Only those whom we chose to dial are heard on that.
+Rule 5: what was said is forgotten after a while.
 """
 
 from collections import Counter
@@ -42,6 +44,9 @@ class Opinion:
 
     at: float
 
+    may_accuse: bool = True
+    "Whether it counts that it did not reach us."
+
 
 class Opinions:
     """What all of them found. Holds no clock: `now` is any clock that never goes back."""
@@ -49,14 +54,16 @@ class Opinions:
     def __init__(self) -> None:
         self._said: dict[Address, dict[str, Opinion]] = {}
 
-    def note(self, address: Address, voice: str, was_reached: bool, now: float) -> None:
+    def note(
+        self, address: Address, voice: str, was_reached: bool, now: float, *, may_accuse: bool = True
+    ) -> None:
         """Note what a voice found: an address range, or whatever else stands for one operator."""
         voices = self._said.pop(address, {})
         before = voices.pop(voice, None)
         failures = 0 if was_reached else 1 + (0 if before is None else before.failures)
         # Before the second failure it stands by what it said, or has said nothing yet.
         stands_by = was_reached or (failures < FAILURES_NEEDED and before is not None and before.was_reached)
-        voices[voice] = Opinion(stands_by, failures, now)
+        voices[voice] = Opinion(stands_by, failures, now, may_accuse)
         self._said[address] = voices
         _forget_oldest(voices, VOICES_MAX)
         _forget_oldest(self._said, ADDRESSES_MAX)
@@ -84,7 +91,9 @@ class Opinions:
         """Count the voices that reached us there (True), and those that did not."""
         opinions = self._said.get(address, {}).values()
         return Counter(
-            each.was_reached for each in opinions if each.was_reached or each.failures >= FAILURES_NEEDED
+            each.was_reached
+            for each in opinions
+            if each.was_reached or (each.may_accuse and each.failures >= FAILURES_NEEDED)
         )
 
 

@@ -5,7 +5,7 @@
 
 A node that listens asks those of its peers that serve AutoNAT v2: soon, ever more seldom up to once in
 a quarter of an hour, and anew when there is another address to try. Whom we dialled is asked before
-those who dialled us: nobody can crowd our judges by dialling us often.
+those who dialled us, and these may only speak for us: nobody can crowd our judges by dialling us often.
 
 Nothing is asked about loopback: whoever is there needs nobody's word. Private addresses are asked of
 servers in private ranges only, which would refuse others and have no business knowing them.
@@ -163,7 +163,8 @@ class ReachabilityCheck:
         was_reached = await self._client.ask(server.peer, place)
         if was_reached is None:
             return False
-        self._opinions.note(address, server.voice, was_reached, trio.current_time())
+        now = trio.current_time()
+        self._opinions.note(address, server.voice, was_reached, now, may_accuse=server.was_dialled)
         self._judge()
         return True
 

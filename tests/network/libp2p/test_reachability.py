@@ -68,6 +68,18 @@ def test_in_a_tie_proof_counts_more_than_words() -> None:
     assert said(liar="--", a="+").verdicts() == {HERE: True}
 
 
+def test_crowds_who_dialled_us_cannot_say_that_nobody_can_but_may_prove_that_they_did() -> None:
+    opinions = Opinions()
+    for voice in range(9):
+        for now in range(2):
+            opinions.note(HERE, str(voice), was_reached=False, now=now, may_accuse=False)
+    assert opinions.verdicts() == {}
+
+    opinions.note(HERE, "dialled us", was_reached=True, now=2.0, may_accuse=False)
+
+    assert opinions.verdicts() == {HERE: True}
+
+
 def test_each_address_is_judged_by_itself() -> None:
     opinions = said(a="+")
     opinions.note(ELSEWHERE, "a", False, 0)

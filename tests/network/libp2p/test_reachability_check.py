@@ -99,6 +99,26 @@ async def test_one_server_that_lies_is_outvoted_by_two_that_do_not() -> None:
         assert node.announced.confirmed == (address,)
 
 
+async def test_strangers_who_dial_us_and_say_that_they_cannot_are_not_believed() -> None:
+    asked = 0
+
+    async def say_missed(stream: Stream) -> None:
+        nonlocal asked
+        await _say_missed(stream)
+        asked += 1
+
+    async with network(honest=0) as (node, _), AsyncExitStack() as stack:
+        for identity in SERVERS:
+            server = await stack.enter_async_context(open_transport(identity, listen=LOOPBACK))
+            server.accept_streams(DIAL_REQUEST, say_missed)
+            await server.dial(node.addresses)
+        while asked < 4 * len(SERVERS):  # noqa: ASYNC110  (a look)
+            await trio.sleep(0.05)
+
+        assert node.announced.reachability == "unknown"
+        assert node.addresses
+
+
 async def test_a_check_that_breaks_does_not_end_the_node(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
