@@ -48,4 +48,5 @@ class Hearsay:
 
     def each_about(self, peer: PeerId) -> tuple[tuple[Address, ...], ...]:
         """Give what each says of where a server is."""
-        return tuple(self._said.get(peer, {}).values())
+        said = self._said.get(peer)
+        return () if said is None else tuple(said.values())
