@@ -29,15 +29,17 @@ class Limits:
     connections_per_range_max: int = 256
     "Accepted ones from one IPv4 /24 or IPv6 /48: about what whoever hides behind many keys rents at once."
 
-    handshakes_max: int = 128
-    "Accepted sockets that have not yet proved a key. One more ends the oldest of the most crowded range."
+    handshakes_max: int = 256
+    """Accepted sockets that have not yet proved a key. One more ends the oldest of the most crowded range.
+    They have their turns in half the time that a dialler waits; with half as many a thousand peers that come
+    back at once are turned away so often that they take a minute and a half."""
 
     handshakes_per_range_max: int = 64
     "The same from one address range, whose oldest is ended for one more."
 
     handshake_rate: Rate = _HANDSHAKE_RATE
     """How many accepted sockets may begin to prove a key. One takes some milliseconds of processor time, so
-    this is less than half of what a thread has; after a restart a thousand peers are back in ten seconds."""
+    this is less than half of what a thread has; a thousand peers come back in fifteen seconds."""
 
     handshake_rate_per_range: Rate = _HANDSHAKE_RATE_PER_RANGE
     "The same from one address range: half, so that somebody else always has a turn."

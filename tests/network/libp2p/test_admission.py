@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 import trio
@@ -13,6 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.network.libp2p.admission import FAVOURED_MAX, Admission
+from cocoon_p2p.network.libp2p.dialling import REST_FIRST_SECONDS, REST_LONGEST_SECONDS
 from cocoon_p2p.network.libp2p.limits import Limits
 from cocoon_p2p.network.libp2p.rates import Rate
 
@@ -190,6 +191,33 @@ def test_no_number_of_protected_peers_makes_it_remember_more_hosts() -> None:
 
     assert len(admission._favoured) == FAVOURED_MAX
     assert f"10.{(FAVOURED_MAX + 4) >> 8}.{(FAVOURED_MAX + 4) & 255}.1" in admission._favoured
+
+
+@pytest.mark.slow
+async def test_a_thousand_peers_of_a_node_that_restarted_are_back_in_half_a_minute(
+    autojump_clock: MockClock,
+) -> None:
+    admission, back = Admission(Limits()), list[float]()
+
+    async def come_back(host: str) -> None:
+        pause = REST_FIRST_SECONDS
+        while True:
+            with suppress(Unavailable), admission.connection(host):
+                with admission.handshake(host):
+                    await admission.turn(host)
+                    await trio.sleep(0.1)
+                back.append(trio.current_time())
+                await trio.sleep_forever()
+            await trio.sleep(pause)
+            pause = min(2 * pause, REST_LONGEST_SECONDS)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(1000):
+            nursery.start_soon(come_back, f"10.{number % 250}.{number // 250}.1")
+        await trio.sleep(30)
+        nursery.cancel_scope.cancel()
+
+    assert len(back) == 1000
 
 
 ARRIVALS = st.lists(
