@@ -14,6 +14,7 @@ from libp2p.relay.circuit_v2.pb.dcutr_pb2 import HolePunch
 from cocoon_p2p.errors import MalformedMessage
 from cocoon_p2p.network.libp2p.address_bytes import decode_address, encode_address
 from cocoon_p2p.network.libp2p.addresses import Address
+from cocoon_p2p.network.libp2p.announced import is_public_host
 from cocoon_p2p.network.libp2p.delimited import delimit
 
 DCUTR = "/libp2p/dcutr"
@@ -86,9 +87,14 @@ def _is_fit(address: Address, *, at_least: int) -> bool:
     if address.is_name or not address.port:
         return False
     ip = ipaddress.ip_address(address.host)
-    return not (ip.is_unspecified or ip.is_multicast) and _reach(ip) >= at_least
+    # Link-local is where a cloud's machines ask for their secrets; nobody is reached there through a relay.
+    is_nobodys = ip.is_unspecified or ip.is_multicast or ip.is_link_local
+    return not is_nobodys and _reach(ip) >= at_least
 
 
 def _reach(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> int:
     """Say from how far away an address can be meant: this machine, some private network, anywhere."""
-    return 0 if ip.is_loopback else 2 if ip.is_global else 1
+    if ip.is_loopback:
+        return 0
+    # IPv6 that stands for an IPv4 address may lead into our own network.
+    return 2 if ip.is_global and (ip.version == 4 or is_public_host(str(ip))) else 1

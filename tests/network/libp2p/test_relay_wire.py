@@ -186,3 +186,10 @@ def test_names_and_more_than_a_few_addresses_are_not_dialled_for_a_stranger() ->
 
     assert len(worth_dialling(many * 2, "1.1.1.1")) == ADDRESSES_MAX
     assert worth_dialling([Address("dns4", "example.org", 1), Address("ip4", "8.8.8.8", 0)], "1.1.1.1") == ()
+
+
+def test_what_is_in_disguise_or_of_this_link_alone_is_not_dialled_for_a_stranger() -> None:
+    in_disguise = [Address("ip6", host, 80) for host in ("64:ff9b::a00:1", "2002:a00:1::", "::ffff:10.0.0.1")]
+
+    assert worth_dialling(in_disguise, "1.1.1.1") == ()
+    assert worth_dialling([Address("ip4", "169.254.169.254", 80)], "192.168.1.1") == ()
