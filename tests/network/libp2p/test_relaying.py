@@ -228,9 +228,16 @@ async def test_a_relay_protects_those_who_hold_a_reservation_and_nobody_who_did(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     protected: set[PeerId] = set()
+
+    def protect(peer: PeerId, _tag: str) -> None:
+        protected.add(peer)
+
+    def unprotect(peer: PeerId, _tag: str) -> None:
+        protected.discard(peer)
+
     async with open_relay() as (relay, _), open_private(relay):
-        monkeypatch.setattr(relay.swarm, "protect_peer", lambda peer, tag: protected.add(peer))
-        monkeypatch.setattr(relay.swarm, "unprotect_peer", lambda peer, tag: protected.discard(peer))
+        monkeypatch.setattr(relay.swarm, "protect_peer", protect)
+        monkeypatch.setattr(relay.swarm, "unprotect_peer", unprotect)
         for seed in range(3):
             passing = Identity.from_seed(bytes([seed]) * 32)
             async with open_transport(passing) as client:
