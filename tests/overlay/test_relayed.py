@@ -196,6 +196,7 @@ async def test_a_proxy_that_nobody_can_dial_is_found_and_paid_and_its_relay_read
     assert b"herring" not in carried
 
 
+@pytest.mark.long
 async def test_an_answer_runs_on_while_its_connection_becomes_direct(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relayed, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(relayed, "LINGER_SECONDS", 3.0)
@@ -213,6 +214,7 @@ async def test_an_answer_runs_on_while_its_connection_becomes_direct(monkeypatch
         assert len(scene.paid.payees()) == 1
 
 
+@pytest.mark.long
 async def test_answers_go_on_past_what_a_relay_carries_on_one_connection() -> None:
     limits = RelayLimits(circuit_seconds=12)
     engine = ScriptedEngine(WORDS[:10], delay_seconds=0.02)
