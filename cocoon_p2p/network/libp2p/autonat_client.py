@@ -127,8 +127,9 @@ class AutonatClient:
 
 
 def _proves_a_dial(stream: Libp2pStream, asked: _Asked) -> bool:
-    """Say whether somebody made its connection for the question, and to us: not to a relay of ours."""
-    is_direct = bool(stream.remote_host)
+    """Say whether somebody made its connection for the question, and to us: not to a relay of ours, nor
+    through a hole that we opened for it."""
+    is_direct = bool(stream.remote_host) and not stream.is_punched
     return is_direct and not stream.connection.is_initiator and stream.connection not in asked.before
 
 

@@ -29,7 +29,6 @@ from weakref import WeakKeyDictionary
 import trio
 from libp2p.identity.identify.pb.identify_pb2 import Identify
 from libp2p.io.trio import TrioTCPStream
-from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.connection.swarm_connection import SwarmConn
 
 from cocoon_p2p.errors import MalformedMessage, Unavailable
@@ -47,6 +46,7 @@ from cocoon_p2p.network.libp2p.hole_wire import (
     sync,
     worth_dialling,
 )
+from cocoon_p2p.network.libp2p.punched import PunchedConnection
 from cocoon_p2p.network.libp2p.relayed import Relayed
 from cocoon_p2p.network.libp2p.stream import Libp2pStream
 from cocoon_p2p.network.transport import Stream
@@ -222,7 +222,7 @@ class HolePunching:
         if relayed.route is not None:
             await self._swarm.connect_over(stream, relayed.peer)
             return
-        muxed = await self._swarm.secure_taken(RawConnection(TrioTCPStream(stream), False))
+        muxed = await self._swarm.secure_taken(PunchedConnection(TrioTCPStream(stream), False))
         if PeerId(muxed.peer_id.to_bytes()) != relayed.peer:
             await muxed.close()
 

@@ -19,7 +19,10 @@ from cocoon_p2p.errors import LocalProtocolError, Unavailable
 from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.network.libp2p.errors import UPSTREAM_ERRORS, root_cause
 from cocoon_p2p.network.libp2p.muxed_stream import MuxedStream
+from cocoon_p2p.network.libp2p.muxer import MuxedConnection
 from cocoon_p2p.network.libp2p.negotiation import negotiate_with_first_bytes
+from cocoon_p2p.network.libp2p.punched import PunchedConnection
+from cocoon_p2p.network.libp2p.secured_io import raw_below
 from cocoon_p2p.network.libp2p.swarm import is_best
 
 
@@ -88,6 +91,14 @@ class Libp2pStream:
         remote = self._muxed.get_remote_address()
         is_relayed = self.connection.get_connection_type() is ConnectionType.RELAYED
         return "" if remote is None or is_relayed else remote[0]
+
+    @property
+    def is_punched(self) -> bool:
+        """Whether it runs through a hole that we knocked for, though the peer is the side that dialled."""
+        muxed = self.connection
+        return isinstance(muxed, MuxedConnection) and isinstance(
+            raw_below(muxed.secured_conn), PunchedConnection
+        )
 
     @property
     def connection(self) -> IMuxedConn:

@@ -8,6 +8,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from libp2p.io.trio import TrioTCPStream
 
 from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.identity import Identity, PeerId
@@ -38,6 +39,7 @@ from cocoon_p2p.network.libp2p.autonat_wire import (
     receive,
 )
 from cocoon_p2p.network.libp2p.host import Libp2pTransport, open_transport
+from cocoon_p2p.network.libp2p.punched import PunchedConnection
 from cocoon_p2p.network.transport import Stream
 from tests.network.libp2p.relaying import open_private, open_relay
 
@@ -414,6 +416,37 @@ async def test_a_nonce_that_comes_through_a_relay_of_ours_proves_nothing() -> No
 
             assert await client.ask(SERVER.peer_id, ELSEWHERE) is None
             assert refused.is_set()
+
+
+async def test_a_nonce_through_a_hole_that_we_opened_for_it_proves_nothing() -> None:
+    refused = trio.Event()
+
+    async def punch(another: Libp2pTransport, node: Libp2pTransport) -> None:
+        """Connect them as after both have knocked: over a socket of the node's own."""
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        async with listener, trio.open_nursery() as nursery:
+            ours = await trio.open_tcp_stream(*listener.socket.getsockname())
+            theirs = await listener.accept()
+            nursery.start_soon(node.swarm.secure_taken, PunchedConnection(TrioTCPStream(ours), False))
+            await another.swarm.connect_over(theirs, node.peer_id)
+
+    async def lie(stream: Stream) -> None:
+        request = await receive(stream)
+        assert isinstance(request, DialRequest)
+        async with open_transport(THIRD, punches_holes=False) as another:
+            await punch(another, node)
+            bringing = await another.open_stream(node.peer_id, DIAL_BACK)
+            await bringing.write(encode_dial_back(request.nonce))
+            with pytest.raises(Unavailable):
+                await bringing.read(1)
+            refused.set()
+        await stream.write(encode(DialResponse(ResponseStatus.OK, 0, DialStatus.OK)))
+
+    async with two_nodes() as (server, node), open_autonat_client(node) as client:
+        server.accept_streams(DIAL_REQUEST, lie)
+
+        assert await client.ask(SERVER.peer_id, ELSEWHERE) is None
+        assert refused.is_set()
 
 
 @pytest.mark.slow
