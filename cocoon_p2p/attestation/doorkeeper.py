@@ -73,8 +73,10 @@ class Doorkeeper:
         self._network = network
         self._peer = peer
         self._draw = draw
-        # What a peer sends can make us ask it for 192 KiB: that is counted before it is done.
-        self._fetches = Turnstile("questions about evidence")
+        # What a peer sends can make us ask it for 192 KiB: that is counted before it is done. One look at
+        # a peer counts once: a presence and its evidence that were counted each would, once the first ones
+        # are used up, take turns at what is left, and no look would ever be finished.
+        self._looks = Turnstile("looks at its evidence")
         self._asking: dict[bytes, _Turn] = {}
         self._watchers: list[Callable[[], None]] = []
         self._changed = trio.Event()
@@ -151,9 +153,7 @@ class Doorkeeper:
             Refused: It has no such evidence, or too many were examined lately.
             RemoteProtocolError: It shows something else.
         """
-        return await self._look_at(
-            statement, record.evidence_hash, peer=PeerId(record.peer), role=Role(record.role), via=via
-        )
+        return await self._learn(record, statement, via=via, was_counted=False)
 
     async def meet(self, peer: PeerId, role: Role) -> Verdict:
         """Find out who is at the other end of a connection.
@@ -163,8 +163,11 @@ class Doorkeeper:
             Refused: It shows nothing, or too many were examined lately.
             RemoteProtocolError: What it says was not said to us now, or by somebody else.
         """
+        self._looks.admit(peer, now=trio.current_time())
         presence, statement = await self._presence(peer)
-        return await self._look_at(statement, presence.evidence_hash, peer=peer, role=role, via=peer)
+        return await self._look_at(
+            statement, presence.evidence_hash, peer=peer, role=role, via=peer, was_counted=True
+        )
 
     async def examine(self, record: Record, statement: Signed) -> Verdict:
         """Find out who wants to be offered under a record, at the other end of a connection of ours.
@@ -172,11 +175,13 @@ class Doorkeeper:
         The record's own statement and evidence are looked at: what else its peer might show does not
         count, and may be newer by the time that it is asked. Raises as `meet`.
         """
-        await self._presence(PeerId(record.peer))
-        verdict = await self.learn(record, statement, via=PeerId(record.peer))
+        peer = PeerId(record.peer)
+        self._looks.admit(peer, now=trio.current_time())
+        await self._presence(peer)
+        verdict = await self._learn(record, statement, via=peer, was_counted=True)
         if record.evidence_hash is not None:
             # Also where the verdict is remembered: others will ask us for the evidence.
-            await self._fetch(record.evidence_hash, owner=PeerId(record.peer), of=PeerId(record.peer))
+            await self._fetch(record.evidence_hash, owner=peer, of=peer)
         return verdict
 
     async def admit(self, peer: PeerId, role: Role, asked: Trust) -> Verdict:
@@ -208,20 +213,34 @@ class Doorkeeper:
 
     # ------------------------------------------------------------ questions
 
+    async def _learn(self, record: Record, statement: Signed, *, via: PeerId, was_counted: bool) -> Verdict:
+        peer, role = PeerId(record.peer), Role(record.role)
+        return await self._look_at(
+            statement, record.evidence_hash, peer=peer, role=role, via=via, was_counted=was_counted
+        )
+
     async def _look_at(
-        self, statement: Signed, hashed: bytes | None, *, peer: PeerId, role: Role, via: PeerId
+        self,
+        statement: Signed,
+        hashed: bytes | None,
+        *,
+        peer: PeerId,
+        role: Role,
+        via: PeerId,
+        was_counted: bool,
     ) -> Verdict:
         # A hundred requests that meet a worker for the first time examine it once.
         async with self._one_at_a_time(paper_hash(statement)):
             known = self._verifier.recall(statement, hashed, peer=peer, role=role)
             if known is not None:
                 return known
+            if hashed is not None and not was_counted and self._showcase.find(hashed) is None:
+                self._looks.admit(via, now=trio.current_time())
             shown = None if hashed is None else await self._fetch(hashed, owner=peer, of=via)
             return await self._verifier.appraise(statement, shown, peer=peer, role=role, sender=via)
 
     async def _presence(self, peer: PeerId) -> tuple[Presence, Signed]:
         nonce = self._draw(NONCE_SIZE_BYTES)
-        self._fetches.admit(peer, now=trio.current_time())
         answer = await self._ask(peer, PresenceWanted(nonce))
         if not isinstance(answer, PresenceShown):
             raise RemoteProtocolError(f"not an answer to PresenceWanted: {type(answer).__name__}")
@@ -236,7 +255,6 @@ class Doorkeeper:
         """Get evidence of `owner` by its hash, and show it to whoever asks for it. Raises as `learn`."""
         if (found := self._showcase.find(name)) is not None:
             return found
-        self._fetches.admit(of, now=trio.current_time())
         answer = await self._ask(of, EvidenceWanted(name))
         if not isinstance(answer, EvidenceShown):
             raise RemoteProtocolError(f"not an answer to EvidenceWanted: {type(answer).__name__}")

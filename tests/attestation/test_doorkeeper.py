@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from cocoon_p2p.attestation import Cause, evidence_hash
 from cocoon_p2p.attestation.doorkeeper import ANSWER_SECONDS, Doorkeeper
 from cocoon_p2p.attestation.showing import QUESTIONS_AT_ONCE, Showcase, Shown
+from cocoon_p2p.attestation.turnstile import PER_SENDER, PER_SENDER_SECONDS
 from cocoon_p2p.errors import AttestationFailed, CocoonError, RecordRejected, Refused, Unavailable
 from cocoon_p2p.identity import Identity
 from cocoon_p2p.network.libp2p.host import open_transport
@@ -285,6 +286,24 @@ async def test_a_peer_that_has_itself_examined_in_a_loop_is_not_even_asked(
 
     assert asked < 12
     assert {error.code for error in errors} == {"rate-limited"}
+
+
+async def test_a_peer_that_was_asked_too_often_is_examined_as_soon_as_one_more_look_is_due(
+    no_threads: None, autojump_clock: MockClock
+) -> None:
+    async with pair() as (guard, network):
+
+        async def hang_up(stream: Stream) -> None:
+            stream.reset()
+
+        network.transports[WORKER.peer_id].accept_streams(EVIDENCE, hang_up)
+        for _ in range(2 * PER_SENDER):
+            with pytest.raises(AttestationFailed, match="cannot be told"):
+                await guard.admit(WORKER.peer_id, Role.WORKER, Trust.TDX)
+
+        network.transports[WORKER.peer_id].accept_streams(EVIDENCE, (await honest_showcase()).accept)
+        await trio.sleep(PER_SENDER_SECONDS)
+        assert (await guard.meet(WORKER.peer_id, Role.WORKER)).level is Trust.TDX
 
 
 def test_what_others_show_is_kept_within_its_bound_and_nobody_has_more_than_two_places() -> None:
