@@ -12,6 +12,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from cocoon_p2p.errors import CocoonError
+from cocoon_p2p.inference.wishes import Constraint, Grammar, TokenLogprob, Tool, ToolCall, ToolUse
+from cocoon_p2p.protocols.ids import Kind
 
 
 class Finish(StrEnum):
@@ -22,6 +24,9 @@ class Finish(StrEnum):
 
     LENGTH = "length"
     "The completion limit or the context was reached."
+
+    TOOL_CALLS = "tool_calls"
+    "The model wants tools called and waits for what they say."
 
 
 class Feature(StrEnum):
@@ -35,9 +40,18 @@ class Feature(StrEnum):
     "Can go on from a given answer prefix (`GenerateRequest.answer_prefix`)."
 
     JSON_SCHEMA = "json-schema"
+    "`Grammar.JSON_SCHEMA` and `Grammar.JSON_OBJECT`."
+
+    REGEX = "regex"
     GRAMMAR = "grammar"
+    "`Grammar.GBNF`."
+
     LOGPROBS = "logprobs"
     TOOLS = "tools"
+    LOGIT_BIAS = "logit-bias"
+    BANNED_STRINGS = "banned-strings"
+    PENALTIES = "penalties"
+    IMAGES = "images"
 
 
 class EngineError(CocoonError):
@@ -91,6 +105,9 @@ class ModelCard:
     is_demo: bool = False
     "Said wherever the model answers: good for trying the network, not for knowing things."
 
+    kind: Kind = Kind.CHAT
+    "What it is asked for. A chat model completes bare prompts too."
+
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
@@ -108,9 +125,35 @@ class Capabilities:
 class ChatMessage:
     role: str
     content: str
+    calls: tuple[ToolCall, ...] = ()
+    "Tools that the model wanted called with this message (role `assistant`)."
+
+    call_id: str = ""
+    "Which of them this message is the answer of (role `tool`)."
+
+    images: tuple[bytes, ...] = ()
+    "PNG or JPEG files that belong to the text, shown before it."
 
 
-PromptKey = tuple[bytes, tuple[ChatMessage, ...], str | None, str]
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """Speech to be written down."""
+
+    data: bytes
+    "A whole file, in any container that the engine's decoder knows (WAV, Ogg Opus, MP3, MP4, WebM)."
+
+    language: str = ""
+    "ISO 639-1, such as `en`; empty: the model tells."
+
+
+PromptKey = tuple[object, ...]
+
+_CONSTRAINING = {
+    Grammar.JSON_OBJECT: Feature.JSON_SCHEMA,
+    Grammar.JSON_SCHEMA: Feature.JSON_SCHEMA,
+    Grammar.REGEX: Feature.REGEX,
+    Grammar.GBNF: Feature.GRAMMAR,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +179,61 @@ class GenerateRequest:
     cache_scope: bytes = b""
     "Requests share cached prefixes only within the same scope (the sealing session's id)."
 
+    constraint: Constraint | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_use: ToolUse = ToolUse.AUTO
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    "Token ids of the model, and what is added to their logits: -100 forbids, 100 forces."
+
+    banned: tuple[str, ...] = ()
+    "Strings that the answer never holds: the engine steps back and goes another way."
+
+    logprobs: int | None = None
+    "How many of the likeliest tokens are told at each place (0: the chosen one only); None: nothing is."
+
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    "As OpenAI defines them: -2 to 2."
+
+    inputs: tuple[str, ...] = ()
+    "Texts to embed (`Kind.EMBEDDING`): one vector each, in this order."
+
+    audio: Audio | None = None
+    "What to write down (`Kind.TRANSCRIPTION`); `prompt` may then give names and words that occur in it."
+
+    @property
+    def features(self) -> frozenset[Feature]:
+        """What the engine must be able to do for it."""
+        constrained = None if self.constraint is None else _CONSTRAINING[self.constraint.grammar]
+        wanted = {
+            Feature.SEED: self.seed is not None,
+            Feature.STOP: bool(self.stop),
+            Feature.TEMPERATURE: self.temperature != 0 or self.top_p != 1,
+            Feature.IGNORE_EOS: self.ignore_eos,
+            Feature.CONTINUE: bool(self.answer_prefix),
+            Feature.LOGPROBS: self.logprobs is not None,
+            Feature.TOOLS: bool(self.tools),
+            Feature.LOGIT_BIAS: bool(self.logit_bias),
+            Feature.BANNED_STRINGS: bool(self.banned),
+            Feature.PENALTIES: self.frequency_penalty != 0 or self.presence_penalty != 0,
+            Feature.IMAGES: any(message.images for message in self.messages),
+        }
+        used = {feature for feature, is_wanted in wanted.items() if is_wanted}
+        return frozenset(used if constrained is None else {*used, constrained})
+
     @property
     def prompt_key(self) -> PromptKey:
         """What decides a prompt's tokens. With its scope: a count that comes soon tells that it was kept."""
-        return self.cache_scope, self.messages, self.prompt, self.answer_prefix
+        return (
+            self.cache_scope,
+            self.messages,
+            self.prompt,
+            self.answer_prefix,
+            self.tools,
+            self.tool_use,
+            self.inputs,
+            self.audio,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +260,15 @@ class Piece:
     cached_tokens: int = 0
     finish: Finish | None = None
     "Set on the last piece only."
+
+    calls: tuple[ToolCall, ...] = ()
+    "Tool calls that are complete with this piece. Their tokens count; their text is not in `text`."
+
+    logprobs: tuple[TokenLogprob, ...] = ()
+    "Of the tokens delivered with this piece, if they were asked for."
+
+    vectors: tuple[bytes, ...] = ()
+    "Embeddings that are complete with this piece, in the order of `inputs`: float32, little-endian."
 
 
 class Engine(Protocol):

@@ -4,7 +4,6 @@ import math
 from typing import Final
 
 from cocoon_p2p.inference.engine import (
-    Feature,
     FeatureMissing,
     GenerateRequest,
     ModelCard,
@@ -12,6 +11,7 @@ from cocoon_p2p.inference.engine import (
     PromptTooLong,
     RequestMalformed,
 )
+from cocoon_p2p.protocols.ids import Kind
 
 TOKEN_SIZE_MAX: Final = 512
 "Bytes of one token, where a model does not say. The longest known are some hundred spaces."
@@ -27,14 +27,14 @@ def refuse_senseless(request: GenerateRequest, card: ModelCard) -> None:
     Raises:
         ModelUnknown: Another model is asked for.
         FeatureMissing: A wish that the model's engine cannot grant, by name.
-        RequestMalformed: No prompt or two, no token asked for, a number out of its range.
+        RequestMalformed: Nothing that this kind of model could use, no token asked for, a number out of
+            its range.
     """
     if request.model != card.name:
         raise ModelUnknown(f"unknown model (asked={request.model!r} here={card.name!r})")
-    if request.ignore_eos and Feature.IGNORE_EOS not in card.features:
-        raise FeatureMissing(f"this engine has no {Feature.IGNORE_EOS}")
-    if bool(request.messages) == (request.prompt is not None):
-        raise RequestMalformed("a request has either messages or a prompt")
+    if missing := request.features - card.features:
+        raise FeatureMissing(f"this engine has no {', '.join(sorted(missing))}")
+    _refuse_another_kind(request, card)
     if request.completion_tokens_max < 1:
         raise RequestMalformed(
             f"no completion token is asked for (completion_tokens_max={request.completion_tokens_max})"
@@ -50,6 +50,19 @@ def refuse_senseless(request: GenerateRequest, card: ModelCard) -> None:
             f"too many or too long stop strings (count={len(request.stop)} at most {STOP_STRINGS_MAX}, "
             f"of {STOP_SIZE_MAX_CHARACTERS} characters)"
         )
+
+
+def _refuse_another_kind(request: GenerateRequest, card: ModelCard) -> None:
+    match card.kind:
+        case Kind.EMBEDDING:
+            if not request.inputs:
+                raise RequestMalformed("a request to embed has texts to embed, one at least")
+        case Kind.TRANSCRIPTION:
+            if request.audio is None:
+                raise RequestMalformed("a request to write down has speech to write down")
+        case _:
+            if bool(request.messages) == (request.prompt is not None):
+                raise RequestMalformed("a request has either messages or a prompt")
 
 
 def refuse_endless(

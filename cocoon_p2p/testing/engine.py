@@ -117,15 +117,8 @@ class ScriptedEngine:
     async def count(self, request: GenerateRequest) -> PromptCount:
         await trio.sleep(self._count_seconds)
         model = self._model(request.model)
-        for feature, is_used in (
-            (Feature.STOP, bool(request.stop)),
-            (Feature.SEED, request.seed is not None),
-            (Feature.TEMPERATURE, request.temperature != 0),
-            (Feature.IGNORE_EOS, request.ignore_eos),
-            (Feature.CONTINUE, bool(request.answer_prefix)),
-        ):
-            if is_used and feature not in model.features:
-                raise FeatureMissing(f"unknown feature: {feature.value}")
+        for feature in sorted(request.features - model.features):
+            raise FeatureMissing(f"unknown feature: {feature.value}")
         tokens = prompt_tokens(request)
         if tokens >= model.context_tokens:
             raise PromptTooLong(f"too large (prompt={tokens} context={model.context_tokens} tokens)")

@@ -16,6 +16,7 @@ from cocoon_p2p.inference.engine import (
     Capabilities,
     ChatMessage,
     EngineError,
+    Feature,
     GenerateRequest,
     ModelCard,
     Piece,
@@ -27,7 +28,7 @@ from cocoon_p2p.inference.llama_server import LlamaServer
 from cocoon_p2p.inference.llamacpp import open_llamacpp
 from cocoon_p2p.protocols.ids import ENGINE_STALL_SECONDS
 
-CARD = ModelCard("broken", bytes(32), bytes(32), context_tokens=100, features=frozenset())
+CARD = ModelCard("broken", bytes(32), bytes(32), context_tokens=100, features=frozenset({Feature.CONTINUE}))
 REQUEST = GenerateRequest("broken", prompt="Hi")
 
 
