@@ -10,6 +10,7 @@ Spec: protocols/records.md. Vectors: protocols/vectors/papers.json.
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import astuple
 
 from cocoon_p2p.errors import ConfigurationError, LocalProtocolError, MalformedMessage, RecordRejected
 from cocoon_p2p.identity import (
@@ -341,6 +342,9 @@ def _fault(record: Record) -> str | None:
     if len(set(names)) != len(names):
         # Its price would be a matter of taste.
         return "a model is offered twice"
+    if any(0 in astuple(model.rates) for model in record.models if model.rates is not None):
+        # Whoever reckons with it would divide by it.
+        return "a model has a rate of 0"
     if record.role is Role.WORKER and record.addresses:
         return "a worker publishes no address"
     if record.role is not Role.PROXY and record.commission_basis_points:

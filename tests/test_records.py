@@ -19,7 +19,7 @@ from cocoon_p2p.protocols.ids import (
     Kind,
     Role,
 )
-from cocoon_p2p.protocols.messages import KeyStatement, ModelOffer, Price, Record, Register, Signed
+from cocoon_p2p.protocols.messages import KeyStatement, ModelOffer, Price, Rates, Record, Register, Signed
 from cocoon_p2p.protocols.papers import encode_signed, paper_hash, sign
 from cocoon_p2p.protocols.schema import decode_paper
 from cocoon_p2p.records import (
@@ -198,6 +198,7 @@ def test_a_record_in_anothers_name_is_refused() -> None:
     ("changes", "fault"),
     [
         ({"models": (OFFER, replace(OFFER, price=Price(1, 1, 1, 1)))}, "a model is offered twice"),
+        ({"models": (replace(OFFER, rates=Rates(1, 0)),)}, "a model has a rate of 0"),
         ({"role": Role.WORKER}, "a worker publishes no address"),
         (
             {"role": Role.WORKER, "addresses": (), "commission_basis_points": 1},

@@ -94,6 +94,22 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Rates:
+    """How quick a worker says that it is, in thousandths of a token a second; none is 0.
+
+    It measured itself. Nobody vouches for that: who relies on it looks at what comes."""
+
+    prefill_milli: Annotated[int, Key(1)]
+    "Prompt tokens of one request that is alone, over the time to its first token."
+
+    decode_milli: Annotated[int | None, Key(2)] = None
+    "Completion tokens of one request that is alone. Absent where a model makes none."
+
+    decode_full_milli: Annotated[int | None, Key(3)] = None
+    "Completion tokens of each request, where every slot is taken."
+
+
+@dataclass(frozen=True, slots=True)
 class ModelOffer:
     """One model that can be bought."""
 
@@ -106,6 +122,8 @@ class ModelOffer:
     price: Annotated[Price, Key(7)]
     demo: Annotated[bool, Key(8)]
     "A model for trying the network: said wherever it answers."
+
+    rates: Annotated[Rates | None, Key(9)] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,16 @@ WORKER_RECORD = make_record(
     sequence=7,
     evidence_hash=draw("evidence"),
 )
+MEASURED_RECORD = make_record(
+    WORKER,
+    NETWORK,
+    role=Role.WORKER,
+    statement=WORKER_STATEMENT,
+    addresses=(),
+    models=(replace(OFFER, rates=m.Rates(812_500, 31_250, 12_400)),),
+    now=NOW,
+    sequence=8,
+)
 PROXY_STATEMENT = make_statement(
     PROXY,
     NETWORK,
@@ -284,6 +294,7 @@ PRESENCE = m.Presence(draw("nonce of a presence"), CLIENT.peer_id, draw("stateme
 PAPERS: tuple[tuple[Identity, Paper], ...] = (
     (WORKER, check(m.KeyStatement, WORKER_STATEMENT, signer=WORKER.peer_id, network=NETWORK)),
     (WORKER, check(m.Record, WORKER_RECORD, signer=WORKER.peer_id, network=NETWORK)),
+    (WORKER, check(m.Record, MEASURED_RECORD, signer=WORKER.peer_id, network=NETWORK)),
     (PROXY, check(m.KeyStatement, PROXY_STATEMENT, signer=PROXY.peer_id, network=NETWORK)),
     (PROXY, check(m.Record, PROXY_RECORD, signer=PROXY.peer_id, network=NETWORK)),
     (PROXY, QUOTE),
