@@ -13,16 +13,38 @@ from typing import Annotated
 from cocoon_p2p.errors import LocalProtocolError, MalformedMessage
 from cocoon_p2p.protocols.ids import (
     ANSWER_TEXT_MAX_BYTES,
+    BANNED_MAX,
+    BANNED_STRING_MAX_BYTES,
+    CALL_ID_MAX_BYTES,
+    CALLS_MAX,
+    CARRIED_MAX,
     CHAT_MESSAGES_MAX,
+    IMAGE_MAX_BYTES,
+    IMAGES_MAX,
+    INPUTS_MAX,
+    LOGIT_BIAS_MAX,
+    LOGPROBS_MAX,
     PART_PLAIN_MAX_BYTES,
     PARTS_MAX,
+    PENALTY_NONE_MILLI,
     REQUEST_TEXT_MAX_BYTES,
     STOP_MAX,
     STOP_STRING_MAX_BYTES,
+    TOOLS_MAX,
     Kind,
 )
 from cocoon_p2p.protocols.messages import AName, AToken
 from cocoon_p2p.protocols.schema import Key, Max, decode_paper, encode_paper
+from cocoon_p2p.protocols.wishes import (
+    Audio,
+    AVector,
+    Constraint,
+    LogitBias,
+    TokenLogprob,
+    Tool,
+    ToolCall,
+    ToolUse,
+)
 
 _PAD_SIZES = (64, 256, 1024)
 "One token, a coalesced handful, a short prompt. Above the last: multiples of it."
@@ -42,6 +64,9 @@ class FinishReason(IntEnum):
     LENGTH = 2
     "The token limit, the context or the money was used up."
 
+    TOOL_CALLS = 3
+    "The model wants tools called, and waits for what they say."
+
 
 @dataclass(frozen=True, slots=True)
 class ChatTurn:
@@ -49,6 +74,14 @@ class ChatTurn:
 
     role: Annotated[AToken, Key(1)]
     content: Annotated[AContent, Key(2)]
+    calls: Annotated[tuple[ToolCall, ...], Key(3), Max(CALLS_MAX)] = ()
+    "Tools that the model wanted called with this message."
+
+    call_id: Annotated[str | None, Key(4), Max(CALL_ID_MAX_BYTES)] = None
+    "Which of those calls this message is the answer of."
+
+    images: Annotated[tuple[Annotated[bytes, Max(IMAGE_MAX_BYTES)], ...], Key(5), Max(IMAGES_MAX)] = ()
+    "PNG or JPEG files, shown before the text."
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +94,8 @@ class RequestContent:
     "A chat, for the model's own template. Empty where `prompt` is given."
 
     completion_tokens_max: Annotated[int, Key(4)]
+    "0 for what is embedded: no token is made."
+
     temperature_milli: Annotated[int, Key(5), Max(100_000)]
     "Thousandths: the protocol has no floats."
 
@@ -71,9 +106,29 @@ class RequestContent:
     "What was delivered before a failover: the answer goes on right after it. Mostly empty."
 
     prompt: Annotated[AContent | None, Key(10)] = None
-    "A bare completion prompt, no template."
+    "A bare completion prompt, no template; of a recording the names and words that may occur in it."
 
     seed: Annotated[int | None, Key(11)] = None
+    constraint: Annotated[Constraint | None, Key(12)] = None
+    tools: Annotated[tuple[Tool, ...], Key(13), Max(TOOLS_MAX)] = ()
+    tool_use: Annotated[ToolUse | None, Key(14)] = None
+    "Left out: the model may."
+
+    logit_bias: Annotated[tuple[LogitBias, ...], Key(15), Max(LOGIT_BIAS_MAX)] = ()
+    banned: Annotated[tuple[Annotated[str, Max(BANNED_STRING_MAX_BYTES)], ...], Key(16), Max(BANNED_MAX)] = ()
+    "Strings that the answer never holds."
+
+    logprobs: Annotated[int | None, Key(17), Max(LOGPROBS_MAX)] = None
+    "How many of the likeliest tokens are told at each place, beside the chosen one."
+
+    frequency_penalty_milli: Annotated[int | None, Key(18), Max(2 * PENALTY_NONE_MILLI)] = None
+    presence_penalty_milli: Annotated[int | None, Key(19), Max(2 * PENALTY_NONE_MILLI)] = None
+    "Thousandths, and PENALTY_NONE_MILLI more."
+
+    inputs: Annotated[tuple[AContent, ...], Key(20), Max(INPUTS_MAX)] = ()
+    "Texts to embed."
+
+    audio: Annotated[Audio | None, Key(21)] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +138,15 @@ class AnswerContent:
     text: Annotated[str, Key(1), Max(ANSWER_TEXT_MAX_BYTES)]
     finish: Annotated[FinishReason | None, Key(2)] = None
     "In the last piece only."
+
+    calls: Annotated[tuple[ToolCall, ...], Key(3), Max(CARRIED_MAX)] = ()
+    "Whole ones: none is cut."
+
+    logprobs: Annotated[tuple[TokenLogprob, ...], Key(4), Max(CARRIED_MAX)] = ()
+    "Of the tokens that are delivered with this piece, as far as they fit; the rest with the next."
+
+    vectors: Annotated[tuple[AVector, ...], Key(5), Max(CARRIED_MAX)] = ()
+    "Of the next inputs, in their order."
 
 
 def encode_request(content: RequestContent) -> bytes:

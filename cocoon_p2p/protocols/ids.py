@@ -52,6 +52,82 @@ STOP_MAX = 16
 
 STOP_STRING_MAX_BYTES = 256
 
+# What a request may wish for beyond text, and what an answer then carries
+
+CONSTRAINT_MAX_BYTES = 64 * 1024
+"A JSON Schema, a regular expression or a grammar: engines compile it before the first token."
+
+TOOLS_MAX = 128
+"Functions that a model may ask for; OpenAI's limit."
+
+TOOL_NAME_MAX_BYTES = 64
+"OpenAI's limit."
+
+TOOL_TEXT_MAX_BYTES = 16 * 1024
+"A tool's description, and the JSON Schema of its arguments. They are part of the prompt: few need 1 KB."
+
+TOOLS_SIZE_MAX_BYTES = 256 * 1024
+"All tools of a request together: more would fill the context of most models."
+
+CALLS_MAX = 64
+"Tool calls of one message. Models make one or a few at a time."
+
+CALL_ID_MAX_BYTES = 64
+"Engines make ids of 9 to 40 characters."
+
+ARGUMENTS_MAX_BYTES = 32 * 1024
+"Of one tool call, as JSON: it must fit a chunk whole."
+
+JSON_DEPTH_MAX = 32
+"Of schemas and arguments. OpenAI takes five; what recurses over them must not run out of stack."
+
+LOGIT_BIAS_MAX = 1024
+"Tokens whose logits are changed; OpenAI takes some hundreds."
+
+LOGIT_BIAS_NONE_MILLI = 100_000
+"How 0 is spelled, since the protocol has no negative numbers: 0 is -100 and 200,000 is 100."
+
+PENALTY_NONE_MILLI = 2_000
+"The same of a penalty: 0 is -2 and 4,000 is 2."
+
+BANNED_MAX = 128
+"Strings that an answer must not hold: every step looks for all of them."
+
+BANNED_STRING_MAX_BYTES = 256
+
+LOGPROBS_MAX = 20
+"Likeliest tokens at each place; OpenAI's limit."
+
+LOGPROB_TOKEN_MAX_BYTES = 512
+"A token's text: the longest known are some hundred spaces."
+
+LOGPROB_MICRO_MAX = 9_999_000_000
+"Millionths of a nat below certainty. 9,999 nats stand for what cannot be, as in OpenAI's answers."
+
+INPUTS_MAX = 2048
+"Texts of one request to embed; OpenAI's limit."
+
+VECTOR_MAX_BYTES = 32 * 1024
+"An embedding of 8,192 numbers of four bytes: twice the longest in wide use, and half a chunk."
+
+CARRIED_MAX = 4096
+"Calls, logprobs or vectors in one piece of an answer: as many as fit a chunk, at 16 bytes each."
+
+IMAGES_MAX = 16
+"Pictures in one request."
+
+IMAGE_MAX_BYTES = 8 * 1024 * 1024
+"A picture as a camera makes it."
+
+IMAGE_PIXELS_MAX = 50_000_000
+"A camera's largest. A small file may unfold to much more, in the memory of whoever opens it."
+
+AUDIO_MAX_BYTES = 11 * 1024 * 1024
+"A recording, with room for all the rest of its request: six minutes of 16 kHz WAV, an hour of Opus."
+
+LANGUAGE_MAX_BYTES = 16
+"ISO 639-1 has two letters; some engines know longer names."
+
 # Evidence (attestation)
 
 EVIDENCE_SIZE_MAX_BYTES = 192 * 1024
@@ -194,7 +270,13 @@ class Kind(IntEnum):
     CHAT = 1
     COMPLETION = 2
     EMBEDDING = 3
+    "One vector for each input. It counts no completion tokens, and asks for none."
+
     TRANSCRIPTION = 4
+
+    def serves(self, asked: "Kind") -> bool:
+        """Say whether a model that is offered for this kind also does that one: what chats also completes."""
+        return asked is self or (self, asked) == (Kind.CHAT, Kind.COMPLETION)
 
 
 class Trust(IntEnum):

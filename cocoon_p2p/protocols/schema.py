@@ -9,8 +9,9 @@ A field is declared once, with its key and its bound beside its type:
 
 Everything that has a length has a bound: `Size` is exact, `Max` is the most. Both count
 bytes for byte and text strings and items for arrays. A field that may be None is left out
-of the map when it is. Keys below 64 are all known or the message is malformed; keys from
-64 on are ignored, which is the room to grow.
+of the map when it is, and an array that defaults to () when it is empty. Keys below 64 are
+all known or the message is malformed; keys from 64 on are ignored, which is the room to
+grow.
 
 The same bounds hold both ways: what a peer may not send us, we do not send either. From a
 peer it is a `MalformedMessage`, from our own code a `LocalProtocolError`.
@@ -66,6 +67,9 @@ class _Field(NamedTuple):
     key: int
     name: str
     optional: bool
+    absent: tuple[()] | None
+    "What an optional field is where its key is not there."
+
     read: _Codec
     write: _Codec
 
@@ -138,12 +142,12 @@ def _to_map(value: object, result: dict[int, Value]) -> dict[int, Value]:
     """Add the fields of `value` to `result`, in the order of their keys."""
     name = ""
     try:
-        for key, name, optional, _, write in _layout(type(value)):
+        for key, name, optional, absent, _, write in _layout(type(value)):
             item = getattr(value, name)
-            if item is not None:
-                result[key] = write(item)
-            elif not optional:
+            if item is None and not optional:
                 raise LocalProtocolError("missing")
+            if not optional or item != absent:
+                result[key] = write(item)
     except LocalProtocolError as exc:
         raise LocalProtocolError(f"{type(value).__name__}.{name}: {exc}") from None
     return result
@@ -155,13 +159,13 @@ def _from_map(cls: type, value: Value) -> Any:
     arguments: list[Any] = []
     known, name = 0, ""
     try:
-        for key, name, optional, read, _ in _layout(cls):  # noqa: B007  # `name` is read where it fails
+        for key, name, optional, absent, read, _ in _layout(cls):  # noqa: B007  # `name` is read where it fails
             item = value.get(key)
             if item is not None:
                 known += 1
                 arguments.append(read(item))
             elif optional:
-                arguments.append(None)
+                arguments.append(absent)
             else:
                 raise MalformedMessage("missing")
     except MalformedMessage as exc:
@@ -190,6 +194,7 @@ def _compile(cls: type) -> tuple[_Field, ...]:
     compiled: list[_Field] = []
     for field in fields(cls):
         base, marks = _unwrap(hints[field.name])
+        absent = () if field.default == () else None
         optional = type(None) in get_args(base)
         if optional:
             (base,) = (item for item in get_args(base) if item is not type(None))
@@ -197,11 +202,15 @@ def _compile(cls: type) -> tuple[_Field, ...]:
             marks += inner
             assert field.default is None, f"{cls.__name__}.{field.name}: an optional field defaults to None"
         else:
-            assert field.default is MISSING, f"{cls.__name__}.{field.name}: only optional fields default"
+            assert field.default in (MISSING, ()), (
+                f"{cls.__name__}.{field.name}: only optional fields default"
+            )
         key = next(mark.number for mark in marks if isinstance(mark, Key))
         assert 0 < key < KEY_IGNORED_FROM
-        read = _codec(base, marks, MalformedMessage)
-        compiled.append(_Field(key, field.name, optional, read, _codec(base, marks, LocalProtocolError)))
+        read, write = (_codec(base, marks, wrong) for wrong in (MalformedMessage, LocalProtocolError))
+        if absent == ():
+            optional, read = True, _not_empty(read)
+        compiled.append(_Field(key, field.name, optional, absent, read, write))
     # Maps are written in this order, and instances built by it.
     keys = [field.key for field in compiled]
     assert keys == sorted(set(keys)), f"{cls.__name__}: keys ascend in the order of the fields"
@@ -326,6 +335,16 @@ def _tuple_reader(item: _Codec, most: int) -> _Codec:
         raise MalformedMessage(f"expected at most {most} items")
 
     return read
+
+
+def _not_empty(read: _Codec) -> _Codec:
+    def check(value: Any) -> tuple[Any, ...]:
+        if value == []:
+            raise MalformedMessage("an empty array is left out")
+        items: tuple[Any, ...] = read(value)
+        return items
+
+    return check
 
 
 def _tuple_writer(item: _Codec, most: int) -> _Codec:

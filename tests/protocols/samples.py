@@ -6,6 +6,7 @@ against each other and not only one by one.
 
 import hashlib
 from dataclasses import dataclass, replace
+from struct import pack
 from typing import Any
 
 from nacl import bindings
@@ -14,6 +15,7 @@ from cocoon_p2p.identity import Identity, network_id
 from cocoon_p2p.payments.close_terms import sign_close_terms
 from cocoon_p2p.payments.voucher import sign_voucher
 from cocoon_p2p.protocols import messages as m
+from cocoon_p2p.protocols import wishes as w
 from cocoon_p2p.protocols.contents import (
     AnswerContent,
     ChatTurn,
@@ -176,6 +178,47 @@ REQUEST = RequestContent(
     seed=42,
 )
 ANSWERS = (AnswerContent("A cocoon is"), AnswerContent(" a silken home.", FinishReason.STOP))
+
+TOOL = w.Tool("weather", "The weather in a town.", '{"type":"object","required":["town"]}')
+CALL = w.ToolCall("call_1", "weather", '{"town": "Tashkent"}')
+SCHEMA = w.Constraint(w.Grammar.JSON_SCHEMA, '{"type":"object"}')
+SPEECH = w.Audio(b"RIFF, and so on", "uz")
+LIKELY = w.Likelihood("Тош".encode()[:3], 693_147)
+LOGPROB = w.TokenLogprob(w.Likelihood(b"Tosh", 105_361), (w.Likelihood(b"Tosh", 105_361), LIKELY))
+TOLD = ChatTurn("tool", '{"celsius": 31}', call_id=CALL.id)
+WISHES = (TOOL, CALL, SCHEMA, SPEECH, LIKELY, LOGPROB, w.LogitBias(1734, 0), TOLD)
+"What stands inside requests and answers that wish for more than text."
+
+TOOL_REQUEST = replace(
+    REQUEST,
+    messages=(
+        ChatTurn("user", "How warm is it there?", images=(b"\x89PNG, and so on",)),
+        ChatTurn("assistant", "", calls=(CALL,)),
+        TOLD,
+    ),
+    constraint=SCHEMA,
+    tools=(TOOL,),
+    tool_use=w.ToolUse.AUTO,
+    logit_bias=(w.LogitBias(1734, 0), w.LogitBias(88, 101_500)),
+    banned=("As an AI",),
+    logprobs=1,
+    frequency_penalty_milli=2_500,
+    presence_penalty_milli=1_000,
+)
+EMBEDDING_REQUEST = RequestContent(
+    Kind.EMBEDDING, "nomic-embed", (), 0, 0, 1000, (), False, "", inputs=("a cocoon", "a moth")
+)
+SPEECH_REQUEST = RequestContent(
+    Kind.TRANSCRIPTION, "whisper-base", (), 448, 0, 1000, (), False, "", prompt="Toshkent", audio=SPEECH
+)
+BEYOND_TEXT = (
+    TOOL_REQUEST,
+    EMBEDDING_REQUEST,
+    SPEECH_REQUEST,
+    AnswerContent("Tosh", logprobs=(LOGPROB,)),
+    AnswerContent("", FinishReason.TOOL_CALLS, calls=(CALL,)),
+    AnswerContent("", FinishReason.STOP, vectors=(pack("<3f", 0.5, -0.25, 1), pack("<3f", 0, 1, -1))),
+)
 USAGES = (m.Usage(31, 8, 3, 0), m.Usage(31, 8, 8, 0))
 
 

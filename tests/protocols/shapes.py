@@ -1,7 +1,7 @@
 """What the wire tests share: Hypothesis strategies derived from the fields' annotations, and the CDDL."""
 
 import re
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from hypothesis import strategies as st
 from pycddl import Schema
 
-from cocoon_p2p.protocols import contents, messages, papers, schema
+from cocoon_p2p.protocols import contents, messages, papers, schema, wishes
 from cocoon_p2p.protocols.exchange import bundle
 from cocoon_p2p.sealing import handshake
 
@@ -19,6 +19,14 @@ PAPERS: tuple[type, ...] = tuple(papers.SIGNED_AS)
 CONTENTS: tuple[type, ...] = (
     contents.RequestContent,
     contents.AnswerContent,
+    contents.ChatTurn,
+    wishes.Audio,
+    wishes.Constraint,
+    wishes.Likelihood,
+    wishes.LogitBias,
+    wishes.TokenLogprob,
+    wishes.Tool,
+    wishes.ToolCall,
     handshake.ClientHello,
     handshake.WorkerAccept,
 )
@@ -73,12 +81,18 @@ class Bound:
     most: int
     optional: bool
     item: Any = None
+    absent: tuple[()] | None = None
+    "What an optional field is where its key is not there."
 
 
 def bounds(cls: type) -> tuple[Bound, ...]:
     """Take a shape's annotations apart, independently of the codec."""
     hints = get_type_hints(cls, include_extras=True)
-    return tuple(take_apart(field.name, hints[field.name]) for field in fields(cls))
+    return tuple(
+        replace(bound, optional=True, absent=()) if field.default == () else bound
+        for field in fields(cls)
+        for bound in (take_apart(field.name, hints[field.name]),)
+    )
 
 
 def take_apart(name: str, hint: Any) -> Bound:
@@ -122,7 +136,7 @@ def values(cls: type, *, papers_inside: bool = False) -> st.SearchStrategy[Any]:
     for bound in bounds(cls):
         inner = INSIDE.get((cls.__name__, bound.name)) if papers_inside else None
         one = _spelled(inner, bound.kind) if inner is not None else _strategy(bound, papers_inside)
-        drawn[bound.name] = st.none() | one if bound.optional else one
+        drawn[bound.name] = st.just(bound.absent) | one if bound.optional else one
     return st.builds(cls, **drawn)
 
 

@@ -105,7 +105,8 @@ def edges(bound: Bound) -> Edges:
         return Edges(["", two_bytes_each], ["a" * (bound.most + 1), two_bytes_each + "é"], [b"a"])
     if bound.kind is tuple:
         item = raw_item(take_apart("", bound.item))
-        return Edges([[], [item] * bound.most], [[item] * (bound.most + 1)], [{}, b""])
+        empty = [] if bound.absent == () else [[]]
+        return Edges([*empty, [item] * bound.most], [[item] * (bound.most + 1)], [{}, b""])
     if issubclass(bound.kind, IntEnum):
         return Edges([int(member) for member in bound.kind], [0, max(bound.kind) + 1], [True])
     return Edges([], [], [1, b"", [], {}])
@@ -145,7 +146,7 @@ def smallest(cls: type) -> Any:
         else:
             given_fields[bound.name] = smallest(bound.kind)
         if bound.optional:
-            given_fields[bound.name] = None
+            given_fields[bound.name] = bound.absent
     return cls(**given_fields)
 
 
@@ -188,7 +189,7 @@ def test_a_field_may_be_missing_only_if_it_is_optional(cls: type, bound: Bound) 
     data = cbor2.dumps(body)
 
     if bound.optional:
-        assert getattr(read(cls, data), bound.name) is None
+        assert getattr(read(cls, data), bound.name) == bound.absent
         rule(cls).validate_cbor(data)
         return
     with pytest.raises(MalformedMessage, match=f"^{cls.__name__}.{bound.name}: missing"):
@@ -197,6 +198,21 @@ def test_a_field_may_be_missing_only_if_it_is_optional(cls: type, bound: Bound) 
         rule(cls).validate_cbor(data)
     with pytest.raises(LocalProtocolError, match="missing"):
         spell(replace(smallest(cls), **{bound.name: None}))
+
+
+left_out_cases = [case for case in edge_cases if case.values[1].absent == ()]
+
+
+@pytest.mark.parametrize(("cls", "bound"), left_out_cases)
+def test_an_array_that_is_left_out_when_empty_has_no_other_spelling(cls: type, bound: Bound) -> None:
+    body = cbor2.loads(spell(smallest(cls)))
+    data = cbor2.dumps(dict(sorted({**body, bound.key: []}.items())))
+
+    assert bound.key not in body
+    with pytest.raises(MalformedMessage, match=f"^{cls.__name__}.{bound.name}: an empty array is left out"):
+        read(cls, data)
+    with pytest.raises(ValidationError):
+        rule(cls).validate_cbor(data)
 
 
 @pytest.mark.parametrize("cls", SHAPES, ids=lambda cls: cls.__name__)
