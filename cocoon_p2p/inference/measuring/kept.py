@@ -1,0 +1,94 @@
+"""What was measured, in the node's data folder, so that a restart need not measure again.
+
+It holds while all that decides how quick a model is stays the same: the weights, the engine and its
+version, the context, slots and threads, and the machine. What cannot be read is as good as nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from cocoon_p2p import private_files
+from cocoon_p2p.errors import ConfigurationError
+from cocoon_p2p.inference.measuring.levels import Level
+
+FILE = "measured.json"
+"In the data folder."
+
+
+SLOTS_MAX = 256
+"More are not opened (`worker.slots`)."
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What decides how quick a model is. A measurement holds where all of it is the same."""
+
+    weights_hash: str
+    engine: str
+    "Name and version."
+
+    context_tokens: int
+    slots: int
+    "How many the engine was opened with."
+
+    threads: int
+    "As the worker's file says; 0: the engine's own choice."
+
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One model, measured once."""
+
+    circumstances: Circumstances
+    measured_at: int
+    "Seconds since the Unix epoch."
+
+    levels: tuple[Level, ...]
+    "In ascending order, that of one request first."
+
+    slots: int | None = None
+    "How many are worth having; None if that was not looked for."
+
+
+Measurements = Mapping[str, Measurement]
+"By the models' names."
+
+
+def read_measurements(folder: Path) -> dict[str, Measurement]:
+    """Read what was measured, if it can be read."""
+    try:
+        data = private_files.read(folder / FILE)
+        found = msgspec.json.decode(data, type=dict[str, Measurement])
+    except (FileNotFoundError, ConfigurationError, msgspec.DecodeError):
+        return {}
+    return {name: each for name, each in found.items() if _makes_sense(each)}
+
+
+def write_measurements(folder: Path, measured: Measurements) -> None:
+    """Write what was measured beside what the file has of other models. Not for two processes at a time.
+
+    Raises:
+        ConfigurationError: It cannot be written.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigurationError(f"cannot make {folder}: {exc.strerror}") from exc
+    data = msgspec.json.format(msgspec.json.encode({**read_measurements(folder), **measured}))
+    private_files.replace(folder / FILE, data)
+
+
+def _makes_sense(measured: Measurement) -> bool:
+    """Whether rates can be told by it: a file by another hand may say anything."""
+    levels = measured.levels
+    return (
+        bool(levels)
+        and levels[0].concurrency == 1
+        and all(level.prefill > 0 and (level.decode is None or level.decode > 0) for level in levels)
+        and (measured.slots is None or measured.slots in range(1, SLOTS_MAX + 1))
+    )
