@@ -6,10 +6,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYRIGHT := .venv-pyright
 EXLLAMA := .venv-exllama
+SPEECH := .venv-speech
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-peers test-exllama test-nat fuzz check soak bench contract contract-tools interop-peer lock dist clean
+.PHONY: help demo test test-slow test-peers test-exllama test-speech test-nat fuzz check soak bench contract contract-tools interop-peer lock dist clean
 help:
 	@echo 'make demo    a whole paid network on this machine, and one answer from it'
 	@echo 'make test    the tests'
@@ -31,6 +32,9 @@ test-peers: $(STAMP)
 # The ExLlamaV2 engine on that library's own Python code, without a card. Its environment takes five gigabytes.
 test-exllama: $(EXLLAMA)/.installed
 	$(EXLLAMA)/bin/python -m pytest -q tests/exllama
+# The Whisper engine, with weights that mean nothing. Its libraries take 330 MB.
+test-speech: $(SPEECH)/.installed
+	$(SPEECH)/bin/python -m pytest -q tests/speech
 # New cases for every property and every machine, ROUNDS times. The gate tries the same ones each time.
 fuzz: $(STAMP)
 	for round in $$(seq $(ROUNDS)); do HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q -m hypothesis || exit 1; done
@@ -79,6 +83,14 @@ $(EXLLAMA)/.installed: requirements-exllama.lock
 	@rm -rf $(EXLLAMA)/lib/python3*/site-packages/trio-stubs
 	@touch $@
 
+$(SPEECH)/.installed: requirements-speech.lock
+	$(PYTHON) -m venv --clear $(SPEECH)
+	$(SPEECH)/bin/python -m pip install -q --disable-pip-version-check uv==0.13.8
+	UV_SYSTEM_CERTS=1 UV_NO_CONFIG=1 $(SPEECH)/bin/uv pip install -q --python $(SPEECH)/bin/python --no-deps --require-hashes -r requirements-speech.lock
+	$(SPEECH)/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@rm -rf $(SPEECH)/lib/python3*/site-packages/trio-stubs
+	@touch $@
+
 # The contract's compiler, and a second machine for the tests to compare with. Needs Node and npm, once.
 contract-tools:
 	cd payments/contract/build && npm ci --silent
@@ -93,8 +105,9 @@ contract: contract-tools
 lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --extra demo --extra postgres --extra upstream pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group exllama --extra exllama pyproject.toml -o requirements-exllama.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group speech --extra speech pyproject.toml -o requirements-speech.lock
 	echo 'pyright[nodejs]' | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o requirements-pyright.lock
 dist: $(STAMP)
 	rm -rf dist && $(BIN)/python -m build -q --no-isolation
 clean:
-	rm -rf $(VENV) $(PYRIGHT) $(EXLLAMA) dist
+	rm -rf $(VENV) $(PYRIGHT) $(EXLLAMA) $(SPEECH) dist
