@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cocoon_p2p.client import Answer as Answer
     from cocoon_p2p.client import Client as Client
+    from cocoon_p2p.client import Embeddings as Embeddings
     from cocoon_p2p.client import Offered as Offered
     from cocoon_p2p.client import Piece as Piece
     from cocoon_p2p.client import Policy as Policy
@@ -39,12 +40,13 @@ if TYPE_CHECKING:
     from cocoon_p2p.identity import parse_peer_id as parse_peer_id
     from cocoon_p2p.identity import peer_id_text as peer_id_text
     from cocoon_p2p.protocols.ids import Trust as Trust
+    from cocoon_p2p.protocols.wishes import ToolCall as ToolCall
     from cocoon_p2p.units import Nano as Nano
     from cocoon_p2p.units import format_ton as format_ton
     from cocoon_p2p.units import parse_ton as parse_ton
 
 _ROOMS = {
-    "client": ("Answer", "Client", "Offered", "Piece", "Policy", "PriceQuote"),
+    "client": ("Answer", "Client", "Embeddings", "Offered", "Piece", "Policy", "PriceQuote"),
     "errors": (
         "AnswerBroken",
         "AttestationFailed",
@@ -61,6 +63,7 @@ _ROOMS = {
     ),
     "identity": ("Identity", "NetworkId", "PeerId", "network_id", "parse_peer_id", "peer_id_text"),
     "protocols.ids": ("Trust",),
+    "protocols.wishes": ("ToolCall",),
     "units": ("Nano", "format_ton", "parse_ton"),
 }
 _ROOM_OF = {name: f"{__name__}.{room}" for room, names in _ROOMS.items() for name in names}

@@ -22,7 +22,6 @@ from cocoon_p2p.protocols.ids import (
     HEARTBEATS_MISSED_MAX,
     PEERS_MAX,
     QUOTE_LIFETIME_SECONDS,
-    Kind,
     Reason,
     Trust,
 )
@@ -50,9 +49,6 @@ LADDER = (
     Reason.NO_CAPACITY,
 )
 "What a worker can miss, in the order in which it is asked for."
-
-_SERVES = {Kind.CHAT: (Kind.CHAT, Kind.COMPLETION)}
-"What else a model does that is offered for one kind: whatever chats also completes a bare prompt."
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +147,7 @@ def _miss(
     """Name the first rung that a worker with the model misses."""
     misses = (
         (Reason.OTHER_WEIGHTS, ask.weights_hash not in (None, offer.weights_hash)),
-        (Reason.UNSUPPORTED_KIND, ask.kind not in _SERVES.get(offer.kind, (offer.kind,))),
+        (Reason.UNSUPPORTED_KIND, not offer.kind.serves(ask.kind)),
         (Reason.UNKNOWN_FEATURE, not set(ask.features) <= set(offer.features)),
         (Reason.EXCLUDED, worker.peer in ask.exclude),
         (Reason.TRUST_BELOW_REQUEST, not satisfies(proven(worker, date), ask.trust)),

@@ -3,9 +3,10 @@
 from cocoon_p2p.client.answer import Answer as Answer
 from cocoon_p2p.client.choice import Offered as Offered
 from cocoon_p2p.client.client import Client as Client
+from cocoon_p2p.client.embeddings import Embeddings as Embeddings
+from cocoon_p2p.client.messages import Message as Message
 from cocoon_p2p.client.policy import Policy as Policy
 from cocoon_p2p.client.question import PriceQuote as PriceQuote
 from cocoon_p2p.client.reception import Piece as Piece
-from cocoon_p2p.client.request import Message as Message
-from cocoon_p2p.client.request import Wishes as Wishes
 from cocoon_p2p.client.request import parse_trust as parse_trust
+from cocoon_p2p.client.wishes import Wishes as Wishes

@@ -18,6 +18,7 @@ from cocoon_p2p.protocols.exchange.delivery import NOTHING
 from cocoon_p2p.protocols.exchange.terms import Terms
 from cocoon_p2p.protocols.ids import Trust
 from cocoon_p2p.protocols.messages import ExchangeId, ModelOffer, Receipt, Settlement, Usage
+from cocoon_p2p.protocols.wishes import ToolCall
 from cocoon_p2p.units import Nano
 
 
@@ -54,6 +55,7 @@ class Answer:
         self._reception = reception
         self._report = report
         self._texts: list[str] = []
+        self._calls: list[ToolCall] = []
 
     def __aiter__(self) -> Self:
         return self
@@ -74,6 +76,7 @@ class Answer:
         if piece is None:
             raise StopAsyncIteration
         self._texts.append(piece.text)
+        self._calls += piece.calls
         return piece
 
     async def read(self) -> str:
@@ -90,8 +93,13 @@ class Answer:
         return "".join(self._texts)
 
     @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """What the model wants called, as far as it was read; also of an answer that broke off afterwards."""
+        return tuple(self._calls)
+
+    @property
     def finish(self) -> str | None:
-        """Why the model ended: `stop` or `length`; None before that."""
+        """Why the model ended: `stop`, `length` or `tool_calls`; None before that."""
         return None if self._report.finish is None else self._report.finish.name.lower()
 
     @property

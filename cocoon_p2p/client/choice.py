@@ -8,7 +8,7 @@ from cocoon_p2p.client.policy import Policy
 from cocoon_p2p.client.request import Request
 from cocoon_p2p.identity import PeerId
 from cocoon_p2p.payments.pricing import client_amount, worker_amount
-from cocoon_p2p.protocols.ids import Kind, Trust
+from cocoon_p2p.protocols.ids import Trust
 from cocoon_p2p.protocols.messages import ModelOffer, Record, Usage
 from cocoon_p2p.units import Nano
 
@@ -103,7 +103,6 @@ def _cost(record: Record, request: Request) -> int | None:
     content = request.content
     usage = Usage(request.prompt_tokens_max, 0, content.completion_tokens_max, 0)
     for model in record.models:
-        is_able = model.kind is content.kind or (model.kind, content.kind) == (Kind.CHAT, Kind.COMPLETION)
-        if model.name == content.model and is_able:
+        if model.name == content.model and model.kind.serves(content.kind):
             return client_amount(worker_amount(usage, model.price), record.commission_basis_points)
     return None

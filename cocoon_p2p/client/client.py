@@ -22,14 +22,17 @@ from cocoon_p2p.attestation.doorkeeper import Doorkeeper
 from cocoon_p2p.client.answer import Answer, Report
 from cocoon_p2p.client.choice import Offered, list_offers, rank
 from cocoon_p2p.client.desk import Desk
+from cocoon_p2p.client.embeddings import Embeddings, collect
 from cocoon_p2p.client.inquiry import Inquiry
 from cocoon_p2p.client.link import Link
+from cocoon_p2p.client.messages import Message, read_messages
 from cocoon_p2p.client.policy import Policy
 from cocoon_p2p.client.proxies import ProxyView
 from cocoon_p2p.client.question import PriceQuote, ask_prices
 from cocoon_p2p.client.reception import Reception
-from cocoon_p2p.client.request import Message, Request, Wishes, build_request, read_messages
-from cocoon_p2p.errors import AttestationFailed, Refused, Unavailable
+from cocoon_p2p.client.request import Request, build_request
+from cocoon_p2p.client.wishes import Wishes
+from cocoon_p2p.errors import AttestationFailed, ConfigurationError, Refused, Unavailable
 from cocoon_p2p.identity import NetworkId, PeerId
 from cocoon_p2p.network.directory import Directory
 from cocoon_p2p.network.transport import Transport
@@ -37,6 +40,7 @@ from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.payments.settlement import Accounts, PayingAccount
 from cocoon_p2p.protocols.exchange.client import SETTLE_SECONDS
 from cocoon_p2p.protocols.messages import Record
+from cocoon_p2p.protocols.wishes import Audio
 from cocoon_p2p.units import Nano
 
 log = logging.getLogger(__name__)
@@ -173,6 +177,46 @@ class Client:
     ) -> AbstractAsyncContextManager[Answer]:
         """Ask for the continuation of a bare prompt, without a chat template. As `chat` otherwise."""
         return self._ask(build_request(model, wishes, self._desk.policy, prompt=prompt))
+
+    def transcribe(
+        self, model: str, audio: bytes, *, language: str = "", prompt: str = "", **wishes: Unpack[Wishes]
+    ) -> AbstractAsyncContextManager[Answer]:
+        """Have speech written down. As `chat` otherwise.
+
+        Args:
+            model: One that is offered for transcription.
+            audio: A whole file: WAV, Ogg Opus, MP3, MP4 or WebM, as far as the worker's engine knows them.
+            language: ISO 639-1, such as `en`; empty: the model tells.
+            prompt: Names and words that may occur in it.
+            wishes: How it is to be answered. Left out, `completion_tokens_max` is as much as can be said
+                in the time that the file's size allows.
+
+        The prompt is counted in seconds: 50 tokens each. How long a file that is not WAV can be is
+        reckoned at 6 kbit/s, so a `max_cost` that is close to what it will cost can be too low to begin.
+        """
+        sound = Audio(audio, language or None)
+        return self._ask(build_request(model, wishes, self._desk.policy, audio=sound, prompt=prompt or None))
+
+    async def embed(self, model: str, inputs: Sequence[str], **wishes: Unpack[Wishes]) -> Embeddings:
+        """Turn texts into vectors.
+
+        Args:
+            model: One that is offered for embedding.
+            inputs: The texts, one at least.
+            wishes: As for `chat`, but only those that are not about tokens: `max_cost`, `trust`,
+                `timeout_seconds`, `prefer`, `exclude`, `weights`.
+
+        A cancel stops the worker, and waits for the settlement as `chat` does.
+
+        Raises:
+            ConfigurationError: A text or wish is out of range.
+            CocoonError: As entering a `chat`, and reading its answer.
+        """
+        if isinstance(inputs, str) or not inputs:
+            raise ConfigurationError("texts to embed come in a list, one at least")
+        request = build_request(model, wishes, self._desk.policy, inputs=tuple(inputs))
+        async with self._ask(request) as answer:
+            return await collect(answer)
 
     async def quote(
         self, model: str, messages: Sequence[Message], **wishes: Unpack[Wishes]

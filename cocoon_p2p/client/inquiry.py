@@ -266,10 +266,12 @@ class Inquiry:
         report.terms, report.usage = attempt.terms, usage
         report.finish = content.finish or report.finish
         # The last piece often only says that it is the last.
-        if content.text:
+        tokens = usage.completion + usage.reasoning
+        piece = Piece(content.text, tokens, content.calls, content.logprobs, content.vectors)
+        if piece.size_bytes:
             if report.first_token_seconds is None:
                 report.first_token_seconds = trio.current_time() - self._began_at
-            self._reception.put(Piece(content.text, usage.completion + usage.reasoning))
+            self._reception.put(piece)
 
     # ------------------------------------------------------------ ends
 

@@ -13,10 +13,14 @@ from dataclasses import dataclass
 import trio
 
 from cocoon_p2p.errors import CocoonError
+from cocoon_p2p.protocols.wishes import TokenLogprob, ToolCall
 
 PIECES_MAX = 1024
-TEXT_MAX_BYTES = 256 * 1024
+SIZE_MAX_BYTES = 256 * 1024
 "What may wait unread; beyond it the answer is paid for no faster than it is read."
+
+LOGPROB_SIZE_BYTES = 200
+"A token and its likelihood, as Python holds them."
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,22 @@ class Piece:
     text: str
     completion_tokens: int
     "Cumulative, as the worker counts."
+
+    calls: tuple[ToolCall, ...] = ()
+    "What the model wants called, each whole. The application checks it like anything from outside."
+
+    logprobs: tuple[TokenLogprob, ...] = ()
+    "Of the tokens so far, if they were asked for; a few may come a piece later than their text."
+
+    vectors: tuple[bytes, ...] = ()
+    "Embeddings of the next inputs: 32-bit floats, little-endian."
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes while it waits, near enough."""
+        size = len(self.text.encode()) + sum(map(len, self.vectors))
+        size += sum(len(call.arguments) for call in self.calls)
+        return size + LOGPROB_SIZE_BYTES * sum(1 + len(one.top) for one in self.logprobs)
 
 
 class Reception:
@@ -47,14 +67,14 @@ class Reception:
     @property
     def is_full(self) -> bool:
         """Whether the application has fallen too far behind. Nobody reads what is left, so then never."""
-        return not self.is_left and (len(self._pieces) >= PIECES_MAX or self._unread_bytes >= TEXT_MAX_BYTES)
+        return not self.is_left and (len(self._pieces) >= PIECES_MAX or self._unread_bytes >= SIZE_MAX_BYTES)
 
     def put(self, piece: Piece) -> None:
         """Hand over the next piece; dropped if the application has left."""
         if self.is_left:
             return
         self._pieces.append(piece)
-        self._unread_bytes += len(piece.text.encode())
+        self._unread_bytes += piece.size_bytes
         self._wake()
 
     async def room(self) -> None:
@@ -107,7 +127,7 @@ class Reception:
                 return None
             await self._changed.wait()
         piece = self._pieces.popleft()
-        self._unread_bytes -= len(piece.text.encode())
+        self._unread_bytes -= piece.size_bytes
         self._wake()
         return piece
 

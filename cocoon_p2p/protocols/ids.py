@@ -78,6 +78,9 @@ CALL_ID_MAX_BYTES = 64
 ARGUMENTS_MAX_BYTES = 32 * 1024
 "Of one tool call, as JSON: it must fit a chunk whole."
 
+CALLS_SIZE_MAX_BYTES = 1024 * 1024
+"Arguments of all calls that a chat looks back on: whoever reads them must not be held up by it."
+
 JSON_DEPTH_MAX = 32
 "Of schemas and arguments. OpenAI takes five; what recurses over them must not run out of stack."
 

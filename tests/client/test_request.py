@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cocoon_p2p.client import Policy, parse_trust
-from cocoon_p2p.client.request import Wishes, build_request, prompt_tokens_bound, read_messages
+from cocoon_p2p.client.bounds import prompt_tokens_bound
+from cocoon_p2p.client.messages import read_messages
+from cocoon_p2p.client.request import build_request
+from cocoon_p2p.client.wishes import Wishes
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.protocols.contents import ChatTurn, encode_request
 from cocoon_p2p.protocols.ids import Trust
@@ -29,17 +32,18 @@ def test_no_rendered_chat_has_more_bytes_than_the_bound_has_tokens(turns: list[C
     messages = [{"role": turn.role, "content": turn.content} for turn in turns]
     rendered = jinja2.Template(DEMO_TEMPLATE).render(messages=messages, add_generation_prompt=True)
 
-    assert len(rendered.encode()) <= prompt_tokens_bound(turns)
+    made = build_request("m", {}, Policy(), messages=tuple(turns))
+    assert len(rendered.encode()) <= made.prompt_tokens_bound
 
 
 def test_the_bound_of_a_bare_prompt_is_its_bytes_and_what_may_stand_around_it() -> None:
-    assert prompt_tokens_bound((), "äß") == 4 + 128
+    assert build_request("m", {}, Policy(), prompt="äß").prompt_tokens_bound == 4 + 128
 
 
 @given(text=st.text(max_size=3000))
 def test_what_the_proxy_is_told_of_a_prompt_is_no_closer_than_its_padded_length(text: str) -> None:
     request = build_request("m", {}, Policy(), prompt=text)
-    exact = prompt_tokens_bound((), text)
+    exact = prompt_tokens_bound(request.content)
 
     assert request.prompt_tokens_max in (256, *range(1024, 16 * 1024, 1024))
     assert exact <= request.prompt_tokens_max < max(exact + 1024, 1025)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from cocoon_p2p.errors import RecordRejected
 from cocoon_p2p.identity import NetworkId, PeerId
 from cocoon_p2p.payments.pricing import amount_max_for_worker
-from cocoon_p2p.protocols.ids import DEADLINE_MAX_SECONDS, Kind, Reason
+from cocoon_p2p.protocols.ids import DEADLINE_MAX_SECONDS, Reason
 from cocoon_p2p.protocols.messages import (
     Assign,
     ExchangeId,
@@ -25,9 +25,6 @@ from cocoon_p2p.protocols.messages import (
 from cocoon_p2p.protocols.papers import check, paper_hash
 from cocoon_p2p.protocols.schema import decode_paper
 from cocoon_p2p.units import Nano
-
-_KINDS_SERVED = {Kind.CHAT: (Kind.CHAT, Kind.COMPLETION), Kind.COMPLETION: (Kind.COMPLETION,)}
-"What a model that is offered for one kind also does. Other kinds have no engine yet."
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +104,7 @@ def judge(assign: Assign, standing: Standing, now: float) -> Job | Refused | Rec
     offer = _offer_of(decode_paper(Record, quote.worker_record.body), assign.model)
     if offer is None:
         return refusal(assign.exchange, Reason.UNKNOWN_MODEL, "unknown model: not in our record")
-    if assign.kind not in _KINDS_SERVED.get(offer.kind, ()):
+    if not offer.kind.serves(assign.kind):
         return refusal(
             assign.exchange, Reason.UNSUPPORTED_KIND, f"unsupported kind: {assign.kind.name.lower()}"
         )

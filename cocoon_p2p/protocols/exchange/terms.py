@@ -13,7 +13,7 @@ from cocoon_p2p.attestation.verdict import NO_PROOF, Proof, Verdict, require_pro
 from cocoon_p2p.errors import RecordRejected, Refused
 from cocoon_p2p.identity import NetworkId, PeerId, peer_id_text
 from cocoon_p2p.payments.pricing import client_amount, worker_amount
-from cocoon_p2p.protocols.ids import CLOCK_SKEW_SECONDS, QUOTE_LIFETIME_SECONDS, Kind, Reason, Role, Trust
+from cocoon_p2p.protocols.ids import CLOCK_SKEW_SECONDS, QUOTE_LIFETIME_SECONDS, Reason, Role, Trust
 from cocoon_p2p.protocols.messages import Ask, KeyStatement, ModelOffer, Quote, Record, Signed, Usage
 from cocoon_p2p.protocols.papers import check, message_hash, paper_hash
 from cocoon_p2p.records import check_pair, check_record
@@ -121,8 +121,7 @@ def _offer(record: Record, quote: Quote, ask: Ask) -> ModelOffer:
         raise RecordRejected("quote: another price than the worker's")
     if ask.weights_hash not in (None, offer.weights_hash):
         raise RecordRejected("quote: other weights than were asked for")
-    # Whatever chats can also complete a bare prompt.
-    if offer.kind is not ask.kind and (offer.kind, ask.kind) != (Kind.CHAT, Kind.COMPLETION):
+    if not offer.kind.serves(ask.kind):
         raise RecordRejected(f"quote: the worker does no {ask.kind.name.lower()} with this model")
     if missing := sorted(set(ask.features) - set(offer.features)):
         raise RecordRejected(f"quote: the worker lacks a feature (features={','.join(missing)})")
@@ -139,10 +138,11 @@ def _check_cost(terms: Terms, ask: Ask, rules: Rules) -> None:
     # The bound of a prompt is reckoned at its full price.
     if terms.quote.price.cached > terms.quote.price.prompt:
         raise _too_dear("a cached token is dearer than a computed one", "")
-    least = terms.amount(Usage(prompt=ask.prompt_tokens_max, cached=0, completion=1, reasoning=0))
+    first = min(1, ask.completion_tokens_max)
+    least = terms.amount(Usage(prompt=ask.prompt_tokens_max, cached=0, completion=first, reasoning=0))
     if least > ask.max_cost:
         raise _too_dear(
-            f"price above limit (limit={ask.max_cost} prompt_and_one_token={least} nanoTON)",
+            f"price above limit (limit={ask.max_cost} prompt_and_first_token={least} nanoTON)",
             "raise the request's max cost, or shorten its prompt",
         )
 

@@ -121,12 +121,12 @@ def test_a_commission_above_the_client_s_own_limit_is_refused_as_too_dear() -> N
     assert judge(quote, rules=Rules(commission_basis_points_max=501)).quote.commission_basis_points == 501
 
 
-def test_a_quote_is_too_dear_when_the_longest_prompt_and_one_token_exceed_the_max_cost() -> None:
+def test_a_quote_is_too_dear_when_the_longest_prompt_and_first_token_exceed_the_max_cost() -> None:
     # (100 x 4 + 20) x 1.05
     enough, short = replace(ASK, max_cost=441), replace(ASK, max_cost=440)
 
     judge(deal(enough).quote, enough)
-    with pytest.raises(Refused, match="limit=440 prompt_and_one_token=441 nanoTON"):
+    with pytest.raises(Refused, match="limit=440 prompt_and_first_token=441 nanoTON"):
         judge(deal(short).quote, short)
 
 

@@ -246,7 +246,7 @@ def refused(line: Line) -> Refused:
         (STANDING, replace(ASSIGN, model="other"), Reason.UNKNOWN_MODEL),
         (STANDING, replace(ASSIGN, kind=Kind.EMBEDDING), Reason.UNSUPPORTED_KIND),
         (STANDING, replace(ASSIGN, model="bare"), Reason.UNSUPPORTED_KIND),
-        (STANDING, replace(ASSIGN, model="embed", kind=Kind.EMBEDDING), Reason.UNSUPPORTED_KIND),
+        (STANDING, replace(ASSIGN, model="embed"), Reason.UNSUPPORTED_KIND),
     ],
 )
 def test_an_honest_assignment_at_the_wrong_moment_is_refused_by_name(
