@@ -18,6 +18,7 @@ from cocoon_p2p.attestation.proving import Attest, Proving
 from cocoon_p2p.errors import ConfigurationError, Unavailable
 from cocoon_p2p.identity import Identity, NetworkId
 from cocoon_p2p.inference.engine import ModelCard
+from cocoon_p2p.inference.measuring.levels import Speeds
 from cocoon_p2p.protocols.ids import (
     CLOCK_SKEW_SECONDS,
     RECORD_LIFETIME_MAX_SECONDS,
@@ -25,8 +26,9 @@ from cocoon_p2p.protocols.ids import (
     Kind,
     Role,
 )
-from cocoon_p2p.protocols.messages import ModelOffer, Price, Signed
+from cocoon_p2p.protocols.messages import ModelOffer, Price, Rates, Signed
 from cocoon_p2p.protocols.papers import paper_hash
+from cocoon_p2p.protocols.schema import UINT_MAX
 from cocoon_p2p.records import NOTHING_MEASURED, make_record, make_statement
 
 log = logging.getLogger(__name__)
@@ -69,8 +71,11 @@ class Papers:
         now: Callable[[], float],
         draw: Callable[[int], bytes],
         proving: Proving | None = None,
+        speeds: Mapping[str, Speeds] | None = None,
     ) -> None:
         """Sign the first papers; `prove` makes evidence for them, where there is some.
+
+        A model without `speeds` is offered without rates.
 
         Raises:
             ConfigurationError: A model has no price.
@@ -83,6 +88,7 @@ class Papers:
         self._network = network
         self._models = tuple(models)
         self._prices = _complete(models, prices)
+        self._speeds = dict(speeds or {})
         self._now = now
         self._draw = draw
         self._keys: deque[SealingKey] = deque()
@@ -123,6 +129,11 @@ class Papers:
         self._prices = _complete(self._models, prices)
         self.renew()
 
+    def set_speeds(self, model: str, speeds: Speeds) -> None:
+        """Say from now on that a model is as quick as this."""
+        self._speeds[model] = speeds
+        self.renew()
+
     def renew(self) -> None:
         """Sign a new record, and a new statement where the old one is past half its life."""
         now = self._now()
@@ -139,7 +150,10 @@ class Papers:
             role=Role.WORKER,
             statement=self.statement,
             addresses=(),
-            models=[_offer(model, self._prices[model.name]) for model in self._models],
+            models=[
+                _offer(model, self._prices[model.name], self._speeds.get(model.name))
+                for model in self._models
+            ],
             now=now,
             sequence=sequence,
             evidence_hash=self._evidence.get(self._keys[-1].statement_hash),
@@ -226,7 +240,7 @@ def _complete(models: Sequence[ModelCard], prices: Mapping[str, Price]) -> dict[
     return dict(prices)
 
 
-def _offer(model: ModelCard, price: Price) -> ModelOffer:
+def _offer(model: ModelCard, price: Price, speeds: Speeds | None) -> ModelOffer:
     return ModelOffer(
         name=model.name,
         weights_hash=model.weights_hash,
@@ -236,4 +250,18 @@ def _offer(model: ModelCard, price: Price) -> ModelOffer:
         features=tuple(sorted(feature.value for feature in model.features)),
         price=price,
         demo=model.is_demo,
+        rates=None if speeds is None else _rates(speeds),
     )
+
+
+def _rates(speeds: Speeds) -> Rates:
+    return Rates(_milli(speeds.prefill), _milli_if(speeds.decode), _milli_if(speeds.decode_full))
+
+
+def _milli_if(rate: float | None) -> int | None:
+    return None if rate is None else _milli(rate)
+
+
+def _milli(rate: float) -> int:
+    """Spell a rate for the wire, where none is 0."""
+    return int(min(max(rate * 1000, 1), UINT_MAX))

@@ -17,6 +17,7 @@ from cocoon_p2p.attestation.proving import Proving
 from cocoon_p2p.errors import ConfigurationError, RecordRejected, Unavailable
 from cocoon_p2p.identity import Identity, NetworkId, PeerId, parse_peer_id, peer_id_text
 from cocoon_p2p.inference.engine import Engine
+from cocoon_p2p.inference.measuring.levels import Speeds
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Stream, Transport
 from cocoon_p2p.payments.settlement import Accounts
@@ -24,6 +25,7 @@ from cocoon_p2p.protocols.ids import EVIDENCE, EXCHANGE
 from cocoon_p2p.protocols.messages import Price, Signed
 from cocoon_p2p.worker.broken import settle_broken
 from cocoon_p2p.worker.exchanges import serve_exchanges
+from cocoon_p2p.worker.gauge import Gauge
 from cocoon_p2p.worker.papers import Papers
 from cocoon_p2p.worker.registration import ProxyStanding, stay_registered
 from cocoon_p2p.worker.seals import Seals
@@ -163,6 +165,8 @@ async def serve_worker(
     proxies: Sequence[Sequence[str]],
     prices: Mapping[str, Price],
     proving: Proving | None = None,
+    speeds: Mapping[str, Speeds] | None = None,
+    slots: int | None = None,
     now: Callable[[], float] = time.time,
     draw: Callable[[int], bytes] = os.urandom,
     task_status: trio.TaskStatus[Worker] = trio.TASK_STATUS_IGNORED,
@@ -179,6 +183,8 @@ async def serve_worker(
             may `join` later.
         prices: For each model of the engine.
         proving: How it proves itself, and what its proxies must prove; None: nothing is proven.
+        speeds: What was measured of the models: advertised, and corrected when requests see something else.
+        slots: Requests at once; by default as many as the engine has, and never more.
         now: Seconds since the Unix epoch.
         draw: Draws random bytes: sealing keys, nonces, session ids, pauses.
         task_status: Given the `Worker` once it dials its proxies.
@@ -191,14 +197,22 @@ async def serve_worker(
         Unavailable: The machine does not speak for its keys.
     """
     papers = Papers(
-        identity, network, engine.capabilities.models, prices, now=now, draw=draw, proving=proving
+        identity,
+        network,
+        engine.capabilities.models,
+        prices,
+        now=now,
+        draw=draw,
+        proving=proving,
+        speeds=speeds,
     )
     if proving is not None:
         await papers.prove()
         transport.accept_streams(EVIDENCE, proving.showcase.accept)
-    slots = Slots(engine.capabilities.slots)
+    counter = Slots(min(slots or engine.capabilities.slots, engine.capabilities.slots))
     seals = Seals(identity, network, papers, now=now, draw=draw)
-    shop = Workshop(identity, network, engine, accounts, papers, seals, slots, now)
+    gauge = Gauge(papers, speeds or {}, counter.total)
+    shop = Workshop(identity, network, engine, accounts, papers, seals, counter, gauge, now)
     named = [_name_proxy(addresses) for addresses in proxies]
     async with trio.open_nursery() as nursery:
 
@@ -206,7 +220,7 @@ async def serve_worker(
             transport.protect(standing.peer, "proxy")
             try:
                 with standing.scope:
-                    await stay_registered(standing, transport, papers, slots, proving=proving, draw=draw)
+                    await stay_registered(standing, transport, papers, counter, proving=proving, draw=draw)
             finally:
                 transport.unprotect(standing.peer, "proxy")
 

@@ -49,6 +49,7 @@ from cocoon_p2p.protocols.messages import Chunk, Meter, Part, Receipt, Signed
 from cocoon_p2p.protocols.papers import sign
 from cocoon_p2p.sealing import RequestBinding, Session
 from cocoon_p2p.units import NANO_MAX, Nano
+from cocoon_p2p.worker.gauge import Gauge
 from cocoon_p2p.worker.papers import Papers
 from cocoon_p2p.worker.seals import Seals
 from cocoon_p2p.worker.slots import RunningExchange, Slots
@@ -69,6 +70,7 @@ class Workshop:
     papers: Papers
     seals: Seals
     slots: Slots
+    gauge: Gauge
     now: Callable[[], float]
     "Seconds since the Unix epoch, for the dates in receipts."
 
@@ -220,12 +222,16 @@ class Work:
         """
         request = replace(self._request, completion_tokens_max=completion_tokens_max)
         try:
-            async with self._shop.engine.generate(request) as pieces:
-                async for piece in pieces:
-                    report(_generated(piece))
-                    if piece.finish is not None:
-                        return
-                    await room()
+            with self._shop.gauge.watch(request.model) as watch:
+                async with self._shop.engine.generate(request) as pieces:
+                    async for piece in pieces:
+                        self._shop.gauge.step(watch, piece)
+                        report(_generated(piece))
+                        if piece.finish is not None:
+                            return
+                        asked_at = trio.current_time()
+                        await room()
+                        watch.waited(trio.current_time() - asked_at)
         except Exception as exc:  # noqa: BLE001  # as above
             self._log_engine_error(exc)
         report(EngineFailed(trio.current_time()))

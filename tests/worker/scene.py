@@ -10,6 +10,7 @@ import trio.testing
 
 from cocoon_p2p.identity import Identity, network_id
 from cocoon_p2p.inference.engine import Engine
+from cocoon_p2p.inference.measuring.levels import Speeds
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Stream
 from cocoon_p2p.payments.paying import PayingAccount
@@ -320,6 +321,8 @@ async def scene(
     grant: int = 0,
     capacity: int = 10**9,
     store: MemoryStore | None = None,
+    speeds: Mapping[str, Speeds] | None = None,
+    slots: int | None = None,
 ) -> AsyncIterator[Scene]:
     """Run a worker that has registered with the proxy, and open the proxy's channel to it."""
     told, dice, store = Told(), Dice(), store or MemoryStore()
@@ -353,6 +356,8 @@ async def scene(
                 accounts=earning,
                 proxies=[proxy.addresses],
                 prices=prices or {"scripted": PRICE},
+                speeds=speeds,
+                slots=slots,
                 now=now,
                 draw=dice,
             )

@@ -9,7 +9,7 @@ Spec: inference/measuring.md (Drift).
 """
 
 from dataclasses import dataclass, replace
-from math import exp, log
+from math import exp, exp2, log
 
 from cocoon_p2p.inference.measuring.levels import Speeds
 from cocoon_p2p.inference.measuring.stopwatch import Observation
@@ -48,7 +48,7 @@ class Decayed:
 
     def weight_at(self, now: float) -> float:
         """How many requests of now it stands on."""
-        return self.weight * 0.5 ** (max(0.0, now - self.at) / HALF_LIFE_SECONDS)
+        return self.weight * exp2(-max(0.0, now - self.at) / HALF_LIFE_SECONDS)
 
     def ratio_at(self, now: float) -> float | None:
         """How quick requests are beside what is stated, if enough of them say so."""
