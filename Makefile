@@ -8,6 +8,8 @@ PYRIGHT := .venv-pyright
 EXLLAMA := .venv-exllama
 SPEECH := .venv-speech
 STAMP := $(VENV)/.installed
+# A test that hangs is a failed test, and says where it hung.
+PYTEST := $(BIN)/python -m pytest -q --timeout=300
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
 .PHONY: help demo test test-slow test-peers test-exllama test-speech test-nat fuzz check soak bench contract contract-tools interop-peer lock dist clean
@@ -20,15 +22,15 @@ help:
 demo: $(STAMP)
 	$(BIN)/cocoon demo
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -m 'not long' --ignore=tests/interop --ignore=tests/attacks --ignore=tests/nat
+	$(PYTEST) -n auto --maxprocesses=4 --dist=worksteal -m 'not long' --ignore=tests/interop --ignore=tests/attacks --ignore=tests/nat
 # Some minutes, so not part of `make test`: lives that end wherever they can be ended, and each fault that can
 # be planted in the contract must be found.
 test-slow: test-peers test-nat
-	$(BIN)/python -m pytest -q -m long --ignore=tests/interop --ignore=tests/attacks --ignore=tests/nat
+	$(PYTEST) -m long --ignore=tests/interop --ignore=tests/attacks --ignore=tests/nat
 	$(BIN)/python -m tests.payments.contract.planted_faults
 # Peers that others wrote (skipped where they are missing: make interop-peer), and peers that mean harm.
 test-peers: $(STAMP)
-	$(BIN)/python -m pytest -q tests/interop tests/attacks
+	$(PYTEST) tests/interop tests/attacks
 # The ExLlamaV2 engine on that library's own Python code, without a card. Its environment takes five gigabytes.
 test-exllama: $(EXLLAMA)/.installed
 	$(EXLLAMA)/bin/python -m pytest -q tests/exllama
@@ -40,7 +42,7 @@ fuzz: $(STAMP)
 	for round in $$(seq $(ROUNDS)); do HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q -m hypothesis || exit 1; done
 # Nodes in networks of this machine's own, behind routers of all kinds (skipped without root and nftables).
 test-nat: $(STAMP)
-	$(BIN)/python -m pytest -q tests/nat
+	$(PYTEST) tests/nat
 check: $(STAMP) $(PYRIGHT)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
