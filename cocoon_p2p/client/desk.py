@@ -15,12 +15,13 @@ from cocoon_p2p.attestation.verdict import Proof
 from cocoon_p2p.client.link import Link
 from cocoon_p2p.client.policy import CountPrompt, Policy
 from cocoon_p2p.client.proxies import ProxyView
-from cocoon_p2p.client.request import Request
+from cocoon_p2p.client.request import Request, is_plain_text
 from cocoon_p2p.client.standing import Standings
 from cocoon_p2p.errors import Refused, RemoteProtocolError, Unavailable
 from cocoon_p2p.identity import NetworkId, PeerId, peer_id_text
 from cocoon_p2p.network.transport import Transport
 from cocoon_p2p.payments.settlement import Accounts
+from cocoon_p2p.protocols.exchange.carried import wanted_by
 from cocoon_p2p.protocols.exchange.client import Order
 from cocoon_p2p.protocols.exchange.terms import Rules, Terms
 from cocoon_p2p.protocols.ids import Role, Trust
@@ -123,6 +124,7 @@ class Desk:
             self.rules(record),
             deadline,
             prompt_tokens_max=request.prompt_tokens_bound,
+            wanted=wanted_by(request.content),
         )
         return order if count is None else replace(order, count_prompt=partial(_count, count, request))
 
@@ -206,4 +208,5 @@ class Desk:
 
 
 def _count(count: CountPrompt, request: Request, tokenizer_hash: bytes) -> int | None:
-    return count(tokenizer_hash, request.content)
+    # Templates say tools in their own ways, and what a picture comes to is not the tokenizer's to say.
+    return count(tokenizer_hash, request.content) if is_plain_text(request.content) else None

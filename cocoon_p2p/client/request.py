@@ -229,6 +229,12 @@ def build_ask(
     )
 
 
+def is_plain_text(content: RequestContent) -> bool:
+    """Say whether a prompt is made of nothing but its texts."""
+    has_more = bool(content.tools) or any(turn.calls or turn.images for turn in content.messages)
+    return content.kind in (Kind.CHAT, Kind.COMPLETION) and not has_more
+
+
 def _features(content: RequestContent) -> tuple[str, ...]:
     """Name what not every engine can do, so that one that cannot is not chosen."""
     constraint = content.constraint

@@ -15,7 +15,7 @@ from cocoon_p2p.protocols.messages import Chunk
 from cocoon_p2p.protocols.schema import encode_message
 
 TEXTLESS_CHUNKS_MAX = 64
-"Chunks without a token of their own that an honest answer may have: cut pieces, the last one."
+"Chunks without a token or a vector of their own that an honest answer may have: cut pieces, the last one."
 
 
 class Transcript:
@@ -31,8 +31,8 @@ class Transcript:
         self._seals = seals
         self._chunks: list[SealedChunk] = []
         # A worker can send chunks that count nothing without end: they take no memory that was not asked for.
-        tokens_max = order.ask.completion_tokens_max
-        self._chunks_max = min(tokens_max + TEXTLESS_CHUNKS_MAX, BUNDLE_CHUNKS_MAX)
+        counted_max = order.ask.completion_tokens_max + order.wanted.vectors
+        self._chunks_max = min(counted_max + TEXTLESS_CHUNKS_MAX, BUNDLE_CHUNKS_MAX)
         self._size_bytes = 0
         self._is_too_long = False
 

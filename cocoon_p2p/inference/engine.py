@@ -212,7 +212,7 @@ class GenerateRequest:
             Feature.IGNORE_EOS: self.ignore_eos,
             Feature.CONTINUE: bool(self.answer_prefix),
             Feature.LOGPROBS: self.logprobs is not None,
-            Feature.TOOLS: bool(self.tools),
+            Feature.TOOLS: bool(self.tools) or any(message.calls for message in self.messages),
             Feature.LOGIT_BIAS: bool(self.logit_bias),
             Feature.BANNED_STRINGS: bool(self.banned),
             Feature.PENALTIES: self.frequency_penalty != 0 or self.presence_penalty != 0,

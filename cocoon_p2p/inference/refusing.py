@@ -1,6 +1,7 @@
 """What every engine refuses, before anything is computed and while nobody has paid. Pure."""
 
 import math
+from collections.abc import Sized
 from typing import Final
 
 from cocoon_p2p.inference.engine import (
@@ -35,7 +36,7 @@ def refuse_senseless(request: GenerateRequest, card: ModelCard) -> None:
     if missing := request.features - card.features:
         raise FeatureMissing(f"this engine has no {', '.join(sorted(missing))}")
     _refuse_another_kind(request, card)
-    if request.completion_tokens_max < 1:
+    if request.completion_tokens_max < 1 and card.kind is not Kind.EMBEDDING:
         raise RequestMalformed(
             f"no completion token is asked for (completion_tokens_max={request.completion_tokens_max})"
         )
@@ -79,7 +80,7 @@ def refuse_endless(
         raise _too_long(f"{characters} characters", card)
 
 
-def refuse_unfit(prompt: list[int], card: ModelCard) -> None:
+def refuse_unfit(prompt: Sized, card: ModelCard) -> None:
     """Refuse a prompt of no tokens, or of so many that none is left for an answer.
 
     Raises:

@@ -23,7 +23,6 @@ from cocoon_p2p.protocols.ids import (
     CLOCK_SKEW_SECONDS,
     RECORD_LIFETIME_MAX_SECONDS,
     STATEMENT_LIFETIME_MAX_SECONDS,
-    Kind,
     Role,
 )
 from cocoon_p2p.protocols.messages import ModelOffer, Price, Rates, Signed
@@ -245,7 +244,7 @@ def _offer(model: ModelCard, price: Price, speeds: Speeds | None) -> ModelOffer:
         name=model.name,
         weights_hash=model.weights_hash,
         tokenizer_hash=model.tokenizer_hash,
-        kind=Kind.CHAT,
+        kind=model.kind,
         context_tokens=model.context_tokens,
         features=tuple(sorted(feature.value for feature in model.features)),
         price=price,

@@ -15,26 +15,18 @@ import trio
 from cocoon_p2p.errors import MalformedMessage, Refused, SealBroken
 from cocoon_p2p.identity import Identity, NetworkId, PeerId
 from cocoon_p2p.inference.engine import (
-    ChatMessage,
     Engine,
     EngineError,
     FeatureMissing,
-    Finish,
     GenerateRequest,
-    Piece,
     PromptTooLong,
     RequestMalformed,
 )
 from cocoon_p2p.payments.settlement import Accounts, ReceivingAccount
-from cocoon_p2p.protocols.contents import (
-    AnswerContent,
-    FinishReason,
-    RequestContent,
-    decode_request,
-    encode_answer,
-)
+from cocoon_p2p.protocols.contents import decode_request, encode_answer
 from cocoon_p2p.protocols.exchange.answer import Draft
 from cocoon_p2p.protocols.exchange.assignment import Job
+from cocoon_p2p.protocols.exchange.carried import Carried, Wanted, carry, wanted_by
 from cocoon_p2p.protocols.exchange.worker_events import (
     EngineFailed,
     Generated,
@@ -44,19 +36,19 @@ from cocoon_p2p.protocols.exchange.worker_events import (
     RequestRejected,
     SaveReceipt,
 )
-from cocoon_p2p.protocols.ids import TEXT_MAX_BYTES, Kind, Reason
+from cocoon_p2p.protocols.ids import TEXT_MAX_BYTES, Reason
 from cocoon_p2p.protocols.messages import Chunk, Meter, Part, Receipt, Signed
 from cocoon_p2p.protocols.papers import sign
+from cocoon_p2p.protocols.request_sense import check_request
 from cocoon_p2p.sealing import RequestBinding, Session
 from cocoon_p2p.units import NANO_MAX, Nano
 from cocoon_p2p.worker.gauge import Gauge
 from cocoon_p2p.worker.papers import Papers
 from cocoon_p2p.worker.seals import Seals
 from cocoon_p2p.worker.slots import RunningExchange, Slots
+from cocoon_p2p.worker.spelling import answer_content, engine_request
 
 log = logging.getLogger(__name__)
-
-_FINISHES = {Finish.STOP: FinishReason.STOP, Finish.LENGTH: FinishReason.LENGTH}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +85,7 @@ class Work:
         self._found: Session | None = None
         self._number = 0
         self._request: GenerateRequest
+        self._wanted: Wanted
         self._answer_hash = hashlib.sha256()
         self._scopes: set[trio.CancelScope] = set()
         allowed = job.assign.allowed
@@ -174,11 +167,13 @@ class Work:
             # What is wrong with it is between the client and its own library.
             return RequestRejected(Reason.MALFORMED, "malformed: the sealed request cannot be read", now)
         self._plain.clear()
-        if (content.prompt is None) is (content.kind is Kind.COMPLETION):
-            return RequestRejected(
-                Reason.MALFORMED, "malformed: a prompt is for completions, and only for them", now
-            )
-        self._request = _request(content, cache_scope=self._session.id)
+        try:
+            check_request(content)
+        except MalformedMessage as exc:
+            # It names what is wrong, and quotes nothing.
+            return RequestRejected(Reason.MALFORMED, f"malformed: {exc}", now)
+        self._request = engine_request(content, cache_scope=self._session.id)
+        self._wanted = wanted_by(content)
         return RequestOpened(content.kind, content.model, content.completion_tokens_max, now)
 
     async def count(self) -> Report:
@@ -221,12 +216,16 @@ class Work:
             room: Returns once the next step is wanted.
         """
         request = replace(self._request, completion_tokens_max=completion_tokens_max)
+        carried = Carried()
         try:
             with self._shop.gauge.watch(request.model) as watch:
                 async with self._shop.engine.generate(request) as pieces:
                     async for piece in pieces:
                         self._shop.gauge.step(watch, piece)
-                        report(_generated(piece))
+                        content = answer_content(piece)
+                        carried = carry(carried, content, self._wanted)
+                        now = trio.current_time()
+                        report(Generated(content, piece.completion_tokens, piece.prompt_tokens, now))
                         if piece.finish is not None:
                             return
                         asked_at = trio.current_time()
@@ -238,8 +237,7 @@ class Work:
 
     def seal(self, draft: Draft) -> Chunk:
         """Seal a chunk, and sign the Meter that goes with it."""
-        content = encode_answer(AnswerContent(draft.text, draft.finish))
-        is_final = draft.finish is not None
+        content, is_final = encode_answer(draft.content), draft.content.finish is not None
         sealed = self._session.seal_chunk(self._number, draft.number, is_final, draft.usage, content)
         self._answer_hash.update(sealed)
         signature = None
@@ -314,32 +312,6 @@ class Work:
         log.error(
             "engine failed", extra={"exchange": self.job.exchange.hex()[:8], "error": type(exc).__name__}
         )
-
-
-def _request(content: RequestContent, *, cache_scope: bytes) -> GenerateRequest:
-    return GenerateRequest(
-        model=content.model,
-        messages=tuple(ChatMessage(turn.role, turn.content) for turn in content.messages),
-        prompt=content.prompt,
-        answer_prefix=content.answer_prefix,
-        completion_tokens_max=content.completion_tokens_max,
-        temperature=content.temperature_milli / 1000,
-        top_p=content.top_p_milli / 1000,
-        seed=content.seed,
-        stop=content.stop,
-        ignore_eos=content.ignore_eos,
-        cache_scope=cache_scope,
-    )
-
-
-def _generated(piece: Piece) -> Generated:
-    return Generated(
-        text=piece.text,
-        completion_tokens=piece.completion_tokens,
-        prompt_tokens=piece.prompt_tokens,
-        finish=None if piece.finish is None else _FINISHES[piece.finish],
-        now=trio.current_time(),
-    )
 
 
 def _milliseconds(seconds: float) -> int:

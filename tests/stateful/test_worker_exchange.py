@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from cocoon_p2p.errors import RemoteProtocolError
 from cocoon_p2p.payments.pricing import worker_amount
-from cocoon_p2p.protocols.contents import FinishReason
+from cocoon_p2p.protocols.contents import AnswerContent, FinishReason
 from cocoon_p2p.protocols.exchange.worker import step
 from cocoon_p2p.protocols.exchange.worker_events import (
     Admit,
@@ -172,7 +172,7 @@ class WorkerStream(RuleBasedStateMachine):
         assert worker_amount(chunk.draft.usage, PRICE) <= self.covered
         if self.drafts:
             last = self.drafts[-1].draft
-            assert last.finish is None
+            assert last.content.finish is None
             assert chunk.draft.usage.completion >= last.usage.completion
             assert replace(chunk.draft.usage, completion=0) == replace(last.usage, completion=0)
 
@@ -182,7 +182,7 @@ class WorkerStream(RuleBasedStateMachine):
         assert save.amount <= self.covered
         sent = self.drafts[-1].draft.usage.completion if self.drafts else 0
         assert save.usage.completion == sent
-        is_final = bool(self.drafts) and self.drafts[-1].draft.finish is not None
+        is_final = bool(self.drafts) and self.drafts[-1].draft.content.finish is not None
         assert (save.outcome is Outcome.COMPLETED) == is_final
         match save.outcome:
             case Outcome.COMPLETED:
@@ -333,7 +333,7 @@ class WorkerStream(RuleBasedStateMachine):
         if is_counting:
             self.made = made
             self.prefilled = max(self.prefilled, 10 if finish else prefilled)
-        self.feed(Generated("x", made, prefilled, finish, self.now))
+        self.feed(Generated(AnswerContent("x", finish), made, prefilled, self.now))
 
     @precondition(lambda self: self.saves and not self.is_saved)
     @rule()

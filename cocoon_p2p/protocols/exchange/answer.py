@@ -15,7 +15,8 @@ Spec: protocols/exchange.md (Amounts, Credit); protocols/README.md (Chunks).
 from dataclasses import dataclass, replace
 
 from cocoon_p2p.payments.pricing import owed_usage, worker_amount
-from cocoon_p2p.protocols.contents import FinishReason
+from cocoon_p2p.protocols.contents import AnswerContent, FinishReason
+from cocoon_p2p.protocols.exchange.cutting import join, size_of, split
 from cocoon_p2p.protocols.ids import (
     ANSWER_TEXT_MAX_BYTES,
     CHUNK_SECONDS,
@@ -27,18 +28,19 @@ from cocoon_p2p.protocols.ids import (
 from cocoon_p2p.protocols.messages import Price, Usage
 from cocoon_p2p.units import Nano
 
+_NOTHING = AnswerContent("")
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
     """The next chunk, before its seal."""
 
     number: int
-    text: str
+    content: AnswerContent
+    "Its `finish` is set in the last chunk only."
+
     usage: Usage
     "As it stands once this chunk is delivered."
-
-    finish: FinishReason | None
-    "Set in the last chunk only."
 
     is_signed: bool
     "Whether the Meter's signature goes with it."
@@ -48,7 +50,7 @@ class Draft:
 class Waiting:
     """A piece that is in no chunk yet."""
 
-    text: str
+    content: AnswerContent
     tokens: int
     "Completion tokens, all told, once it is delivered."
 
@@ -102,8 +104,14 @@ class Answer:
         return self.sent_at + CHUNK_SECONDS
 
 
-def grow(answer: Answer, *, text: str, made: int, prefilled: int, finish: FinishReason | None) -> Answer:
+def grow(answer: Answer, content: AnswerContent, *, made: int, prefilled: int) -> Answer:
     """Take one step of the engine.
+
+    Args:
+        answer: What it had said before.
+        content: What it says now. Its `finish` says that it has nothing more to say.
+        made: Completion tokens that it has made, all told.
+        prefilled: Prompt tokens that it has computed or found, all told.
 
     Counts that fall are taken for a slip of the engine: what was counted stays. A piece that
     would cost more than `amount_max` is dropped and ends the answer with `length`.
@@ -112,7 +120,7 @@ def grow(answer: Answer, *, text: str, made: int, prefilled: int, finish: Finish
         return answer
     made = max(answer.made, made)
     prompt = answer.metered.prompt + answer.metered.cached
-    is_prefilled = made > 0 or finish is not None
+    is_prefilled = made > 0 or content.finish is not None
     answer = replace(
         answer,
         steps=answer.steps + 1,
@@ -120,9 +128,10 @@ def grow(answer: Answer, *, text: str, made: int, prefilled: int, finish: Finish
     )
     if amount(_usage(answer, made), answer) > answer.amount_max:
         return replace(answer, finish=FinishReason.LENGTH)
-    if text or made > answer.made:
-        answer = replace(answer, made=made, waiting=(*answer.waiting, Waiting(text, made)))
-    return replace(answer, finish=finish)
+    said = content if content.finish is None else replace(content, finish=None)
+    if said != _NOTHING or made > answer.made:
+        answer = replace(answer, made=made, waiting=(*answer.waiting, Waiting(said, made)))
+    return replace(answer, finish=content.finish)
 
 
 def bids(answer: Answer) -> tuple[Nano, ...]:
@@ -134,14 +143,14 @@ def bids(answer: Answer) -> tuple[Nano, ...]:
 def take(answer: Answer, covered: Nano, now: float) -> tuple[Answer, Draft]:
     """Make a chunk of as many pieces as are covered and fit; from now on it counts as sent.
 
-    A piece that alone fits no chunk is cut. Its tokens are counted with the end of its text.
+    A piece that alone fits no chunk is cut. Its tokens are counted with the end of it.
 
     Args:
         answer: With something to send.
         covered: At least the lowest of `bids`.
         now: When it is sent.
     """
-    text, tokens, rest = _cut(answer, covered)
+    content, tokens, rest = _cut(answer, covered)
     is_signed = (
         answer.signed_at is None
         or tokens - answer.signed_tokens >= METER_TOKENS
@@ -149,9 +158,8 @@ def take(answer: Answer, covered: Nano, now: float) -> tuple[Answer, Draft]:
     )
     draft = Draft(
         number=answer.chunks,
-        text=text,
+        content=content if rest else replace(content, finish=answer.finish),
         usage=_usage(answer, tokens),
-        finish=None if rest else answer.finish,
         is_signed=is_signed,
     )
     sent = replace(
@@ -186,18 +194,17 @@ def _usage(answer: Answer, tokens: int) -> Usage:
     return replace(answer.metered, completion=tokens)
 
 
-def _cut(answer: Answer, covered: Nano) -> tuple[str, int, tuple[Waiting, ...]]:
-    """Take off the text of the next chunk, with its count of tokens, and what is left."""
-    texts: list[str] = []
+def _cut(answer: Answer, covered: Nano) -> tuple[AnswerContent, int, tuple[Waiting, ...]]:
+    """Take off what goes into the next chunk, with its count of tokens, and what is left."""
+    contents: list[AnswerContent] = []
     room, tokens = ANSWER_TEXT_MAX_BYTES, answer.sent_tokens
     for position, piece in enumerate(answer.waiting):
-        size = len(piece.text.encode())
-        if amount(_usage(answer, piece.tokens), answer) > covered or (texts and size > room):
-            return "".join(texts), tokens, answer.waiting[position:]
+        size = size_of(piece.content)
+        if amount(_usage(answer, piece.tokens), answer) > covered or (contents and size > room):
+            return join(contents), tokens, answer.waiting[position:]
         if size > room:
-            head = piece.text.encode()[:room].decode(errors="ignore")
-            rest = replace(piece, text=piece.text[len(head) :])
-            return head, tokens, (rest, *answer.waiting[position + 1 :])
-        texts.append(piece.text)
+            head, rest = split(piece.content, room)
+            return head, tokens, (replace(piece, content=rest), *answer.waiting[position + 1 :])
+        contents.append(piece.content)
         room, tokens = room - size, piece.tokens
-    return "".join(texts), tokens, ()
+    return join(contents), tokens, ()

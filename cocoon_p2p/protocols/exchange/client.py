@@ -39,6 +39,7 @@ from cocoon_p2p.payments.pricing import ahead
 from cocoon_p2p.protocols import messages
 from cocoon_p2p.protocols.contents import AnswerContent
 from cocoon_p2p.protocols.exchange.bill import judge_settlement
+from cocoon_p2p.protocols.exchange.carried import NOTHING_BEYOND, Wanted
 from cocoon_p2p.protocols.exchange.client_events import (
     CancelWanted,
     Charge,
@@ -116,6 +117,9 @@ class Order:
 
     prompt_tokens_max: int | None = None
     "A closer bound than the Ask tells, which must not say how long the prompt is."
+
+    wanted: Wanted = NOTHING_BEYOND
+    "What the answer carries beyond text."
 
     count_prompt: Callable[[bytes], int | None] = know_no_tokenizer
     "Counts the prompt by the tokenizer with this hash, where the client has it. Pure."
@@ -326,6 +330,7 @@ def _opened(exchange: Exchange, chunk: Chunk, content: AnswerContent, now: float
         content,
         terms=_terms(exchange),
         completion_tokens_max=order.ask.completion_tokens_max,
+        wanted=order.wanted,
         network=order.network,
     )
     exchange = replace(exchange, delivery=delivery)

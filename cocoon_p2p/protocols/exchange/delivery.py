@@ -12,12 +12,14 @@ from typing import Protocol
 from cocoon_p2p.errors import Miscounted, RemoteProtocolError
 from cocoon_p2p.identity import NetworkId
 from cocoon_p2p.protocols.contents import AnswerContent
+from cocoon_p2p.protocols.exchange.carried import Carried, Wanted, carry
 from cocoon_p2p.protocols.exchange.terms import Terms
 from cocoon_p2p.protocols.messages import Chunk, Meter, Signed, Usage
 from cocoon_p2p.protocols.papers import check
 from cocoon_p2p.protocols.schema import encode_paper
 
 NOTHING = Usage(prompt=0, cached=0, completion=0, reasoning=0)
+NOTHING_CARRIED = Carried()
 
 TOKEN_TEXT_MAX_BYTES = 512
 "The longest tokens of today's vocabularies have 128 bytes (spaces, in code)."
@@ -41,6 +43,7 @@ class Delivery:
 
     chunks: int = 0
     text_bytes: int = 0
+    carried: Carried = NOTHING_CARRIED
     is_complete: bool = False
     "Whether the final chunk has come."
 
@@ -95,6 +98,7 @@ def take_chunk(
     *,
     terms: Terms,
     completion_tokens_max: int,
+    wanted: Wanted,
     network: NetworkId,
 ) -> Delivery:
     """Add the next chunk.
@@ -105,17 +109,21 @@ def take_chunk(
         content: What was under its seal.
         terms: What was agreed on.
         completion_tokens_max: The Ask's.
+        wanted: What was asked for beyond text.
         network: The network that a Meter must be signed for.
 
     Raises:
-        Miscounted: Its counts cannot be. If it was signed for them, the paper is in the error.
+        Miscounted: Its counts cannot be, or it carries what was not asked for. If it was signed for
+            them, the paper is in the error.
         RemoteProtocolError: It is not the next chunk, or the Meter's signature is not the worker's.
     """
     text_bytes = delivery.text_bytes + len(content.text.encode())
+    text_bytes += sum(len(call.arguments.encode()) for call in content.calls)
     meter = _meter(chunk, terms, network)
     papers = () if meter is None else (meter,)
     _judge_counts(delivery, chunk.usage, completion_tokens_max, papers)
     _judge(delivery, chunk, content, completion_tokens_max, text_bytes)
+    carried = carry(delivery.carried, content, wanted)
     digest = delivery.digest.copy()
     digest.update(chunk.sealed)
     return replace(
@@ -123,6 +131,7 @@ def take_chunk(
         usage=chunk.usage,
         chunks=delivery.chunks + 1,
         text_bytes=text_bytes,
+        carried=carried,
         is_complete=chunk.final,
         meter=meter or delivery.meter,
         digest=digest,

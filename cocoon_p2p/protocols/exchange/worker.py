@@ -76,6 +76,7 @@ from cocoon_p2p.protocols.ids import (
     ENGINE_STALL_SECONDS,
     PART_SECONDS,
     PARTS_MAX,
+    Kind,
     Outcome,
     Reason,
 )
@@ -258,8 +259,9 @@ def _count(opening: Opening, opened: RequestOpened) -> Step:
     if (opened.kind, opened.model) != (assign.kind, assign.model):
         return _refuse(opening, Reason.MALFORMED, "malformed: what is sealed is for another model or kind")
     limit = min(opened.completion_tokens_max, assign.completion_tokens_max)
-    if limit == 0:
-        return _refuse(opening, Reason.MALFORMED, "malformed: not one completion token is asked for")
+    if (limit == 0) is not (assign.kind is Kind.EMBEDDING):
+        detail = "malformed: an embedding asks for no completion tokens, and all else for one at least"
+        return _refuse(opening, Reason.MALFORMED, detail)
     due = opened.now + ENGINE_STALL_SECONDS
     return Counting(opening.job, opening.pulse, due, limit), (CountPrompt(),)
 
@@ -272,13 +274,12 @@ def _meter(counting: Counting, count: PromptCounted) -> Step:
         return _refuse(counting, Reason.TOO_LARGE, detail)
     cached = min(count.cached_tokens, count.prompt_tokens)
     metered = Usage(prompt=count.prompt_tokens - cached, cached=cached, completion=0, reasoning=0)
+    need = worker_amount(replace(metered, completion=min(1, limit)), job.offer.price)
     affordable = completion_affordable(metered, job.offer.price, job.amount_max)
-    if affordable is not None:
-        limit = min(limit, affordable)
-    if limit == 0:
-        need = worker_amount(replace(metered, completion=1), job.offer.price)
-        detail = f"price above limit: prompt and one token cost {need}, at most {job.amount_max} nanoTON"
+    if need > job.amount_max or affordable == 0 < limit:
+        detail = f"price above limit: prompt and first token cost {need}, at most {job.amount_max} nanoTON"
         return _refuse(counting, Reason.PRICE_ABOVE_LIMIT, detail, need=need)
+    limit = limit if affordable is None else min(limit, affordable)
     covering = Covering(job, counting.pulse, count.now + COVER_SECONDS, limit, metered)
     accrued = worker_amount(metered, job.offer.price)
     return covering, (Send(PromptMetered(job.exchange, metered)), Cover((accrued,)))
@@ -287,10 +288,9 @@ def _meter(counting: Counting, count: PromptCounted) -> Step:
 def _grow(state: Answering, generated: Generated) -> Step:
     answer = grow(
         state.answer,
-        text=generated.text,
+        generated.content,
         made=generated.completion_tokens,
         prefilled=generated.prompt_tokens,
-        finish=generated.finish,
     )
     return _advance(replace(state, answer=answer, engine_since=generated.now), generated.now)
 
@@ -299,7 +299,7 @@ def _send(state: Answering, covered: Covered) -> Step:
     answer, draft = take(state.answer, covered.amount, covered.now)
     # An engine that was held back has its full time again.
     sent = replace(state, answer=answer, cover_due=None, is_writing=True, engine_since=covered.now)
-    if draft.finish is None:
+    if draft.content.finish is None:
         return sent, (SendChunk(draft),)
     ending, effects = _end(sent, Outcome.COMPLETED, None)
     return ending, (SendChunk(draft), *effects)

@@ -6,7 +6,7 @@ time of the event, in the seconds of the shell's own clock, which never goes bac
 
 from dataclasses import dataclass
 
-from cocoon_p2p.protocols.contents import FinishReason
+from cocoon_p2p.protocols.contents import AnswerContent
 from cocoon_p2p.protocols.exchange.answer import Draft
 from cocoon_p2p.protocols.exchange.assignment import Job, Standing
 from cocoon_p2p.protocols.ids import Kind, Outcome, Reason
@@ -98,12 +98,13 @@ class Covered:
 class Generated:
     """The engine made a step. All counts are cumulative."""
 
-    text: str
+    content: AnswerContent
+    "Its `finish` is set in the last one only."
+
     completion_tokens: int
     prompt_tokens: int
     "Computed, or found in the cache, so far."
 
-    finish: FinishReason | None
     now: float
 
 

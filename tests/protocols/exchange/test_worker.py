@@ -8,7 +8,7 @@ import pytest
 from cocoon_p2p.errors import LocalProtocolError, RecordRejected, RemoteProtocolError
 from cocoon_p2p.identity import network_id
 from cocoon_p2p.payments.pricing import worker_amount
-from cocoon_p2p.protocols.contents import FinishReason
+from cocoon_p2p.protocols.contents import AnswerContent, FinishReason
 from cocoon_p2p.protocols.exchange.assignment import Standing
 from cocoon_p2p.protocols.exchange.pulse import LOST_SECONDS
 from cocoon_p2p.protocols.exchange.worker import LATE_MAX
@@ -444,18 +444,18 @@ def test_a_chunk_holds_as_many_pieces_as_are_covered_and_the_rest_waits() -> Non
     line.feed(Covered(Nano(38), 1))
     line.feed(ChunkTaken(2))
 
-    assert [chunk.draft.text for chunk in chunks(line.all)][-1] == "bc"
+    assert [chunk.draft.content.text for chunk in chunks(line.all)][-1] == "bc"
     assert line.effects == [Cover((Nano(58),))]
 
 
 def test_no_finish_is_told_before_the_last_piece_is_covered() -> None:
     line = writing()
     line.feed(piece(2, "b"), piece(3, "c", finish=FinishReason.STOP), ChunkTaken(0), Covered(Nano(28), 0))
-    assert chunks(line.effects)[0].draft.finish is None
+    assert chunks(line.effects)[0].draft.content.finish is None
 
     line.feed(ChunkTaken(0), Covered(Nano(38), 0))
 
-    assert chunks(line.effects)[0].draft.finish is FinishReason.STOP
+    assert chunks(line.effects)[0].draft.content.finish is FinishReason.STOP
     assert saves(line.effects)[0].outcome is Outcome.COMPLETED
 
 
@@ -465,7 +465,7 @@ def test_the_first_token_does_not_wait() -> None:
     assert line.feed(piece(1, "Hi")) == [Cover((Nano(18),))]
     (chunk,) = chunks(line.feed(Covered(RICH, 0)))
 
-    assert (chunk.draft.number, chunk.draft.text, chunk.draft.usage.completion) == (0, "Hi", 1)
+    assert (chunk.draft.number, chunk.draft.content.text, chunk.draft.usage.completion) == (0, "Hi", 1)
 
 
 def test_a_chunk_leaves_only_once_it_is_covered() -> None:
@@ -484,7 +484,7 @@ def test_tokens_that_come_while_a_chunk_is_written_travel_together() -> None:
     line.feed(ChunkTaken(CHUNK_SECONDS), Covered(RICH, CHUNK_SECONDS))
 
     (chunk,) = chunks(line.effects)
-    assert (chunk.draft.text, chunk.draft.usage.completion) == ("bc", 3)
+    assert (chunk.draft.content.text, chunk.draft.usage.completion) == ("bc", 3)
 
 
 def test_a_token_waits_for_its_company_ten_milliseconds_at_most() -> None:
@@ -548,7 +548,7 @@ def test_an_answer_that_ends_is_receipted_with_all_that_was_done() -> None:
     usage = replace(METERED, completion=2)
     chunk, stop, save = line.effects
     assert isinstance(chunk, SendChunk)
-    assert (chunk.draft.finish, chunk.draft.usage) == (FinishReason.STOP, usage)
+    assert (chunk.draft.content.finish, chunk.draft.usage) == (FinishReason.STOP, usage)
     assert (stop, save) == (StopWork(), SaveReceipt(usage, worker_amount(usage, PRICE), Outcome.COMPLETED))
 
     assert line.feed(ReceiptSaved(PAPER, 2)) == [Send(Receipted(EXCHANGE, PAPER)), Dismiss()]
@@ -561,7 +561,7 @@ def test_an_engine_that_makes_more_than_can_be_paid_ends_with_length() -> None:
     line.feed(piece(1, "one"), piece(2, "two"), Covered(RICH, 0))
 
     drafts = [chunk.draft for chunk in chunks(line.effects)]
-    assert [(draft.text, draft.finish) for draft in drafts] == [("one", FinishReason.LENGTH)]
+    assert [(draft.content.text, draft.content.finish) for draft in drafts] == [("one", FinishReason.LENGTH)]
     assert saves(line.effects)[0].amount == 18
 
 
@@ -576,16 +576,16 @@ def test_a_piece_too_long_for_a_chunk_is_cut_between_characters_and_counted_at_i
             line.feed(ChunkTaken(0))
 
     drafts = [chunk.draft for chunk in chunks(line.all)]
-    assert "".join(draft.text for draft in drafts) == text
-    assert max(len(draft.text.encode()) for draft in drafts) <= ANSWER_TEXT_MAX_BYTES
+    assert "".join(draft.content.text for draft in drafts) == text
+    assert max(len(draft.content.text.encode()) for draft in drafts) <= ANSWER_TEXT_MAX_BYTES
     assert [draft.usage.completion for draft in drafts] == [0, 1]
-    assert [draft.finish for draft in drafts] == [None, FinishReason.STOP]
+    assert [draft.content.finish for draft in drafts] == [None, FinishReason.STOP]
 
 
 def test_what_the_engine_says_of_its_cache_later_does_not_change_the_bill() -> None:
     line = answering()
 
-    line.feed(Generated("x", 1, 500, FinishReason.STOP, 0), Covered(RICH, 0))
+    line.feed(Generated(AnswerContent("x", FinishReason.STOP), 1, 500, 0), Covered(RICH, 0))
 
     assert saves(line.effects)[0].usage == replace(METERED, completion=1)
 
@@ -610,7 +610,7 @@ def refused_reason(line: Line) -> Reason:
 
 def test_cancelled_in_prefill_as_much_of_the_prompt_is_owed_as_was_computed() -> None:
     line = answering()
-    line.feed(Generated("", 0, 5, None, 0))
+    line.feed(Generated(AnswerContent(""), 0, 5, 0))
 
     line.hear(Cancel(EXCHANGE, Reason.CANCELLED))
 
@@ -766,7 +766,7 @@ def test_a_silent_proxy_is_lost() -> None:
 
 def test_a_heartbeat_goes_out_when_nothing_else_did() -> None:
     line = answering()
-    line.feed(Generated("", 0, 5, None, 0.5))
+    line.feed(Generated(AnswerContent(""), 0, 5, 0.5))
 
     assert next_wake(line.state) == HEARTBEAT_SECONDS
     assert line.feed(TimePassed(HEARTBEAT_SECONDS)) == [Send(Heartbeat(EXCHANGE, 1))]

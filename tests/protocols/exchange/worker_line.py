@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from cocoon_p2p.identity import Identity, network_id
-from cocoon_p2p.protocols.contents import FinishReason
+from cocoon_p2p.protocols.contents import AnswerContent, FinishReason
 from cocoon_p2p.protocols.exchange.assignment import Standing
 from cocoon_p2p.protocols.exchange.worker import step
 from cocoon_p2p.protocols.exchange.worker_events import (
@@ -129,7 +129,7 @@ def part(number: int = 0, *, final: bool = True, exchange: ExchangeId = EXCHANGE
 
 
 def piece(made: int, text: str = "x", *, now: float = 0, finish: FinishReason | None = None) -> Generated:
-    return Generated(text, made, 10, finish, now)
+    return Generated(AnswerContent(text, finish), made, 10, now)
 
 
 def said(effects: list[Effect]) -> list[object]:
