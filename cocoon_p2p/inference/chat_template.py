@@ -20,6 +20,8 @@ from typing import Any, Final, cast
 
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.inference.engine import ChatMessage, FeatureMissing, RequestMalformed
+from cocoon_p2p.inference.tools.writing import written, written_tools
+from cocoon_p2p.inference.wishes import Tool
 
 SOURCE_SIZE_MAX: Final = 1 << 20
 "Of a template, in characters. The longest published have some 50,000."
@@ -67,23 +69,23 @@ class ChatTemplate:
             )
         self._child = _Child(source)
 
-    def render(self, messages: Sequence[ChatMessage]) -> str:
-        """Write the chat up to the point where the model's answer begins.
+    def render(self, messages: Sequence[ChatMessage], tools: Sequence[Tool] = ()) -> str:
+        """Write the chat, and what tools are offered in it, up to where the model's answer begins.
 
         Raises:
             FeatureMissing: The model has no template: it completes text, it does not chat.
-            RequestMalformed: The template does not take these messages, or takes too long; the text says why.
+            RequestMalformed: The template does not take these messages, or takes too long, or a tool is
+                described in what is no JSON; the text says why.
         """
         if not self._source:
             raise FeatureMissing(
                 "the model has no chat template",
                 hint="ask for a completion of a bare prompt, or for another model",
             )
-        plain = [{"role": message.role, "content": message.content} for message in messages]
         answer = self._ask(
             {
-                "messages": plain,
-                "tools": None,
+                "messages": written(messages),
+                "tools": written_tools(tools),
                 "documents": None,
                 "add_generation_prompt": True,
                 **self._names,
