@@ -37,6 +37,10 @@ MirrorUrl = Annotated[str, msgspec.Meta(pattern=r"^https://[^/?#\s]+(/[^?#\s]*)?
 TrustName = Annotated[str, msgspec.Meta(pattern=r"^(open|sim|tdx|tdx\+gpu)$")]
 
 
+SLOTS_UNMEASURED = 4
+"Taken where nobody knows yet how many are worth having. Each has the memory of its whole context."
+
+
 class Section(msgspec.Struct, frozen=True, kw_only=True):
     """One table of the file."""
 
@@ -172,8 +176,13 @@ class WorkerSection(Section, frozen=True, kw_only=True):
     name: str = ""
     "What clients call the model; by default what its file says."
 
-    slots: Annotated[int, msgspec.Meta(ge=1, le=256)] = 4
-    "Requests that are computed at once."
+    slots: Annotated[int, msgspec.Meta(ge=1, le=256)] | Literal["auto"] = 4
+    """Requests that are computed at once. auto: as many as `cocoon bench` found to be worth having, 4 until
+    it has run."""
+
+    measure_seconds: Annotated[int, msgspec.Meta(ge=0, le=600)] = 4
+    """How long a worker measures its models' speed at a start, each, where `cocoon bench` has not. 0: it does
+    not, and advertises none."""
 
     context_tokens: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
     "Prompt and answer together, a request; 0 takes 4,096, or what the model was trained for if that is less."
@@ -186,6 +195,11 @@ class WorkerSection(Section, frozen=True, kw_only=True):
 
     proxies: list[str] = []
     "Multiaddrs of proxies to serve. Empty: those that the network's directory names."
+
+    @property
+    def slots_opened(self) -> int:
+        """How many slots to open an engine with."""
+        return SLOTS_UNMEASURED if self.slots == "auto" else self.slots
 
 
 class ExllamaSection(Section, frozen=True, kw_only=True):

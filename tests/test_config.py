@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cocoon_p2p.config import ClientFile, WorkerFile, load
+from cocoon_p2p.config import SLOTS_UNMEASURED, ClientFile, WorkerFile, load
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.strict_toml import ConfigurationMistakes
 
@@ -105,3 +105,12 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match="not UTF-8"):
         load(ClientFile, path, {})
+
+
+def test_slots_are_a_number_or_auto(file: Path) -> None:
+    file.write_text(GOOD.replace("[network]", 'slots = "auto"\n[network]'))
+    assert load(WorkerFile, file, {}).settings.worker.slots_opened == SLOTS_UNMEASURED
+    assert load(WorkerFile, file, {"COCOON_WORKER__SLOTS": "7"}).settings.worker.slots_opened == 7
+
+    wrong = mistakes_of(file, GOOD.replace("[network]", 'slots = "many"\n[network]'))
+    assert "`slots`: invalid enum value 'many'" in str(wrong)

@@ -23,6 +23,7 @@ _COMMANDS = {
     "bootstrap": ("cocoon_p2p.cli.nodes", "bootstrap", "Run a bootstrap node."),
     "proxy": ("cocoon_p2p.cli.nodes", "proxy", "Run a proxy."),
     "worker": ("cocoon_p2p.cli.nodes", "worker", "Run a worker."),
+    "bench": ("cocoon_p2p.cli.bench", "bench", "Measure how quick a worker's models are."),
     "channels": ("cocoon_p2p.cli.channels", "channels", "A node's payment channels: open, close, watch."),
     "earnings": ("cocoon_p2p.cli.money", "earnings", "What a node was paid and what it paid."),
     "peers": ("cocoon_p2p.cli.peers", "peers", "The network around a running node."),

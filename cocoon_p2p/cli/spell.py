@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from cocoon_p2p.attestation.verdict import Tri, Verdict
     from cocoon_p2p.client import Answer, Offered
     from cocoon_p2p.protocols.ids import Trust
+    from cocoon_p2p.protocols.messages import Rates
 
 
 def harmless(text: str) -> str:
@@ -119,11 +120,21 @@ def offer_facts(offer: "Offered") -> dict[str, object]:
             "completion": price.completion,
             "reasoning": price.reasoning,
         },
+        "rates": model.rates and _rate_facts(model.rates),
         "commission_basis_points": offer.commission_basis_points,
         "proxy": peer_id_text(offer.proxy),
         "has_channel": offer.has_channel,
         "trust": "unknown" if offer.trust is None else trust_text(offer.trust),
         "is_insecure": offer.trust is not None and offer.trust.name == "SIM",
+    }
+
+
+def _rate_facts(rates: "Rates") -> dict[str, float | None]:
+    """Give what a worker says of its speed, in tokens per second: its word, which nobody vouches for."""
+    return {
+        "prefill": rates.prefill_milli / 1000,
+        "decode": rates.decode_milli and rates.decode_milli / 1000,
+        "decode_at_full_load": rates.decode_full_milli and rates.decode_full_milli / 1000,
     }
 
 

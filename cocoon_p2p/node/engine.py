@@ -65,7 +65,7 @@ async def _upstream(loaded: Loaded[WorkerFile]) -> AsyncIterator[Engine]:
     async with open_upstream(
         Upstream(worker.model, section.model, key),
         name=worker.name or None,
-        slots=worker.slots,
+        slots=worker.slots_opened,
         context_tokens=worker.context_tokens or None,
         weights_hash=bytes.fromhex(section.weights) or None,
     ) as engine:
@@ -109,7 +109,7 @@ def _llamacpp(
     return open_llamacpp(
         model.path,
         name=settings.worker.name or model.name,
-        slots=settings.worker.slots,
+        slots=settings.worker.slots_opened,
         context_tokens=settings.worker.context_tokens or None,
         threads=settings.worker.threads or None,
         has_chat=model.has_chat,
@@ -128,7 +128,7 @@ def _exllama(
         model.path,
         name=settings.worker.name or model.name,
         settings=ExllamaSettings(
-            slots=settings.worker.slots,
+            slots=settings.worker.slots_opened,
             context_tokens=settings.worker.context_tokens or None,
             cache=settings.exllama.cache,
             draft_ngram=settings.exllama.draft == "ngram",

@@ -13,6 +13,7 @@ from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.keyfile import load_or_create
 from cocoon_p2p.node.announce import Announce
 from cocoon_p2p.node.engine import measured, open_engine
+from cocoon_p2p.node.measuring import find_speeds, with_slots
 from cocoon_p2p.node.parts import CONTROL_SOCKET, IDENTITY_KEY, KEPT_PEERS, Parts, open_parts
 from cocoon_p2p.node.proving_side import prove
 from cocoon_p2p.node.reaching import open_reach, tell_reachability
@@ -139,6 +140,7 @@ async def run_proxy(loaded: Loaded[ProxyFile], announce: Announce, stop: trio.Ev
 
 async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.Event) -> None:
     """Run a model, and sell it through the proxies that are configured or, by default, found."""
+    loaded = with_slots(loaded)
     settings = loaded.settings
     price = Price(**{name: getattr(settings.price, name) for name in settings.price.__struct_fields__})
     # The engine comes first: while it loads a model, this process answers nobody.
@@ -162,6 +164,7 @@ async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.
             accounts=parts.accounts,
             proxies=[[address] for address in settings.worker.proxies],
             prices={card.name: price for card in cards},
+            speeds=await find_speeds(loaded, engine, announce),
             proving=await prove(
                 settings.attestation,
                 parts.network,

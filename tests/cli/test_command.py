@@ -32,7 +32,7 @@ def test_help_names_every_command_and_loads_neither_libp2p_nor_trio() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
-    for command in ("demo", "ask", "chat", "models", "bootstrap", "proxy", "worker"):
+    for command in ("demo", "ask", "chat", "models", "bootstrap", "proxy", "worker", "bench"):
         assert f"\n  {command} " in done.stdout
 
 

@@ -26,6 +26,9 @@ SLOTS_MAX = 256
 class Circumstances:
     """What decides how quick a model is. A measurement holds where all of it is the same."""
 
+    model: str
+    "As the worker's file names it: a path, a name, an address."
+
     weights_hash: str
     engine: str
     "Name and version."

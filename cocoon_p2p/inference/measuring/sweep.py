@@ -30,7 +30,7 @@ WARM_UP_SIZE: Final = 8
 WARM_UP_TOKENS: Final = 4
 "The first request is slower than all others: what it touches comes from the disk."
 
-PREFILL_TOKENS: Final = (16, 1024)
+PREFILL_TOKENS: Final = (16, 512)
 DECODE_TOKENS: Final = (12, 256)
 "Of each request, at least and at most. Shorter ones tell nothing, longer ones nothing more."
 

@@ -17,7 +17,7 @@ from cocoon_p2p.inference.measuring.kept import (
 from cocoon_p2p.inference.measuring.levels import Level
 from cocoon_p2p.inference.measuring.machine import describe_machine
 
-HERE = Circumstances("00" * 32, "paced 1", 4096, 4, 0, "a processor x 2")
+HERE = Circumstances("demo", "00" * 32, "paced 1", 4096, 4, 0, "a processor x 2")
 MEASURED = Measurement(HERE, 1_700_000_000, (Level(1, 100.0, 10.0, 0.5), Level(2, 110.0, None, 0.9)), 2)
 
 

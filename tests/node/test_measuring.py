@@ -1,0 +1,178 @@
+"""A worker is measured once, and again when anything that decides its speed is another."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from cocoon_p2p.config import SLOTS_UNMEASURED, Loaded, WorkerFile, load
+from cocoon_p2p.inference.engine import Capabilities
+from cocoon_p2p.inference.measuring.kept import FILE, read_measurements
+from cocoon_p2p.inference.measuring.levels import Speeds
+from cocoon_p2p.node import measuring
+from cocoon_p2p.node.measuring import SLOTS_TRIED, bench, find_speeds, with_slots
+from cocoon_p2p.testing.engine import ScriptedEngine, scripted_model
+from tests.inference.measuring.paced import PacedEngine
+
+Load = Callable[..., Loaded[WorkerFile]]
+HERE = "a processor x 2"
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "describe_machine", lambda: HERE)
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Load:
+    def write(**keys: object) -> Loaded[WorkerFile]:
+        path = tmp_path / "worker.toml"
+        tables = "".join(f"{key} = {json.dumps(value)}\n" for key, value in {"model": "demo", **keys}.items())
+        path.write_text(f'[worker]\n{tables}[network]\nname = "local"\n')
+        return load(WorkerFile, path, {})
+
+    return write
+
+
+def ignore(step: str, **facts: object) -> None:
+    pass
+
+
+def sharing(running: int) -> float:
+    """Two at once bring twice as much as one, more bring nothing."""
+    return 20 / max(running, 2)
+
+
+async def test_a_start_measures_and_the_next_one_need_not(autojump_clock: MockClock, worker: Load) -> None:
+    engine = PacedEngine(write=sharing)
+
+    speeds = await find_speeds(worker(), engine, ignore)
+    asked = len(engine.requests)
+    again = await find_speeds(worker(), engine, ignore)
+
+    found = speeds["scripted"]
+    assert found == Speeds(pytest.approx(100), pytest.approx(10), pytest.approx(5))  # type: ignore[arg-type]
+    assert again == speeds
+    assert len(engine.requests) == asked
+    assert trio.current_time() < 3 * worker().settings.worker.measure_seconds
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        PacedEngine(card=replace(scripted_model(), weights_hash=bytes(32))),
+        PacedEngine(card=replace(scripted_model(), context_tokens=2048)),
+        PacedEngine(slots=3),
+    ],
+    ids=["weights", "context", "slots"],
+)
+async def test_what_changed_is_measured_anew(
+    autojump_clock: MockClock, worker: Load, changed: PacedEngine
+) -> None:
+    await find_speeds(worker(), PacedEngine(), ignore)
+
+    assert (await find_speeds(worker(), changed, ignore)).keys() == {"scripted"}
+    assert changed.requests
+
+
+async def test_another_machine_engine_or_number_of_threads_is_measured_anew(
+    autojump_clock: MockClock, worker: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = PacedEngine()
+    await find_speeds(worker(), engine, ignore)
+
+    async def measures_anew(loaded: Loaded[WorkerFile]) -> bool:
+        before = len(engine.requests)
+        await find_speeds(loaded, engine, ignore)
+        return len(engine.requests) > before
+
+    assert await measures_anew(worker(threads=3))
+    engine.capabilities = Capabilities("paced 2", engine.capabilities.models, engine.capabilities.slots)
+    assert await measures_anew(worker(threads=3))
+    monkeypatch.setattr(measuring, "describe_machine", lambda: "another")
+    assert await measures_anew(worker(threads=3))
+    assert not await measures_anew(worker(threads=3))
+
+
+async def test_who_switches_measuring_off_promises_nothing(autojump_clock: MockClock, worker: Load) -> None:
+    engine = PacedEngine()
+    await find_speeds(worker(), engine, ignore)
+    engine.requests.clear()
+
+    assert await find_speeds(worker(measure_seconds=0), engine, ignore) == {}
+    assert engine.requests == []
+
+
+async def test_an_engine_that_fails_at_it_promises_nothing_and_is_served(
+    autojump_clock: MockClock, worker: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await find_speeds(worker(), ScriptedEngine(fail_at=0), ignore) == {}
+    assert "not measured" in caplog.text
+    assert not worker().data_directory.joinpath(FILE).exists()
+
+
+async def test_a_bench_is_what_the_next_start_goes_by(autojump_clock: MockClock, worker: Load) -> None:
+    loaded, engine = worker(slots=8), PacedEngine(write=sharing, slots=8)
+
+    measured = await bench(loaded, engine, seconds=15, is_auto=False)
+    engine.requests.clear()
+    speeds = await find_speeds(loaded, engine, ignore)
+
+    assert measured["scripted"].slots == 2
+    assert engine.requests == []
+    # Eight share what four had, which is what two had.
+    assert (speeds["scripted"].decode, speeds["scripted"].decode_full) == (
+        pytest.approx(10),
+        pytest.approx(2.5),
+    )
+
+
+async def test_auto_is_what_a_bench_found_worth_having(autojump_clock: MockClock, worker: Load) -> None:
+    loaded = worker(slots="auto")
+    assert with_slots(loaded).settings.worker.slots == SLOTS_UNMEASURED
+    tried = with_slots(loaded, is_bench=True)
+    assert tried.settings.worker.slots == SLOTS_TRIED
+
+    await bench(tried, PacedEngine(write=sharing, slots=SLOTS_TRIED), seconds=15, is_auto=True)
+
+    settled = with_slots(loaded)
+    assert settled.settings.worker.slots == 2
+    opened = PacedEngine(write=sharing, slots=2)
+    speeds = await find_speeds(settled, opened, ignore)
+    assert opened.requests == []
+    assert speeds["scripted"].decode_full == pytest.approx(10)
+
+
+async def test_auto_holds_for_its_model_and_machine_only(
+    autojump_clock: MockClock, worker: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = with_slots(worker(slots="auto"), is_bench=True)
+    await bench(tried, PacedEngine(write=sharing, slots=SLOTS_TRIED), seconds=15, is_auto=True)
+
+    # More memory than it may have: nobody has tried that.
+    other = worker(slots="auto", model="other")
+    assert with_slots(other).settings.worker.slots == SLOTS_UNMEASURED
+    monkeypatch.setattr(measuring, "describe_machine", lambda: "another")
+    assert with_slots(worker(slots="auto")).settings.worker.slots == SLOTS_UNMEASURED
+
+
+async def test_a_bench_without_time_to_see_says_so(autojump_clock: MockClock, worker: Load) -> None:
+    tried = with_slots(worker(slots="auto"), is_bench=True)
+    engine = PacedEngine(read=2, write=lambda _running: 0.5, slots=SLOTS_TRIED)
+
+    measured = await bench(tried, engine, seconds=5, is_auto=True)
+
+    assert measured["scripted"].slots is None
+    assert with_slots(worker(slots="auto")).settings.worker.slots == SLOTS_UNMEASURED
+    assert read_measurements(tried.data_directory) == measured
+
+
+def test_slots_that_are_said_stay_said(worker: Load) -> None:
+    loaded = worker(slots=3)
+
+    assert with_slots(loaded) is loaded
+    assert with_slots(loaded, is_bench=True) is loaded
