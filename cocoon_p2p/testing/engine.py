@@ -6,15 +6,20 @@ reader left) and breaks them on request: it can fail or stall at any token. Unde
 `autojump_clock` equal scripts give equal runs.
 
     engine = ScriptedEngine(("The ", "answer ", "is ", "42."), delay_seconds=0.05)
+
+A tool call in the script is one token too. Logprobs, vectors and the length of speech follow
+from what is asked, so that a test can reckon them.
 """
 
 import hashlib
+import struct
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 import trio
 
 from cocoon_p2p.inference.engine import (
+    Audio,
     Capabilities,
     EngineError,
     Feature,
@@ -26,8 +31,10 @@ from cocoon_p2p.inference.engine import (
     PromptCount,
     PromptTooLong,
 )
+from cocoon_p2p.inference.wishes import Likelihood, TokenLogprob, ToolCall
+from cocoon_p2p.protocols.ids import Kind
 
-Script = Sequence[str] | Callable[[GenerateRequest], Sequence[str]]
+Script = Sequence[str | ToolCall] | Callable[[GenerateRequest], Sequence[str | ToolCall]]
 "The tokens of the answer, or what makes them of a request."
 
 ANSWER = ("Hello", ", ", "world", ".")
@@ -41,7 +48,11 @@ def echo(request: GenerateRequest) -> tuple[str, ...]:
 
 
 def scripted_model(
-    name: str = "scripted", *, context_tokens: int = 4096, features: Iterable[Feature] = FEATURES
+    name: str = "scripted",
+    *,
+    context_tokens: int = 4096,
+    features: Iterable[Feature] = FEATURES,
+    kind: Kind = Kind.CHAT,
 ) -> ModelCard:
     """Describe a model; its hashes follow from its name, so equal names have equal weights."""
     return ModelCard(
@@ -51,7 +62,13 @@ def scripted_model(
         context_tokens=context_tokens,
         features=frozenset(features),
         is_demo=True,
+        kind=kind,
     )
+
+
+def scripted_vector(text: str) -> bytes:
+    """Embed a text: four numbers from its hash, so equal texts have equal vectors."""
+    return struct.pack("<4f", *(byte / 128 - 1 for byte in hashlib.sha256(text.encode()).digest()[:4]))
 
 
 class ScriptedEngine:
@@ -71,6 +88,7 @@ class ScriptedEngine:
         fail_at: The number of completion tokens after which it raises `EngineError`.
         stall_at: The number of completion tokens after which it says nothing more, for ever.
         caches: Whether a prompt seen before in the same scope is cached, but for its last token.
+        embed: Makes the vector of a text (float32, little-endian).
 
     Attributes:
         running: Generations that hold a slot now.
@@ -92,6 +110,7 @@ class ScriptedEngine:
         fail_at: int | None = None,
         stall_at: int | None = None,
         caches: bool = False,
+        embed: Callable[[str], bytes] = scripted_vector,
     ) -> None:
         self._answer = answer
         self._models = tuple(models) or (scripted_model(),)
@@ -103,6 +122,7 @@ class ScriptedEngine:
         self.fail_at = fail_at
         self.stall_at = stall_at
         self._caches = caches
+        self.embed = embed
         self._seen: set[tuple[bytes, tuple[str, ...]]] = set()
         self._closed = trio.Event()
         self.running = 0
@@ -160,16 +180,25 @@ class ScriptedEngine:
             await self._break_down_at(count - 1)
             await self._wait(self._delay_seconds)
             self.tokens_made[number] = count
-            yield Piece(token, count, prompt, cached)
+            if isinstance(token, ToolCall):
+                yield Piece("", count, prompt, cached, calls=(token,))
+            else:
+                yield Piece(token, count, prompt, cached, logprobs=_logprobs(token, request.logprobs))
+        for vector in map(self.embed, request.inputs):
+            await self._wait(self._delay_seconds)
+            yield Piece("", 0, prompt, cached, vectors=(vector,))
         done = min(limit, len(tokens))
         await self._break_down_at(done)
-        yield Piece("", done, prompt, cached, Finish.STOP if limit >= len(tokens) else Finish.LENGTH)
+        yield Piece("", done, prompt, cached, _finish(tokens, limit))
 
-    def _tokens(self, request: GenerateRequest) -> tuple[str, ...]:
+    def _tokens(self, request: GenerateRequest) -> tuple[str | ToolCall, ...]:
+        if request.inputs:
+            return ()
         tokens = self._answer(request) if callable(self._answer) else self._answer
-        covered, number = "", 0
-        while len(covered) < len(request.answer_prefix) and number < len(tokens):
-            covered += tokens[number]
+        covered, number = 0, 0
+        while covered < len(request.answer_prefix) and number < len(tokens):
+            token = tokens[number]
+            covered += len(token) if isinstance(token, str) else 0
             number += 1
         return tuple(tokens[number:])
 
@@ -197,13 +226,33 @@ class ScriptedEngine:
 
 
 def prompt_tokens(request: GenerateRequest) -> int:
-    """Count as the scripted engine does: the words, and one for each message."""
+    """Count as the scripted engine does: the words, one for each text and tool, 50 for a second of speech."""
     texts = _text_of(request)
-    return len(texts) + sum(len(text.split()) for text in texts)
+    tokens = len(texts) + sum(len(text.split()) for text in texts) + len(request.tools)
+    return tokens if request.audio is None else tokens + 50 * speech_seconds(request.audio)
+
+
+def speech_seconds(audio: Audio) -> int:
+    """Say how long the scripted engine takes speech to be: 16 kHz, two bytes each, no header."""
+    return -(-len(audio.data) // 32_000)
+
+
+def _finish(tokens: Sequence[str | ToolCall], limit: int) -> Finish:
+    if limit < len(tokens):
+        return Finish.LENGTH
+    return Finish.TOOL_CALLS if any(isinstance(token, ToolCall) for token in tokens) else Finish.STOP
+
+
+def _logprobs(token: str, wanted: int | None) -> tuple[TokenLogprob, ...]:
+    """Be 0.75 nats short of certain of each token, and of each other at its place 0.75 more."""
+    if wanted is None:
+        return ()
+    likely = [Likelihood(token.encode() + b"!" * place, -0.75 * (place + 1)) for place in range(wanted)]
+    return (TokenLogprob(Likelihood(token.encode(), -0.75), tuple(likely)),)
 
 
 def _text_of(request: GenerateRequest) -> tuple[str, ...]:
-    texts = tuple(message.content for message in request.messages)
+    texts = (*(message.content for message in request.messages), *request.inputs)
     if request.prompt is not None:
         texts += (request.prompt,)
     return (*texts, request.answer_prefix) if request.answer_prefix else texts
