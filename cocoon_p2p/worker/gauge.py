@@ -50,6 +50,8 @@ class Gauge:
 
     def step(self, watch: Stopwatch, piece: Piece) -> None:
         """Note a piece, the moment it comes."""
+        if not piece.completion_tokens and piece.finish is None:
+            return
         computed = piece.prompt_tokens - piece.cached_tokens
         watch.stepped(trio.current_time(), piece.completion_tokens, computed, self._running)
 

@@ -131,3 +131,15 @@ async def test_a_request_that_fails_is_watched_until_then(autojump_clock: MockCl
 
     with gauge.watch("scripted") as watch:
         assert watch.read(1).running == 1
+
+
+async def test_the_prompts_steps_are_no_tokens(autojump_clock: MockClock) -> None:
+    papers = Papers(WORKER, NETWORK, [scripted_model()], {"scripted": PRICE}, now=now, draw=Dice())
+    gauge = Gauge(papers, {"scripted": STATED}, 4)
+    with gauge.watch("scripted") as watch:
+        await trio.sleep(1)
+        gauge.step(watch, Piece("", 0, 100))
+        await trio.sleep(1)
+        gauge.step(watch, Piece("a", 1, 220, cached_tokens=20))
+
+        assert watch.read(1).prefill == pytest.approx(100)

@@ -38,12 +38,12 @@ class Stopwatch:
         self._started = started
         self._running_at_start = running
         self._first: tuple[float, int] | None = None
-        self._last = (started, 0)
+        self._last = (0.0, 0)
         self._prefill: float | None = None
         self._held_up = 0.0
 
     def stepped(self, now: float, completion_tokens: int, computed_tokens: int, running: int) -> None:
-        """Note a piece.
+        """Note a piece that tells something of the answer: it has tokens, or is the last.
 
         Args:
             now: When it came.
@@ -51,12 +51,11 @@ class Stopwatch:
             computed_tokens: Of the prompt, cached ones not among them.
             running: Requests that run now, this one among them.
         """
-        if completion_tokens <= self._last[1]:
-            return
-        self._last = (now, completion_tokens)
         if self._first is not None:
+            if completion_tokens > self._last[1]:
+                self._last = (now, completion_tokens)
             return
-        self._first = self._last
+        self._first = self._last = (now, completion_tokens)
         was_alone = max(running, self._running_at_start) == 1
         if was_alone and computed_tokens >= PROMPT_TOKENS_MIN and now > self._started:
             self._prefill = computed_tokens / (now - self._started)

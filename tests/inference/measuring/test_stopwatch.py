@@ -6,7 +6,6 @@ from cocoon_p2p.inference.measuring.stopwatch import Observation, Stopwatch
 def watch(*, running: int = 1, tokens: int = 20, prompt: int = 100, waits: float = 0.0) -> Observation:
     """A request that starts at 10, has its first token at 12, and one each half second."""
     watch = Stopwatch(10.0, running)
-    watch.stepped(11.0, 0, prompt // 2, running)
     for count in range(1, tokens + 1):
         watch.stepped(12.0 + (count - 1) / 2, count, prompt, running)
         watch.waited(waits)
@@ -27,6 +26,13 @@ def test_a_short_answer_tells_nothing() -> None:
     assert watch(tokens=0) == Observation(1, None, None)
 
 
+def test_vectors_without_a_token_tell_how_their_texts_were_read() -> None:
+    watch = Stopwatch(0.0, 1)
+    watch.stepped(2.0, 0, 100, 1)
+
+    assert watch.read(1) == Observation(1, 50, None)
+
+
 def test_an_answer_that_waited_for_its_reader_tells_nothing() -> None:
     assert watch(waits=0.04) == Observation(1, 50, 2)
     assert watch(waits=0.06) == Observation(1, 50, None)
@@ -34,7 +40,6 @@ def test_an_answer_that_waited_for_its_reader_tells_nothing() -> None:
 
 def test_waits_before_the_first_token_are_the_engines() -> None:
     watch = Stopwatch(0.0, 1)
-    watch.stepped(1.0, 0, 50, 1)
     watch.waited(5.0)
     for count in range(1, 18):
         watch.stepped(10.0 + count, count, 100, 1)
