@@ -26,6 +26,10 @@ _SPLIT = re.compile(r"^(?P<stem>.+)-(?P<part>\d{5})-of-(?P<parts>\d{5})\.gguf$")
 FOLDER_SUFFIXES: Final = (".safetensors", ".json", ".jinja", ".model")
 "What decides how a model in a folder answers: weights, configuration, tokenizer, chat template."
 
+SPEECH_WEIGHTS: Final = "model.bin"
+SPEECH_FILES: Final = (SPEECH_WEIGHTS, "vocabulary.txt")
+"The same of a Whisper model in CTranslate2's form, beside what ends in .json."
+
 FILES_MAX: Final = 1024
 "Files of one model; the largest that are published have some 200 parts."
 
@@ -50,7 +54,7 @@ def model_files(model: Path) -> Mapping[str, Path]:
             that a manifest can hold.
     """
     if model.is_dir():
-        files = {file.name: file for file in model.iterdir() if file.suffix in FOLDER_SUFFIXES}
+        files = {file.name: file for file in model.iterdir() if is_model_file(file.name)}
     elif parts := split_parts(model.name):
         files = {f"model-{part}": model.with_name(name) for part, name in enumerate(parts, start=1)}
     else:
@@ -68,6 +72,11 @@ def model_files(model: Path) -> Mapping[str, Path]:
         if not name.isprintable():
             raise ConfigurationError(f"not a name for a model's file: {name!r}", hint="rename the file")
     return dict(sorted(files.items()))
+
+
+def is_model_file(name: str) -> bool:
+    """Say whether a file in a model's folder belongs to the model, by its name."""
+    return name in SPEECH_FILES or name.endswith(FOLDER_SUFFIXES)
 
 
 def split_parts(name: str) -> list[str]:

@@ -53,6 +53,17 @@ MODELS = (
         ),
         not_hashed=("README.md", ".gitattributes", "weights.gguf", "model.safetensors.part"),
     ),
+    Model(
+        "a speech model",
+        "",
+        (
+            ("config.json", "config.json", b"{}"),
+            ("model.bin", "model.bin", b"weights"),
+            ("tokenizer.json", "tokenizer.json", b"{}"),
+            ("vocabulary.txt", "vocabulary.txt", b"words"),
+        ),
+        not_hashed=("README.md", "notes.txt", "pytorch_model.bin"),
+    ),
 )
 
 

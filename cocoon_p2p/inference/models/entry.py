@@ -26,7 +26,15 @@ from typing import Annotated, Any, Final, cast
 import msgspec
 
 from cocoon_p2p.errors import ConfigurationError
-from cocoon_p2p.inference.manifest import FILES_MAX, FOLDER_SUFFIXES, manifest_hash, split_parts
+from cocoon_p2p.inference.manifest import (
+    FILES_MAX,
+    FOLDER_SUFFIXES,
+    SPEECH_FILES,
+    SPEECH_WEIGHTS,
+    is_model_file,
+    manifest_hash,
+    split_parts,
+)
 from cocoon_p2p.inference.models.source import parse_source
 from cocoon_p2p.strict_toml import (
     ConfigurationMistakes,
@@ -126,11 +134,11 @@ def files_mistake(names: Sequence[str]) -> str:
         return f"too many files for one model (count={len(names)} max={FILES_MAX})"
     if ggufs and list(names) != (split_parts(ggufs[0]) or ggufs[:1]):
         return "a GGUF model is one .gguf file, or all parts of a split one, and nothing else"
-    if not ggufs and not any(name.endswith(SAFETENSORS) for name in names):
-        return "a model is a .gguf file, or a folder with .safetensors files"
-    others = [name for name in names if not name.endswith((GGUF, *FOLDER_SUFFIXES))]
+    if not ggufs and SPEECH_WEIGHTS not in names and not any(name.endswith(SAFETENSORS) for name in names):
+        return f"a model is a .gguf file, or a folder with .safetensors files or {SPEECH_WEIGHTS}"
+    others = [name for name in names if not (name.endswith(GGUF) or is_model_file(name))]
     if others:
-        return f"not a model's file: {others[0]} (known: {', '.join(FOLDER_SUFFIXES)})"
+        return f"not a model's file: {others[0]} (known: {', '.join(FOLDER_SUFFIXES + SPEECH_FILES)})"
     return ""
 
 

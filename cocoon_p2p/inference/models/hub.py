@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from cocoon_p2p.errors import ConfigurationError, RemoteProtocolError
-from cocoon_p2p.inference.manifest import FOLDER_SUFFIXES, split_parts
+from cocoon_p2p.inference.manifest import SPEECH_WEIGHTS, is_model_file, split_parts
 from cocoon_p2p.inference.models.entry import GGUF, SAFETENSORS
 from cocoon_p2p.inference.models.fetching import Fetcher, persist
 from cocoon_p2p.inference.models.source import HubSource
@@ -130,11 +130,11 @@ def model_paths(listing: Listing, source: HubSource) -> Sequence[str]:
                 hint=_choices(there),
             )
         return paths
-    if any(path.endswith(SAFETENSORS) and "/" not in path for path in there):
-        top = (path for path in there if "/" not in path and not path.startswith("."))
-        return sorted(path for path in top if path.endswith(FOLDER_SUFFIXES))
+    top = [path for path in there if "/" not in path and not path.startswith(".")]
+    if SPEECH_WEIGHTS in top or any(path.endswith(SAFETENSORS) for path in top):
+        return sorted(filter(is_model_file, top))
     raise ConfigurationError(
-        f"the repository has no safetensors at its top (repository={source.repository})",
+        f"the repository has no safetensors at its top, and no {SPEECH_WEIGHTS} (repository={source.repository})",
         hint=_choices(there),
     )
 

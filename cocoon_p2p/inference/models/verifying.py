@@ -6,7 +6,7 @@ from pathlib import Path
 import trio
 
 from cocoon_p2p.errors import ConfigurationError
-from cocoon_p2p.inference.manifest import FOLDER_SUFFIXES
+from cocoon_p2p.inference.manifest import is_model_file
 from cocoon_p2p.inference.models.catalogue import Catalogue
 from cocoon_p2p.inference.models.entry import FileEntry, ModelEntry
 from cocoon_p2p.inference.models.folder import ModelFolder
@@ -24,7 +24,7 @@ async def verify(entry: ModelEntry, folder: ModelFolder, catalogue: Catalogue) -
         wrong += [
             f"{path.name} was not pulled (path={path})"
             for path in sorted(files.iterdir() if files.is_dir() else ())
-            if path.suffix in FOLDER_SUFFIXES and path.name not in known
+            if is_model_file(path.name) and path.name not in known
         ]
     try:
         catalogue.check(entry.name, entry.weights_hash)
