@@ -9,7 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 GAIN_LEAST = 1.15
-"Twice the requests are worth having if they bring so much more in all: with less, each only waits longer."
+"More requests at once are worth having if they bring so much more in all: with less, each only waits longer."
+
+BARREN_LEVELS = 2
+"After so many in a row that bring nothing no more are tried."
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +60,18 @@ def concurrencies(slots: int) -> tuple[int, ...]:
 
 
 def brings_nothing(levels: Sequence[Level]) -> bool:
-    """Say whether the last level was not worth having beside the one before it."""
-    if len(levels) < 2:
+    """Say whether more requests at once are not worth trying: the last two levels brought nothing.
+
+    One level may have had the bad luck of other work on the machine.
+    """
+    if len(levels) <= BARREN_LEVELS:
         return False
-    before, last = levels[-2:]
-    # The slots may be fewer than twice the level before.
-    wanted = 1 + (GAIN_LEAST - 1) * (last.concurrency / before.concurrency - 1)
-    return last.yields < wanted * before.yields
+    best_before = max(level.yields for level in levels[:-BARREN_LEVELS])
+    return max(level.yields for level in levels[-BARREN_LEVELS:]) < GAIN_LEAST * best_before
 
 
 def slots_worth_having(levels: Sequence[Level], slots: int) -> int | None:
-    """Say how many requests at once are worth having.
+    """Say how many requests at once are worth having: the fewest that bring nearly all there is.
 
     Args:
         levels: What was tried, in ascending order.
@@ -76,9 +80,10 @@ def slots_worth_having(levels: Sequence[Level], slots: int) -> int | None:
     Returns:
         None if there was no time to find out.
     """
-    if brings_nothing(levels):
-        return levels[-2].concurrency
-    return slots if levels[-1].concurrency == slots else None
+    if levels[-1].concurrency < slots and not brings_nothing(levels):
+        return None
+    best = max(level.yields for level in levels)
+    return next(level.concurrency for level in levels if GAIN_LEAST * level.yields >= best)
 
 
 def speeds_at(levels: Iterable[Level], slots: int) -> Speeds:

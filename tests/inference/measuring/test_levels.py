@@ -2,7 +2,14 @@
 
 import pytest
 
-from cocoon_p2p.inference.measuring.levels import Level, Speeds, concurrencies, slots_worth_having, speeds_at
+from cocoon_p2p.inference.measuring.levels import (
+    Level,
+    Speeds,
+    brings_nothing,
+    concurrencies,
+    slots_worth_having,
+    speeds_at,
+)
 
 
 def level(concurrency: int, in_all: float | None, prefill: float = 100.0) -> Level:
@@ -29,16 +36,24 @@ def test_as_many_slots_are_worth_having_as_bring_more() -> None:
 
     assert slots_worth_having(rising, 4) == 4
     assert slots_worth_having((*rising[:2], level(4, 20)), 4) == 2
-    assert slots_worth_having((level(1, 10), level(2, 9)), 8) == 1
+    assert slots_worth_having((level(1, 10), level(2, 9)), 2) == 1
+    assert slots_worth_having((level(1, 10), level(2, 9), level(4, 20)), 4) == 4
+
+
+def test_two_levels_that_bring_nothing_end_it_but_one_does_not() -> None:
+    one = (level(1, 10), level(2, 9))
+    two = (*one, level(4, 11))
+
+    assert not brings_nothing(one[:1])
+    assert not brings_nothing(one)
+    assert brings_nothing(two)
+    assert not brings_nothing((*one, level(4, 12)))
+    assert slots_worth_having(two, 64) == 1
 
 
 def test_what_was_not_tried_is_not_said() -> None:
     assert slots_worth_having((level(1, 10), level(2, 19)), 8) is None
-
-
-def test_half_as_many_more_need_bring_half_as_much_more() -> None:
-    assert slots_worth_having((level(1, 10), level(2, 20), level(3, 21.6)), 3) == 3
-    assert slots_worth_having((level(1, 10), level(2, 20), level(3, 21.4)), 3) == 2
+    assert slots_worth_having((level(1, 10), level(2, 9)), 8) is None
 
 
 def test_a_model_that_writes_nothing_is_judged_by_what_it_reads() -> None:
