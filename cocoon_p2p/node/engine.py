@@ -11,7 +11,7 @@ from cocoon_p2p.config import Loaded, WorkerFile
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.inference.engine import Engine
 from cocoon_p2p.inference.hash_memory import HashMemory
-from cocoon_p2p.inference.manifest import Progress
+from cocoon_p2p.inference.manifest import SPEECH_WEIGHTS, Progress
 from cocoon_p2p.inference.models.catalogue import Catalogue, catalogue_folder, load_catalogue
 from cocoon_p2p.inference.models.finding import FoundModel, find_model
 from cocoon_p2p.inference.models.folder import ModelFolder, default_models_folder
@@ -95,7 +95,9 @@ async def _local(
     # Who proves what it has loaded reads all of it: what a disk remembers, its owner can alter.
     is_proven = loaded.settings.attestation.evidence not in ("none", "sim")
     memory = None if is_proven else HashMemory(loaded.data_directory / FILE_HASHES)
-    open_it = _exllama if model.path.is_dir() else _llamacpp
+    open_it = _llamacpp
+    if model.path.is_dir():
+        open_it = _whisper if (model.path / SPEECH_WEIGHTS).is_file() else _exllama
     with model.held(f"worker {loaded.path}"):
         async with open_it(loaded.settings, model, memory, tell) as engine:
             yield engine
@@ -134,6 +136,23 @@ def _exllama(
             draft_ngram=settings.exllama.draft == "ngram",
         ),
         has_chat=model.has_chat,
+        expected_weights_hash=model.weights_hash,
+        memory=memory,
+        progress=tell,
+    )
+
+
+def _whisper(
+    settings: WorkerFile, model: FoundModel, memory: HashMemory | None, tell: Progress
+) -> AbstractAsyncContextManager[Engine]:
+    from cocoon_p2p.inference.whisper import open_whisper
+
+    return open_whisper(
+        model.path,
+        name=settings.worker.name or model.name,
+        slots=settings.worker.slots_opened,
+        context_tokens=settings.worker.context_tokens or None,
+        threads=settings.worker.threads or None,
         expected_weights_hash=model.weights_hash,
         memory=memory,
         progress=tell,

@@ -134,7 +134,7 @@ def model_paths(listing: Listing, source: HubSource) -> Sequence[str]:
     if SPEECH_WEIGHTS in top or any(path.endswith(SAFETENSORS) for path in top):
         return sorted(filter(is_model_file, top))
     raise ConfigurationError(
-        f"the repository has no safetensors at its top, and no {SPEECH_WEIGHTS} (repository={source.repository})",
+        f"no safetensors at its top, and no {SPEECH_WEIGHTS} (repository={source.repository})",
         hint=_choices(there),
     )
 
