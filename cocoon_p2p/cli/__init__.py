@@ -19,6 +19,7 @@ _COMMANDS = {
     "demo": ("cocoon_p2p.cli.demo", "demo", "A whole paid network on this machine, and an answer from it."),
     "ask": ("cocoon_p2p.cli.ask", "ask", "Ask once, print the answer."),
     "chat": ("cocoon_p2p.cli.ask", "chat", "Talk to a model."),
+    "embed": ("cocoon_p2p.cli.embed", "embed", "Turn texts into vectors."),
     "models": ("cocoon_p2p.cli.ask", "models", "What can be bought, from whom, at what price."),
     "bootstrap": ("cocoon_p2p.cli.nodes", "bootstrap", "Run a bootstrap node."),
     "proxy": ("cocoon_p2p.cli.nodes", "proxy", "Run a proxy."),

@@ -37,6 +37,9 @@ def answer_facts(answer: "Answer") -> dict[str, object]:
     settlement, usage = answer.settlement, answer.usage
     return {
         "answer": answer.text,
+        "tool_calls": [
+            {"id": call.id, "name": call.name, "arguments": call.arguments} for call in answer.tool_calls
+        ],
         "model": answer.model and answer.model.name,
         "is_demo_model": answer.model and answer.model.demo,
         "finish_reason": answer.finish,
