@@ -92,10 +92,10 @@ async def sweep(
         levels.append(level)
         tell(level)
         pace = _Pace(pace.tokens_per_size, level.prefill, level.decode or pace.decode)
-        took = trio.current_time() - began
-        # Who took longer than its share with the least that tells anything will take even longer with more.
-        is_out_of_time = ends - trio.current_time() < (took if took > share else 0)
-        if is_out_of_time or brings_nothing(levels):
+        took, left = trio.current_time() - began, ends - trio.current_time()
+        # Who took far more than its share, with the least that tells anything, takes even more for more.
+        is_too_slow = took > 2 * share and left < took
+        if left <= 0 or is_too_slow or brings_nothing(levels):
             break
     return tuple(levels)
 
