@@ -1,46 +1,72 @@
-"""What a server offers beside OpenAI's completions: how it renders a chat, splits text, and takes wishes.
+"""What servers do not share: how each splits a prompt, takes a constraint, counts its steps and caches.
 
 OpenAI's interface does not say how many tokens a prompt has before it is computed and paid for. These
 servers do:
 
-    vLLM       POST /tokenize {messages | prompt} -> {tokens, max_model_len}
-    llama.cpp  POST /apply-template {messages} -> {prompt}; POST /tokenize {content} -> {tokens}
+    vLLM       POST /tokenize {messages, tools | prompt} -> {tokens, max_model_len}   0.9 and later
+    SGLang     the same, in releases whose /tokenize takes messages (2026)
+    llama.cpp  POST /apply-template {messages, tools} -> {prompt}; POST /tokenize {content} -> {tokens}
+    TabbyAPI   GET /props -> {chat_template}, rendered here; POST /v1/token/encode {text} -> {tokens}
+
+Constraints: vLLM `structured_outputs` (0.11 and later; `guided_*` until 0.12), SGLang `json_schema`,
+`regex`, `ebnf`, llama.cpp `json_schema`, `grammar`, TabbyAPI `json_schema`, `regex_pattern`. Which of them
+a server really heeds is found out by `probing`; a version is never believed.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Final, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
 
 import httpx
 import msgspec
 
-from cocoon_p2p.inference.engine import ChatMessage, EngineError, RequestMalformed
-from cocoon_p2p.inference.upstream.wire import require_open, require_plain
+from cocoon_p2p.inference.engine import FeatureMissing, GenerateRequest, RequestMalformed
+from cocoon_p2p.inference.upstream.bodies import Body, Prompt, chat_of, needs_chat, object_of
+from cocoon_p2p.inference.upstream.wire import RequestRefused, Unanswered, ask, look
+from cocoon_p2p.inference.wishes import Constraint, Grammar
 
-ANSWER_SIZE_MAX_BYTES: Final = 64 << 20
-"Of a list of tokens: ten million take less."
+ANY_OBJECT: Final = '{"type": "object"}'
 
-T = TypeVar("T")
+LOOK_BACK_TOKENS: Final = 1 << 16
+"llama.cpp penalises what was said among so many tokens; left to itself, among 64."
+
+Constraining = Callable[[Constraint], Body | None]
+"One way to say a constraint; None where this way has no words for it."
 
 
 class Dialect(Protocol):
-    """One kind of server. `split` of the same request gives the same tokens each time."""
+    """One kind of server, and one model of it."""
 
     @property
     def name(self) -> str:
         """What it is called in receipts."""
         ...
 
-    def wishes(self, cache_scope: bytes) -> Mapping[str, object]:
-        """What goes with each request: that nothing but temperature and top-p samples, that steps are
-        counted, and that prefixes are cached for this scope alone, or not at all."""
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether a prompt goes as tokens: then an answer can be continued, and texts embedded."""
+        ...
+
+    @property
+    def constrainings(self) -> Sequence[Constraining]:
+        """Ways to say a constraint, the newest first."""
+        ...
+
+    def extras(self, request: GenerateRequest) -> Mapping[str, object]:
+        """What goes with a request: that nothing but temperature and top-p samples, that steps are
+        counted, and that prefixes are cached for its scope alone, or not at all."""
         ...
 
     async def context_tokens(self) -> int:
         """How long prompt and answer may be together; 0 if the server does not say."""
         ...
 
-    async def split_chat(self, messages: Sequence[ChatMessage]) -> list[int]:
-        """Render a chat by the model's own template, and split it."""
+    async def split(self, request: GenerateRequest) -> Prompt:
+        """Render and split a request's prompt.
+
+        Raises:
+            RequestMalformed: The server refuses it: its template, or half of a character.
+            FeatureMissing: An answer that only the server's own chat can give is to be continued.
+        """
         ...
 
     async def split_text(self, text: str, *, is_prompt: bool) -> list[int]:
@@ -48,9 +74,23 @@ class Dialect(Protocol):
         ...
 
 
-class _Tokens(msgspec.Struct, frozen=True):
+class ServedModel(msgspec.Struct, frozen=True):
+    """One entry of a server's list of models."""
+
+    id: str
+    owned_by: str | None = None
+    "What the server is, if it says so."
+
+    max_model_len: int | None = None
+
+
+class ServedModels(msgspec.Struct, frozen=True):
+    data: list[ServedModel]
+
+
+class Tokens(msgspec.Struct, frozen=True):
     tokens: list[int]
-    max_model_len: int = 0
+    max_model_len: int | None = None
 
 
 class _Rendered(msgspec.Struct, frozen=True):
@@ -61,144 +101,201 @@ class _Settings(msgspec.Struct, frozen=True):
     n_ctx: int = 0
 
 
-class _Properties(msgspec.Struct, frozen=True):
+class Properties(msgspec.Struct, frozen=True):
     default_generation_settings: _Settings = _Settings()
+    chat_template: str = ""
 
 
 class VllmDialect:
     """vLLM. Its prefix cache is salted, so that nobody learns from the time what another asked."""
 
     name = "vllm"
+    takes_tokens = True
 
     def __init__(self, http: httpx.AsyncClient, model: str) -> None:
         self._http = http
         self._model = model
 
-    def wishes(self, cache_scope: bytes) -> Mapping[str, object]:
+    @property
+    def constrainings(self) -> Sequence[Constraining]:
+        return (_structured, _guided)
+
+    def extras(self, request: GenerateRequest) -> Mapping[str, object]:
         return {
             "top_k": 0,
             "min_p": 0.0,
             "repetition_penalty": 1.0,
+            "ignore_eos": request.ignore_eos,
             "stream_options": {"include_usage": True, "continuous_usage_stats": True},
             # It must not be empty.
-            "cache_salt": cache_scope.hex() or "nobody",
+            "cache_salt": request.cache_scope.hex() or "nobody",
         }
 
     async def context_tokens(self) -> int:
-        return (await self._tokenize({"prompt": "Hello"})).max_model_len
+        return (await self._tokenize({"prompt": "Hello"})).max_model_len or 0
 
-    async def split_chat(self, messages: Sequence[ChatMessage]) -> list[int]:
-        body = {"messages": _plain(messages), "add_generation_prompt": True}
-        return (await self._tokenize(body)).tokens
+    async def split(self, request: GenerateRequest) -> Prompt:
+        return await _split(self, request)
+
+    async def split_chat(self, chat: Body) -> list[int]:
+        return (await self._tokenize({**chat, "add_generation_prompt": True})).tokens
 
     async def split_text(self, text: str, *, is_prompt: bool) -> list[int]:
         return (await self._tokenize({"prompt": text, "add_special_tokens": is_prompt})).tokens
 
-    async def _tokenize(self, body: Mapping[str, object]) -> _Tokens:
-        return await ask(self._http, "/tokenize", {"model": self._model, **body}, _Tokens)
+    async def _tokenize(self, body: Body) -> Tokens:
+        return await ask(self._http, "/tokenize", {"model": self._model, **body}, Tokens)
+
+
+class SglangDialect(VllmDialect):
+    """SGLang: it splits as vLLM does, and has other words for the rest."""
+
+    name = "sglang"
+
+    def __init__(self, http: httpx.AsyncClient, model: ServedModel) -> None:
+        super().__init__(http, model.id)
+        # What it says of its tokenizer (`max_model_len` of /tokenize) is not what it can compute.
+        self._context = model.max_model_len or 0
+
+    @property
+    def constrainings(self) -> Sequence[Constraining]:
+        return (_sglang,)
+
+    def extras(self, request: GenerateRequest) -> Mapping[str, object]:
+        return {**super().extras(request), "top_k": -1}
+
+    async def context_tokens(self) -> int:
+        return self._context
 
 
 class LlamaCppDialect:
     """llama.cpp's server. It does not know who asks, so its prompt cache stays unused."""
 
     name = "llama.cpp"
+    takes_tokens = True
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: httpx.AsyncClient, model: str) -> None:
         self._http = http
+        self._model = model
 
-    def wishes(self, cache_scope: bytes) -> Mapping[str, object]:
+    @property
+    def constrainings(self) -> Sequence[Constraining]:
+        return (_llama,)
+
+    def extras(self, request: GenerateRequest) -> Mapping[str, object]:
+        is_penalised = request.frequency_penalty or request.presence_penalty
+        penalties = {"samplers": ("penalties", "temperature", "top_p"), "repeat_last_n": LOOK_BACK_TOKENS}
         return {
-            "samplers": ("temperature", "top_p"),
+            **(penalties if is_penalised else {"samplers": ("temperature", "top_p")}),
             "cache_prompt": False,
+            "ignore_eos": request.ignore_eos,
             "timings_per_token": True,
+            "return_progress": True,
             "stream_options": {"include_usage": True},
+            "reasoning_format": "none",
         }
 
     async def context_tokens(self) -> int:
-        return (await look(self._http, "/props", _Properties)).default_generation_settings.n_ctx
+        return (await look(self._http, "/props", Properties)).default_generation_settings.n_ctx
 
-    async def split_chat(self, messages: Sequence[ChatMessage]) -> list[int]:
-        rendered = await ask(self._http, "/apply-template", {"messages": _plain(messages)}, _Rendered)
+    async def split(self, request: GenerateRequest) -> Prompt:
+        return await _split(self, request)
+
+    async def split_chat(self, chat: Body) -> list[int]:
+        rendered = await ask(self._http, "/apply-template", {"model": self._model, **chat}, _Rendered)
         return await self.split_text(rendered.prompt, is_prompt=True)
 
     async def split_text(self, text: str, *, is_prompt: bool) -> list[int]:
-        body = {"content": text, "add_special": is_prompt, "parse_special": is_prompt}
-        return (await ask(self._http, "/tokenize", body, _Tokens)).tokens
+        body = {"model": self._model, "content": text, "add_special": is_prompt, "parse_special": is_prompt}
+        return (await ask(self._http, "/tokenize", body, Tokens)).tokens
 
 
-async def find_dialect(http: httpx.AsyncClient, model: str) -> Dialect | None:
-    """Find out how a server splits text; None if it does not, or in a way that we do not know.
+async def require_split(dialect: Dialect) -> None:
+    """See that a server splits text in this dialect.
 
     Raises:
+        Unanswered: It does not.
         EngineError: It is not reached.
     """
-    for dialect in (VllmDialect(http, model), LlamaCppDialect(http)):
-        try:
-            # llama.cpp takes vLLM's question, and splits nothing.
-            if await dialect.split_text("Hello world", is_prompt=False):
-                await dialect.context_tokens()
-                return dialect
-        except (Unanswered, RequestMalformed):
-            continue
-    return None
-
-
-class Unanswered(EngineError):
-    """The server does not take a question, or its answer is another than was asked for."""
-
-
-async def ask(http: httpx.AsyncClient, path: str, body: object, answer: type[T]) -> T:
-    """Post JSON, and read JSON.
-
-    Raises:
-        RequestMalformed: The text has half of a character, or the server refuses what it says.
-        Unanswered: It does not know the question.
-        EngineError: It is not reached, or fails.
-    """
     try:
-        content = msgspec.json.encode(body)
-    except UnicodeEncodeError:
-        raise RequestMalformed("the prompt holds half of a character (a lone surrogate)") from None
-    return await _exchange(http, http.build_request("POST", path, content=content), answer)
+        # llama.cpp takes vLLM's question, and splits nothing.
+        if not await dialect.split_text("Hello world", is_prompt=False):
+            raise Unanswered("the server splits a text into nothing")
+        await dialect.context_tokens()
+    except RequestRefused as exc:
+        raise Unanswered(str(exc)) from exc
 
 
-async def look(http: httpx.AsyncClient, path: str, answer: type[T]) -> T:
-    """Get JSON. Raises as `ask` does."""
-    return await _exchange(http, http.build_request("GET", path), answer)
+class _Splitting(Protocol):
+    async def split_chat(self, chat: Body) -> list[int]: ...
+
+    async def split_text(self, text: str, *, is_prompt: bool) -> list[int]: ...
 
 
-async def _exchange(http: httpx.AsyncClient, request: httpx.Request, answer: type[T]) -> T:
-    require_open(http)
+async def _split(dialect: _Splitting, request: GenerateRequest) -> Prompt:
     try:
-        response = await http.send(request, stream=True)
-        try:
-            data = await _read(response)
-        finally:
-            await response.aclose()
-    except httpx.HTTPError as exc:
-        raise EngineError(f"the server is not reached ({type(exc).__name__})") from exc
-    if response.status_code in (400, 422):
-        raise RequestMalformed(f"the server takes no such text (status={response.status_code})")
-    if response.status_code >= 500:
-        raise EngineError(f"the server fails (status={response.status_code})")
-    if response.status_code != 200:
-        raise Unanswered(f"the server does not answer {request.url.path} (status={response.status_code})")
-    try:
-        return msgspec.json.decode(data, type=answer)
-    except msgspec.MsgspecError as exc:
-        raise Unanswered(f"the server answers {request.url.path} with something else: {exc}") from exc
+        if needs_chat(request):
+            refuse_to_continue(request)
+            return Prompt(len(await dialect.split_chat(chat_of(request))), None)
+        if request.prompt is None:
+            tokens = await dialect.split_chat(chat_of(request))
+        else:
+            tokens = await dialect.split_text(request.prompt, is_prompt=True)
+        if request.answer_prefix:
+            # By itself and as plain text: that is how it came out of the model.
+            tokens += await dialect.split_text(request.answer_prefix, is_prompt=False)
+    except RequestRefused as exc:
+        raise RequestMalformed(str(exc)) from exc
+    return Prompt(len(tokens), tuple(tokens))
 
 
-async def _read(response: httpx.Response) -> bytes:
-    require_plain(response)
-    chunks, size = list[bytes](), 0
-    async for chunk in response.aiter_raw():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > ANSWER_SIZE_MAX_BYTES:
-            raise EngineError("the server's answer has no end")
-    return b"".join(chunks)
+def refuse_to_continue(request: GenerateRequest) -> None:
+    """Raise FeatureMissing for an answer that was begun elsewhere, and that only the server can render."""
+    if request.answer_prefix:
+        raise FeatureMissing("this engine has no continue for answers with tools or pictures")
 
 
-def _plain(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in messages]
+def schema_of(constraint: Constraint) -> msgspec.Raw:
+    """The JSON Schema of a constraint that is one; any object's, where any will do."""
+    is_any = constraint.grammar is Grammar.JSON_OBJECT
+    return object_of(ANY_OBJECT if is_any else constraint.text, "a JSON schema")
+
+
+def _structured(constraint: Constraint) -> Body | None:
+    return {"structured_outputs": {_VLLM[constraint.grammar]: _vllm_text(constraint)}}
+
+
+def _guided(constraint: Constraint) -> Body | None:
+    return {f"guided_{_VLLM[constraint.grammar]}": _vllm_text(constraint)}
+
+
+_VLLM: Final = {
+    Grammar.JSON_OBJECT: "json",
+    Grammar.JSON_SCHEMA: "json",
+    Grammar.REGEX: "regex",
+    Grammar.GBNF: "grammar",
+}
+
+
+def _vllm_text(constraint: Constraint) -> object:
+    return schema_of(constraint) if _VLLM[constraint.grammar] == "json" else constraint.text
+
+
+def _sglang(constraint: Constraint) -> Body | None:
+    match constraint.grammar:
+        case Grammar.REGEX:
+            return {"regex": constraint.text}
+        case Grammar.GBNF:
+            return {"ebnf": constraint.text}
+        case _:
+            return {"json_schema": bytes(schema_of(constraint)).decode()}
+
+
+def _llama(constraint: Constraint) -> Body | None:
+    match constraint.grammar:
+        case Grammar.REGEX:
+            return None
+        case Grammar.GBNF:
+            return {"grammar": constraint.text}
+        case _:
+            return {"json_schema": schema_of(constraint)}

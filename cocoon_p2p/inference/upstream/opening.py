@@ -1,62 +1,46 @@
 """Opening an engine on a server elsewhere: everything that can be wrong with it is found here.
 
-Nothing is believed that can be tried: the server must split text, and compute a few tokens of a prompt
-whose length it counts as it did before.
+address --> list of models --> each is tried (`trying`), and what it can is probed (`probing`)
 """
 
-import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import logging
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
 
 import httpx
-import msgspec
 import trio
 
 from cocoon_p2p.errors import ConfigurationError
-from cocoon_p2p.inference.engine import Capabilities, Engine, EngineError, Feature, ModelCard
-from cocoon_p2p.inference.upstream.dialects import Dialect, find_dialect, look
-from cocoon_p2p.inference.upstream.engine import UpstreamEngine
-from cocoon_p2p.inference.upstream.health import Health
-from cocoon_p2p.inference.upstream.wire import Usage, completion_body, stream_completion
+from cocoon_p2p.inference.engine import Engine, EngineError
+from cocoon_p2p.inference.upstream.address import is_in_clear, root_of
+from cocoon_p2p.inference.upstream.dialects import ServedModel, ServedModels
+from cocoon_p2p.inference.upstream.engine import UpstreamEngine, UpstreamModel
+from cocoon_p2p.inference.upstream.pace import STEP_SECONDS
+from cocoon_p2p.inference.upstream.trying import Wanted, open_model
+from cocoon_p2p.inference.upstream.wire import KeyRefused, look
 from cocoon_p2p.nursery import open_service_nursery
-from cocoon_p2p.protocols.ids import NAME_MAX_BYTES
+from cocoon_p2p.protocols.ids import MODELS_MAX, NAME_MAX_BYTES
+
+log = logging.getLogger(__name__)
 
 CONNECT_SECONDS: Final = 5.0
-STEP_SECONDS: Final = 30.0
-"Without a step for this long an engine has failed."
-
-ONE_TOKEN_SECONDS: Final = 60.0
-"For a whole trial of one token, which may wait behind others' prompts."
-
-FEATURES: Final = frozenset(
-    {Feature.SEED, Feature.STOP, Feature.TEMPERATURE, Feature.IGNORE_EOS, Feature.CONTINUE}
-)
-
-TRIAL_TOKENS: Final = 4
+ALL_MODELS: Final = "*"
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A server, and the model that is wanted of it."""
+    """A server, and the models that are wanted of it."""
 
     url: str
     "Its base, with or without `/v1`."
 
     model: str = ""
-    "What it calls the model; empty if it has only one."
+    """What it calls the model; empty if it has only one. Several by their names with commas between, or `*`
+    for all that it has."""
 
     api_key: str | None = field(default=None, repr=False)
-
-
-class _Model(msgspec.Struct, frozen=True):
-    id: str
-
-
-class _Models(msgspec.Struct, frozen=True):
-    data: list[_Model]
 
 
 @asynccontextmanager
@@ -68,15 +52,19 @@ async def open_upstream(
     context_tokens: int | None = None,
     weights_hash: bytes | None = None,
 ) -> AsyncIterator[Engine]:
-    """Serve a model that a server elsewhere runs, and look after that server.
+    """Serve what a server elsewhere runs, and look after that server.
+
+    What a model can is probed: some hundred tokens are computed, for minutes at most, and the log says
+    what was found.
 
     Args:
         upstream: The server.
-        name: What clients ask for; by default what the server calls the model.
-        slots: Requests at once. What is beyond the server's own capacity waits there, paid for.
+        name: What clients ask for; by default what the server calls the model. Of one model only.
+        slots: Requests at once, of all its models. What is beyond the server's own capacity waits there,
+            paid for.
         context_tokens: Prompt and completion together; by default what the server says, and never more.
         weights_hash: Of the files that the server runs (`inference.manifest`), which nobody here can see.
-            Without it the model has a hash of its own, which is nobody else's.
+            Without it the model has a hash of its own, which is nobody else's. Of one model only.
 
     Raises:
         ConfigurationError: The server is not reached, does not split text, has no such model, or computes
@@ -84,7 +72,9 @@ async def open_upstream(
     """
     if slots < 1:
         raise ConfigurationError(f"an engine needs slots (slots={slots})")
-    root = _root(upstream.url)
+    root = root_of(upstream.url)
+    if is_in_clear(root):
+        log.warning("upstream is reached in the clear: prompts can be read on the way", extra={"url": root})
     async with httpx.AsyncClient(
         base_url=root,
         headers=_headers(upstream.api_key),
@@ -94,47 +84,68 @@ async def open_upstream(
         trust_env=False,
     ) as http:
         try:
-            model = await _model(http, upstream.model, root)
-            dialect = await find_dialect(http, model)
-            if dialect is None:
-                raise _no_dialect(root)
-            context = _context(await dialect.context_tokens(), context_tokens, root)
-            await _try(http, model, dialect)
+            wanted = _Wanting(name, root, context_tokens, weights_hash)
+            models = await _open_models(http, upstream.model, wanted, trio.Semaphore(slots))
+        except KeyRefused as exc:
+            raise ConfigurationError(
+                f"{exc} (url={root})", hint="name the file that holds its key in upstream.api_key_file"
+            ) from exc
         except EngineError as exc:
             raise ConfigurationError(
                 f"the server cannot be used: {exc} (url={root})",
-                hint="see that it runs and answers there, and that the key is right",
+                hint="see that it runs and answers there, and that it is one of those that engines.md names",
             ) from exc
-        health = Health(_one_token(http, model, dialect))
-        card = _card(name or _short(model), root, model, context, weights_hash)
-        capabilities = Capabilities(f"upstream ({dialect.name})", (card,), slots)
-        engine = UpstreamEngine(http, model, dialect, capabilities, health)
+        engine = UpstreamEngine(http, f"upstream ({models[0].dialect})", models, slots=slots)
         try:
             async with open_service_nursery() as nursery:
-                nursery.start_soon(health.watch)
+                for model in models:
+                    nursery.start_soon(model.health.watch)
                 yield engine
         finally:
             with trio.CancelScope(shield=True):
                 await engine.aclose()
 
 
-def _root(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        _ = httpx.URL(url), parts.port
-    except (ValueError, httpx.InvalidURL):
-        parts = urlsplit("")
-    if parts.username is not None or parts.query:
+@dataclass(frozen=True, slots=True)
+class _Wanting:
+    """What the operator said, of all models."""
+
+    name: str | None
+    root: str
+    context_tokens: int | None
+    weights_hash: bytes | None
+
+    def of(self, name: str) -> Wanted:
+        return Wanted(name, self.root, self.context_tokens, self.weights_hash)
+
+
+async def _open_models(
+    http: httpx.AsyncClient, said: str, wanting: _Wanting, slots: trio.Semaphore
+) -> list[UpstreamModel]:
+    chosen = _choose((await look(http, "/v1/models", ServedModels)).data, said, wanting.root)
+    if len(chosen) == 1:
+        name = wanting.name or _short(chosen[0].id)
+        return [await open_model(http, chosen[0], wanting.of(name), slots)]
+    if wanting.name or wanting.weights_hash:
         raise ConfigurationError(
-            "the server's address holds a secret, or a query",
-            hint="write the key into a file and name it in api_key_file",
+            f"one name, or one hash of weights, for several models (models={len(chosen)})",
+            hint="leave out worker.name and upstream.weights, or choose one in upstream.model",
         )
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
-        # Not quoted: what is misspelt may hold a key all the same.
+    models = dict[str, UpstreamModel]()
+    for listed in chosen:
+        name = _short(listed.id) if _short(listed.id) not in models else _cut(listed.id)
+        try:
+            models[name] = await open_model(http, listed, wanting.of(name), slots)
+        except (EngineError, ConfigurationError) as exc:
+            if said != ALL_MODELS:
+                raise
+            log.warning("upstream model is left out", extra={"model": listed.id, "reason": str(exc)})
+    if not models:
         raise ConfigurationError(
-            "worker.model is not the address of a server", hint="write it as http://127.0.0.1:8000"
+            f"none of the server's models can be served (url={wanting.root} models={len(chosen)})",
+            hint="the log says why of each",
         )
-    return url.rstrip("/").removesuffix("/v1")
+    return list(models.values())
 
 
 def _headers(api_key: str | None) -> dict[str, str]:
@@ -142,90 +153,28 @@ def _headers(api_key: str | None) -> dict[str, str]:
     return plain if api_key is None else {"Authorization": f"Bearer {api_key}", **plain}
 
 
-async def _model(http: httpx.AsyncClient, wanted: str, root: str) -> str:
-    models = [model.id for model in (await look(http, "/v1/models", _Models)).data]
-    if wanted in models:
-        return wanted
-    if not wanted and len(models) == 1:
-        return models[0]
-    problem = f"has no model {wanted!r}" if wanted else f"has {len(models)} models"
-    listed = ", ".join(models[:8]) or "none"
+def _choose(there: list[ServedModel], said: str, root: str) -> list[ServedModel]:
+    if said == ALL_MODELS and there:
+        return there[:MODELS_MAX]
+    by_id = {model.id: model for model in there}
+    wanted = [said] if said in by_id else [name.strip() for name in said.split(",") if name.strip()]
+    if wanted and by_id.keys() >= set(wanted):
+        return [by_id[name] for name in dict.fromkeys(wanted)]
+    if not wanted and len(there) == 1:
+        return there
+    missing = ", ".join(repr(name) for name in wanted if name not in by_id)
+    problem = f"has no model {missing}" if wanted else f"has {len(there)} models"
+    listed = ", ".join(list(by_id)[:8]) or "none"
     raise ConfigurationError(
-        f"the server {problem} (url={root} models={listed})", hint="name one of them in upstream_model"
-    )
-
-
-def _no_dialect(root: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"the server does not split text, so nothing can be counted before it is paid (url={root})",
-        hint="use vLLM or llama.cpp's server, and do not switch off their /tokenize",
-    )
-
-
-def _context(said: int, wanted: int | None, root: str) -> int:
-    if said and wanted and wanted > said:
-        raise ConfigurationError(
-            f"the server's context is shorter (wanted={wanted} there={said} url={root})",
-            hint="lower context_tokens, or start the server with a longer context",
-        )
-    if not (context := wanted or said):
-        raise ConfigurationError(
-            f"the server does not say how long its context is (url={root})", hint="set context_tokens"
-        )
-    return context
-
-
-async def _try(http: httpx.AsyncClient, model: str, dialect: Dialect) -> None:
-    """Have some tokens computed, and compare how long the prompt was to the server both times."""
-    prompt = await dialect.split_text("The quick brown fox", is_prompt=True)
-    usage = await _compute(http, model, dialect, prompt, TRIAL_TOKENS)
-    if usage is None:
-        raise EngineError("it does not say how many tokens an answer had")
-    if usage.prompt_tokens != len(prompt):
-        raise EngineError(
-            f"it counts a prompt of {len(prompt)} tokens as {usage.prompt_tokens} when it computes it"
-        )
-
-
-def _one_token(http: httpx.AsyncClient, model: str, dialect: Dialect) -> Callable[[], Awaitable[None]]:
-    async def compute() -> None:
-        try:
-            # A server that trickles is never silent, and never done.
-            with trio.fail_after(ONE_TOKEN_SECONDS):
-                prompt = await dialect.split_text("Hello", is_prompt=True)
-                await _compute(http, model, dialect, prompt, 1)
-        except trio.TooSlowError:
-            raise EngineError(f"it computed no token (waited={ONE_TOKEN_SECONDS:g} s)") from None
-
-    return compute
-
-
-async def _compute(
-    http: httpx.AsyncClient, model: str, dialect: Dialect, prompt: list[int], tokens: int
-) -> Usage | None:
-    body = completion_body(model, prompt, dialect.wishes(b""), tokens_max=tokens)
-    usage, is_over = None, False
-    async with stream_completion(http, body) as events:
-        async for event in events:
-            usage = event.usage or usage
-            is_over |= any(choice.finish_reason is not None for choice in event.choices)
-    if not is_over:
-        raise EngineError("it broke a trial off")
-    return usage
-
-
-def _card(name: str, root: str, model: str, context: int, weights: bytes | None) -> ModelCard:
-    own = hashlib.sha256(f"{root}\0{model}".encode()).digest()
-    return ModelCard(
-        name=name,
-        weights_hash=weights or hashlib.sha256(b"cocoon/weights/unseen/1\0" + own).digest(),
-        tokenizer_hash=hashlib.sha256(b"cocoon/tokenizer/unseen/1\0" + own).digest(),
-        context_tokens=context,
-        features=FEATURES,
+        f"the server {problem} (url={root} models={listed})",
+        hint="name those that are wanted in upstream.model, with commas between, or * for all",
     )
 
 
 def _short(model: str) -> str:
     """Name a model by the last part of its path: servers give the whole one."""
-    name = model.rstrip("/").rpartition("/")[2].removesuffix(".gguf").lower()
-    return name.encode()[:NAME_MAX_BYTES].decode(errors="ignore") or "model"
+    return _cut(model.rstrip("/").rpartition("/")[2].removesuffix(".gguf").lower()) or "model"
+
+
+def _cut(name: str) -> str:
+    return name.encode()[:NAME_MAX_BYTES].decode(errors="ignore")

@@ -1,125 +1,153 @@
-"""What goes to an OpenAI-compatible server and what comes back, as far as we use it.
+"""The one door to a server: questions with one answer, and answers that come step by step.
 
-Spec: OpenAI API reference, Completions (legacy), streaming: a prompt may be a list of tokens, which is
-how we make sure that what was counted is what is computed. What servers add to it is in `dialects`.
+Everything that a server says is bounded in bytes before it is read, and whatever is wrong with it comes
+out as an `EngineError` whose text never quotes: a server's words may hold the prompt.
+
+    connection refused, lost, reset     EngineError
+    400 413 422                         RequestRefused, or PromptTooLong where it says so
+    401 403                             KeyRefused
+    429                                 ServerBusy, with the time it asks for
+    3xx 5xx, no JSON, no end, packed    EngineError
+
+Spec: OpenAI API reference, Completions and Chat Completions (streaming), Errors.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import httpx
 import msgspec
 from httpx_sse import EventSource, SSEError
 
-from cocoon_p2p.inference.engine import EngineError
+from cocoon_p2p.inference.engine import EngineError, PromptTooLong, RequestMalformed
+from cocoon_p2p.inference.upstream.steps import Step, decode_step
 
-COMPLETIONS: Final = "/v1/completions"
 JSON: Final = {"Content-Type": "application/json"}
 
-SEEDS: Final = 2**32 - 1
-"What every server takes; llama.cpp's highest number means none."
-
 EVENT_SIZE_MAX_BYTES: Final = 1 << 20
-"Of one step of an answer, which takes some hundred bytes."
+"Of one step of an answer, which takes some hundred bytes; with twenty likeliest tokens some thousand."
+
+ANSWER_SIZE_MAX_BYTES: Final = 64 << 20
+"Of a list of tokens: ten million take less."
 
 ERROR_SIZE_MAX_BYTES: Final = 64 << 10
 "Of an error's body; what is longer is no error that we know."
 
+RETRY_MAX_SECONDS: Final = 60.0
+"A server that asks for more is not believed: it is asked again by then."
 
 REFUSALS: Final = frozenset((400, 413, 422))
 "Statuses by which a server says that it is well, and that a request makes no sense."
+
+_TOO_LONG: Final = ("exceed_context_size_error", "context_length_exceeded")
+"Types and codes by which llama.cpp and OpenAI say that a prompt does not fit; vLLM says it in words."
+
+T = TypeVar("T")
+
+
+class Unanswered(EngineError):
+    """The server does not know a question, or its answer is another than was asked for."""
 
 
 class RequestRefused(EngineError):
     """The server takes no such request; another it might."""
 
 
-class Choice(msgspec.Struct, frozen=True):
-    text: str = ""
-    finish_reason: str | None = None
+class KeyRefused(EngineError):
+    """The server wants a key, or another one."""
 
 
-class PromptDetails(msgspec.Struct, frozen=True):
-    cached_tokens: int = 0
-
-
-class Usage(msgspec.Struct, frozen=True):
-    prompt_tokens: int
-    completion_tokens: int = 0
-    prompt_tokens_details: PromptDetails | None = None
-
-    @property
-    def cached_tokens(self) -> int:
-        return 0 if self.prompt_tokens_details is None else self.prompt_tokens_details.cached_tokens
-
-
-class Timings(msgspec.Struct, frozen=True):
-    predicted_n: int
-    "llama.cpp: tokens sampled so far."
-
-
-class Event(msgspec.Struct, frozen=True):
-    """One step of an answer. The last one, or one after it, has `usage`; some servers' all have."""
-
-    choices: list[Choice] = []
-    usage: Usage | None = None
-    timings: Timings | None = None
-    error: msgspec.Raw | None = None
+class ServerBusy(EngineError):
+    """The server is well and has no room; `retry_after` says when it wants to be asked again."""
 
 
 class Failure(msgspec.Struct, frozen=True):
     code: int | str | None = None
     type: str | None = None
+    message: str | None = None
 
 
 class FailureBody(msgspec.Struct, frozen=True):
     error: Failure | str | None = None
     type: str | None = None
-    "vLLM before 0.10 has the error's fields at the top."
+    message: str | None = None
+    "vLLM before 0.10 and SGLang have the error's fields at the top."
 
 
-_EVENTS = msgspec.json.Decoder(Event)
 _FAILURES = msgspec.json.Decoder(FailureBody)
 
 
-def completion_body(
-    model: str,
-    prompt: Sequence[int],
-    wishes: Mapping[str, object],
+def encode(body: Mapping[str, object]) -> bytes:
+    """Write a question.
+
+    Raises:
+        RequestMalformed: A text has half of a character.
+    """
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:
+        raise RequestMalformed("the prompt holds half of a character (a lone surrogate)") from None
+
+
+async def ask(
+    http: httpx.AsyncClient,
+    path: str,
+    body: Mapping[str, object],
+    answer: type[T],
     *,
-    tokens_max: int,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    seed: int | None = None,
-    ignore_eos: bool = False,
-) -> bytes:
-    """Write a request for a completion of these very tokens, step by step; `wishes` are the dialect's."""
-    body: dict[str, object] = {
-        "model": model,
-        "prompt": prompt,
-        "max_tokens": tokens_max,
-        "temperature": temperature,
-        "top_p": top_p,
-        "stream": True,
-        **wishes,
-    }
-    if seed is not None:
-        body["seed"] = seed % SEEDS
-    if ignore_eos:
-        body["ignore_eos"] = True
-    return msgspec.json.encode(body)
+    size_max_bytes: int = ANSWER_SIZE_MAX_BYTES,
+) -> T:
+    """Post JSON, and read JSON.
+
+    Raises:
+        RequestMalformed: The text has half of a character.
+        RequestRefused: The server refuses what it says.
+        Unanswered: It does not know the question, or answers something else.
+        EngineError: It is not reached, or fails.
+    """
+    request = http.build_request("POST", path, content=encode(body), headers=JSON)
+    return await exchange(http, request, answer, size_max_bytes=size_max_bytes)
 
 
-def require_open(http: httpx.AsyncClient) -> None:
-    """Raise EngineError for a client that is closed, which raises RuntimeError by itself."""
-    if http.is_closed:
-        raise EngineError("the engine is closed")
+async def look(http: httpx.AsyncClient, path: str, answer: type[T]) -> T:
+    """Get JSON. Raises as `ask` does."""
+    return await exchange(http, http.build_request("GET", path), answer)
+
+
+async def exchange(
+    http: httpx.AsyncClient,
+    request: httpx.Request,
+    answer: type[T],
+    *,
+    size_max_bytes: int = ANSWER_SIZE_MAX_BYTES,
+) -> T:
+    """Send any request, and read JSON. Raises as `ask` does."""
+    _require_open(http)
+    try:
+        response = await http.send(request, stream=True)
+        try:
+            if response.status_code != 200:
+                raise await _refusal(response)
+            data = await _read(response, size_max_bytes)
+        finally:
+            await response.aclose()
+    except httpx.HTTPError as exc:
+        raise EngineError(f"the server is not reached ({type(exc).__name__})") from exc
+    try:
+        return msgspec.json.decode(data, type=answer)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
+        raise Unanswered(
+            f"the server answers {request.url.path} with something else ({type(exc).__name__})"
+        ) from exc
 
 
 @asynccontextmanager
-async def stream_completion(http: httpx.AsyncClient, body: bytes) -> AsyncIterator[AsyncIterator[Event]]:
-    """Have a completion computed, step by step, up to the one that says that it is over.
+async def stream_steps(
+    http: httpx.AsyncClient, path: str, body: Mapping[str, object]
+) -> AsyncIterator[AsyncIterator[Step]]:
+    """Have an answer computed, step by step, up to the one that says that it is over.
 
     Leaving the block closes the connection, by which the server learns that nobody reads any more.
 
@@ -127,22 +155,38 @@ async def stream_completion(http: httpx.AsyncClient, body: bytes) -> AsyncIterat
         EngineError: The server refuses or fails, says what cannot be understood, is not reached or lost,
             or is silent for longer than the client's read timeout.
     """
-    require_open(http)
+    _require_open(http)
     try:
-        async with http.stream("POST", COMPLETIONS, content=body, headers=JSON) as response:
+        async with http.stream("POST", path, content=encode(body), headers=JSON) as response:
             if response.status_code != 200:
-                kind = RequestRefused if response.status_code in REFUSALS else EngineError
-                raise kind(f"the server refuses a request ({await _failure(response)})")
-            async with aclosing(_events(response)) as events:
-                yield events
+                raise await _refusal(response)
+            async with aclosing(_steps(response)) as steps:
+                yield steps
     except httpx.HTTPError as exc:
         raise EngineError(f"the connection to the server is lost ({type(exc).__name__})") from exc
 
 
-def require_plain(response: httpx.Response) -> None:
-    """Raise EngineError for a body that is packed: a few bytes of it can stand for gigabytes."""
+def _require_open(http: httpx.AsyncClient) -> None:
+    """A client that is closed raises RuntimeError by itself."""
+    if http.is_closed:
+        raise EngineError("the engine is closed")
+
+
+def _require_plain(response: httpx.Response) -> None:
+    """Refuse a body that is packed: a few bytes of it can stand for gigabytes."""
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise EngineError("the server packs what must come as it is")
+
+
+async def _read(response: httpx.Response, size_max_bytes: int) -> bytes:
+    _require_plain(response)
+    chunks, size = list[bytes](), 0
+    async for chunk in response.aiter_raw():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > size_max_bytes:
+            raise EngineError("the server's answer has no end")
+    return b"".join(chunks)
 
 
 class _Bounded(httpx.AsyncByteStream):
@@ -168,40 +212,65 @@ class _Bounded(httpx.AsyncByteStream):
         await self._stream.aclose()
 
 
-async def _events(response: httpx.Response) -> AsyncGenerator[Event, None]:
-    require_plain(response)
+async def _steps(response: httpx.Response) -> AsyncGenerator[Step, None]:
+    _require_plain(response)
     assert isinstance(response.stream, httpx.AsyncByteStream)
     response.stream = bounded = _Bounded(response.stream)
     # Always, whatever a server calls it; some that Python knows are no encodings at all.
     response.encoding = "utf-8"
     try:
-        async with aclosing(EventSource(response).aiter_sse()) as lines:
-            async for event in lines:
+        async with aclosing(EventSource(response).aiter_sse()) as events:
+            async for event in events:
                 bounded.unfinished_bytes = 0
                 if event.data == "[DONE]":
                     return
-                step = _EVENTS.decode(event.data)
-                if step.error is not None:
-                    # Its words may quote the prompt, which nobody else may read.
-                    raise EngineError("the server failed in the middle of an answer")
-                yield step
-    except (msgspec.MsgspecError, UnicodeError, SSEError) as exc:
-        raise EngineError(f"the server's answer is no stream of completions ({type(exc).__name__})") from exc
+                yield decode_step(event.data)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, SSEError) as exc:
+        raise EngineError(f"the server's answer is no stream of steps ({type(exc).__name__})") from exc
 
 
-async def _failure(response: httpx.Response) -> str:
-    """Say what a response that is no success is, without its words: they may quote the prompt."""
+async def _refusal(response: httpx.Response) -> EngineError:
+    """Tell a response that is no success, without its words."""
+    status, failure = response.status_code, await _failure(response)
+    # A type is a word of the server's program, never of the request.
+    kind = failure.type or ""
+    named = f" type={kind}" if kind.replace("_", "").isalnum() and len(kind) <= 64 else ""
+    said = f"status={status}{named}"
+    if status in REFUSALS:
+        says = f"{failure.type} {failure.code} {failure.message}".lower()
+        if any(word in says for word in (*_TOO_LONG, "context length")):
+            return PromptTooLong(f"the server finds the prompt too long ({said})")
+        return RequestRefused(f"the server refuses a request ({said})")
+    if status in (401, 403):
+        return KeyRefused(f"the server does not take the key ({said})")
+    if status == 429:
+        wait = _retry_seconds(response.headers.get("Retry-After", ""))
+        return ServerBusy(f"the server has no room ({said})", retry_after=wait)
+    if response.is_redirect:
+        return EngineError(f"the server sends elsewhere, where nobody follows ({said})")
+    if status >= 500 and status != 501:
+        return EngineError(f"the server fails ({said})")
+    return Unanswered(f"the server does not answer {response.request.url.path} ({said})")
+
+
+async def _failure(response: httpx.Response) -> Failure:
     body = b""
     async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > ERROR_SIZE_MAX_BYTES:
-            break
+            return Failure()
     try:
         failure = _FAILURES.decode(body)
-    except msgspec.MsgspecError:
-        return f"status={response.status_code}"
-    inner = failure.error if isinstance(failure.error, Failure) else None
-    kind = inner.type if inner is not None else failure.type
-    # A type is a word of the server's program, never of the request.
-    named = kind if kind is not None and kind.replace("_", "").isalnum() and len(kind) <= 64 else None
-    return f"status={response.status_code}" + (f" type={named}" if named else "")
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return Failure()
+    if isinstance(failure.error, Failure):
+        return failure.error
+    return Failure(type=failure.type, message=failure.message)
+
+
+def _retry_seconds(said: str) -> float:
+    try:
+        seconds = float(said)
+    except ValueError:
+        return 1.0
+    return min(max(seconds, 0.0), RETRY_MAX_SECONDS) if math.isfinite(seconds) else 1.0

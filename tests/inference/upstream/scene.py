@@ -1,10 +1,11 @@
 """Servers to stand in front of: llama.cpp's own, and one that says what a test wrote down."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import h11
 import trio
@@ -16,8 +17,23 @@ KEY = "a key"
 
 
 @contextmanager
-def llama_server(*, slots: int = 2, context_tokens: int = 512, key: str = KEY) -> Iterator[str]:
-    """Run llama.cpp's server with the demo model, locked unless `key` is empty; gives its address."""
+def llama_server(
+    *,
+    slots: int = 2,
+    context_tokens: int = 512,
+    key: str = KEY,
+    template: str = "",
+    embeds: bool = False,
+) -> Iterator[str]:
+    """Run llama.cpp's server with the demo model; gives its address.
+
+    Args:
+        slots: Requests at once.
+        context_tokens: Of each.
+        key: What locks it; empty for no lock.
+        template: Of chats, in place of the model's own.
+        embeds: Whether it embeds, and writes nothing.
+    """
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(demo_model())
     parameters.n_parallel = slots
@@ -27,10 +43,20 @@ def llama_server(*, slots: int = 2, context_tokens: int = 512, key: str = KEY) -
     parameters.hostnames, parameters.port = ["127.0.0.1"], 0
     if key:
         parameters.api_keys = [key]
+    if template:
+        parameters.use_jinja, parameters.chat_template = True, template
+    if embeds:
+        parameters.embedding, parameters.pooling_type = (
+            True,
+            xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN,
+        )
     parameters.verbosity = 0
     server = xllamacpp.Server(parameters)
     # Unloaded before its loop has begun it would hang for ever.
-    server.handle_completions(json.dumps({"prompt": [0], "max_tokens": 1}).encode(), lambda _: False)
+    if embeds:
+        server.handle_embeddings({"input": "Hello"})
+    else:
+        server.handle_completions(json.dumps({"prompt": [0], "max_tokens": 1}).encode(), lambda _: False)
     yield server.listening_address
 
 
@@ -52,11 +78,26 @@ class Script:
     headers: tuple[tuple[str, str], ...] = (("content-type", "text/event-stream"),)
     "Of completions."
 
+    takes_chats: bool = False
+    "Whether chats are rendered and answered, besides prompts of tokens."
+
+    complaint: str = ""
+    error_headers: tuple[tuple[str, str], ...] = ()
+    "What it says besides, where `status` is no success."
+
     hangs_after: int | None = None
     "Pieces after which it says nothing more; the connection stays."
 
     is_cut: bool = False
     "Whether the connection is cut after the last piece, in the middle of the response."
+
+    owner: str = "vllm"
+    "What it calls itself in its list of models."
+
+    answers: dict[str, Callable[[Mapping[str, Any]], tuple[int, Sequence[tuple[str, str]], bytes]]] = field(
+        default_factory=dict[str, Callable[[Mapping[str, Any]], tuple[int, Sequence[tuple[str, str]], bytes]]]
+    )
+    "Status, headers and body of what is posted to other paths."
 
     requests: list[Mapping[str, object]] = field(default_factory=list[Mapping[str, object]])
     "Completions that were asked for."
@@ -68,6 +109,16 @@ class Script:
 def say(value: object) -> bytes:
     """One event of a stream."""
     return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def chat_text(asked: Mapping[str, Any]) -> str:
+    """What this server's template makes of a chat: its words, and a word for each tool and picture."""
+    words = [f"tool-{tool['function']['name']}" for tool in asked.get("tools", ())]
+    for message in asked.get("messages", ()):
+        content = message["content"]
+        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        words += [part.get("text", "<picture>") for part in parts]
+    return " ".join(words)
 
 
 DONE = b"data: [DONE]\n\n"
@@ -143,29 +194,40 @@ class _Answering:
     stream: trio.SocketStream
 
     async def answer(self, head: h11.Request, body: bytes) -> None:
-        asked = json.loads(body) if body else {}
+        asked = json.loads(body) if body.startswith(b"{") else {"form": body}
         match head.target.decode():
             case "/v1/models":
-                await self._json({"data": [{"id": name} for name in self.script.models]})
+                owner = self.script.owner
+                await self._json(
+                    {
+                        "data": [
+                            {"id": name, "owned_by": owner, "max_model_len": self.script.context_tokens}
+                            for name in self.script.models
+                        ]
+                    }
+                )
             case "/tokenize":
-                chat = " ".join(message["content"] for message in asked.get("messages", ()))
-                text = asked.get("prompt", chat)
-                tokens = self.script.split(text)
+                tokens = self.script.split(asked.get("prompt") or chat_text(asked))
                 await self._json(
                     {"count": len(tokens), "tokens": tokens, "max_model_len": self.script.context_tokens}
                 )
-            case "/v1/completions":
+            case "/v1/chat/completions" if not self.script.takes_chats:
+                await self._json({"error": {"message": "no such path"}}, status=404)
+            case "/v1/completions" | "/v1/chat/completions":
                 self.script.requests.append(asked)
                 await self._completion(asked)
+            case path if path in self.script.answers:
+                status, headers, content = self.script.answers[path](asked)
+                await self._send(h11.Response(status_code=status, headers=list(headers)))
+                await self._send(h11.Data(data=content))
+                await self._send(h11.EndOfMessage())
             case _:
                 await self._json({"error": {"message": "no such path"}}, status=404)
 
     async def _completion(self, asked: Mapping[str, object]) -> None:
         if self.script.status != 200:
-            await self._json(
-                {"error": {"type": "a_type", "message": f"refused: {asked['prompt']}"}},
-                status=self.script.status,
-            )
+            error = {"type": "a_type", "message": f"refused: {asked.get('prompt')} {self.script.complaint}"}
+            await self._json({"error": error}, status=self.script.status, headers=self.script.error_headers)
             return
         await self._send(h11.Response(status_code=200, headers=list(self.script.headers)))
         for number, piece in enumerate((self.script.events or words)(asked)):
@@ -181,9 +243,13 @@ class _Answering:
             pass
         raise trio.BrokenResourceError
 
-    async def _json(self, value: object, *, status: int = 200) -> None:
+    async def _json(
+        self, value: object, *, status: int = 200, headers: Sequence[tuple[str, str]] = ()
+    ) -> None:
         content = json.dumps(value).encode()
-        headers = [("content-type", "application/json"), ("content-length", str(len(content)))]
+        headers = [
+            ("content-type", "application/json"), ("content-length", str(len(content))), *headers
+        ]  # fmt: skip
         await self._send(h11.Response(status_code=status, headers=headers))
         await self._send(h11.Data(data=content))
         await self._send(h11.EndOfMessage())
