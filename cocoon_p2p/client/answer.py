@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import trio
 
 from cocoon_p2p.attestation.verdict import Verdict
-from cocoon_p2p.client.reception import Piece, Reception
+from cocoon_p2p.client.reception import Piece
 from cocoon_p2p.errors import AnswerBroken, CocoonError, Unavailable
 from cocoon_p2p.identity import PeerId
 from cocoon_p2p.private_files import replace
@@ -44,46 +44,31 @@ class Report:
     first_token_seconds: float | None = None
 
 
-class Answer:
-    """One answer. Iterate over it for its pieces; leave its block to stop it, and to stop paying.
+class Source(Protocol):
+    """Where an answer's pieces come from."""
 
-    Once the iteration has ended the answer is settled (or, if the proxy is silent about it, the
-    settlement is fetched in the background).
-    """
+    async def take(self) -> Piece | None:
+        """Wait for the next piece; None at the end of a complete answer. Raises as iteration does."""
+        ...
 
-    def __init__(self, reception: Reception, report: Report) -> None:
-        self._reception = reception
+
+class AnswerFacts:
+    """What is known about one answer, as far as it was read."""
+
+    def __init__(self, report: Report) -> None:
         self._report = report
         self._texts: list[str] = []
         self._calls: list[ToolCall] = []
 
-    def __aiter__(self) -> Self:
-        return self
+    @property
+    def report(self) -> Report:
+        """What is known so far, for another view of the same answer."""
+        return self._report
 
-    async def __anext__(self) -> Piece:
-        """Wait for the next piece.
-
-        Raises:
-            AnswerBroken: The rest will not come. It carries the text that was delivered, and what
-                the request has cost.
-            CocoonError: There is no answer at all.
-        """
-        try:
-            piece = await self._reception.take()
-        except AnswerBroken as error:
-            error.text = self.text
-            raise
-        if piece is None:
-            raise StopAsyncIteration
+    def _keep(self, piece: Piece) -> Piece:
         self._texts.append(piece.text)
         self._calls += piece.calls
         return piece
-
-    async def read(self) -> str:
-        """Read the rest and give the whole text. Raises as iteration does."""
-        async for _ in self:
-            pass
-        return self.text
 
     # ------------------------------------------------------------ what was said
 
@@ -184,6 +169,62 @@ class Answer:
         """
         return self._report.bundle
 
+    def encode_bundle(self) -> bytes:
+        """Spell the bundle as `save_bundle` keeps it.
+
+        Raises:
+            Unavailable: The exchange is not settled yet, or was disputed.
+        """
+        if self.bundle is None:
+            raise Unavailable(
+                "there is no settlement to keep",
+                hint="the proxy has not sent one that holds; it is asked again while the client runs",
+            )
+        return encode_bundle(self.bundle)
+
+    @property
+    def dispute(self) -> CocoonError | None:
+        """Why the charge was not accepted, if it was not: nothing was paid, both papers are kept."""
+        return self._report.dispute
+
+
+class Answer(AnswerFacts):
+    """One answer. Iterate over it for its pieces; leave its block to stop it, and to stop paying.
+
+    Once the iteration has ended the answer is settled (or, if the proxy is silent about it, the
+    settlement is fetched in the background).
+    """
+
+    def __init__(self, source: Source, report: Report) -> None:
+        super().__init__(report)
+        self._source = source
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Piece:
+        """Wait for the next piece.
+
+        Raises:
+            AnswerBroken: The rest will not come. It carries the text that was delivered, and what
+                the request has cost.
+            CocoonError: There is no answer at all.
+        """
+        try:
+            piece = await self._source.take()
+        except AnswerBroken as error:
+            error.text = self.text
+            raise
+        if piece is None:
+            raise StopAsyncIteration
+        return self._keep(piece)
+
+    async def read(self) -> str:
+        """Read the rest and give the whole text. Raises as iteration does."""
+        async for _ in self:
+            pass
+        return self.text
+
     async def save_bundle(self, path: Path) -> None:
         """Write the bundle to a file of mode 0600, in the place of one that may be there.
 
@@ -193,14 +234,4 @@ class Answer:
             Unavailable: The exchange is not settled yet, or was disputed.
             ConfigurationError: The file cannot be written.
         """
-        if self.bundle is None:
-            raise Unavailable(
-                "there is no settlement to keep",
-                hint="the proxy has not sent one that holds; it is asked again while the client runs",
-            )
-        await trio.to_thread.run_sync(replace, path, encode_bundle(self.bundle))
-
-    @property
-    def dispute(self) -> CocoonError | None:
-        """Why the charge was not accepted, if it was not: nothing was paid, both papers are kept."""
-        return self._report.dispute
+        await trio.to_thread.run_sync(replace, path, self.encode_bundle())
