@@ -30,9 +30,8 @@ WARM_UP_SIZE: Final = 8
 WARM_UP_TOKENS: Final = 4
 "The first request is slower than all others: what it touches comes from the disk."
 
-PREFILL_TOKENS: Final = (16, 512)
 DECODE_TOKENS: Final = (12, 256)
-"Of each request, at least and at most. Shorter ones tell nothing, longer ones nothing more."
+"Of each answer, at least and at most. Shorter ones tell nothing, longer ones nothing more."
 
 DECODE_PROMPT_SIZE: Final = 4
 "Words (or seconds) before what is written: few, so that all requests of a round soon write at once."
@@ -123,7 +122,7 @@ async def _level(engine: Engine, load: Workload, pace: _Pace, concurrency: int, 
     kinds = 2 if load.writes else 1
     round_seconds = max(0.0, seconds) / kinds / ROUNDS_WANTED
     room = load.card.context_tokens // 2
-    prompt = min(_within(PREFILL_TOKENS, pace.prefill * round_seconds / concurrency), room)
+    prompt = min(_within(load.prompt_tokens, pace.prefill * round_seconds / concurrency), room)
     size = max(1, int(prompt / pace.tokens_per_size))
     tokens = max(2, int(min(_within(DECODE_TOKENS, pace.decode * round_seconds), room)))
 

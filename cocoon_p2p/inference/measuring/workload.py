@@ -12,6 +12,12 @@ from dataclasses import dataclass
 from cocoon_p2p.inference.engine import Audio, Feature, GenerateRequest, ModelCard
 from cocoon_p2p.protocols.ids import Kind
 
+PROMPT_TOKENS = (16, 512)
+"Of each text, at least and at most. Shorter ones tell nothing, longer ones nothing more."
+
+SPEECH_TOKENS = (1500, 1500)
+"Speech models compute windows of 30 seconds, however little of one is speech."
+
 SOUND_RATE = 16_000
 "Samples a second: what speech models take."
 
@@ -30,6 +36,11 @@ class Workload:
     def writes(self) -> bool:
         """Whether answers have tokens."""
         return self.card.kind is not Kind.EMBEDDING
+
+    @property
+    def prompt_tokens(self) -> tuple[int, int]:
+        """How long prompts may be, at least and at most."""
+        return SPEECH_TOKENS if self.card.kind is Kind.TRANSCRIPTION else PROMPT_TOKENS
 
     def request(self, size: int, completion_tokens_max: int) -> GenerateRequest:
         """Make a request that is like no other.

@@ -132,6 +132,7 @@ async def test_speech_is_measured_in_its_positions(autojump_clock: MockClock) ->
 
     assert levels[0].prefill == near(1000)
     assert levels[0].decode == near(10)
+    assert levels[0].first_token_seconds == near(1.5)
 
 
 async def test_an_engine_that_fails_is_told_as_failed(autojump_clock: MockClock) -> None:
