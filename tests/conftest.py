@@ -11,6 +11,8 @@ from hypothesis import settings
 
 # It has an environment of its own, with torch: `make test-exllama`.
 collect_ignore = [] if importlib.util.find_spec("torch") else ["exllama"]
+# The same with speech: `make test-speech`.
+collect_ignore += [] if importlib.util.find_spec("ctranslate2") else ["speech"]
 
 settings.register_profile("gate", derandomize=True)
 settings.register_profile("fuzz", print_blob=True)

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from cocoon_p2p.inference.whisper.sound import RATE, Sound
 
-
 WINDOW: Final = 400
 STEP: Final = 160
 STEPS_PER_SECOND: Final = RATE // STEP
