@@ -4,7 +4,7 @@ The manifest is one line for each file, in the order of their names in UTF-8,
 `<SHA-256 in hex> <size in bytes> <name>\\n`. The weights hash is SHA-256 over
 "cocoon/weights/1\\0" and the manifest. A file that is a model by itself is called `model`
 there, whatever the owner called it, and the parts of a split one `model-1`, `model-2`:
-who renames a download still serves the same model.
+who renames a download still serves the same model. Adapters are in folders `adapter-1`, ...
 
 Spec: inference/engines.md. Vectors: inference/vectors/weights.json.
 """
@@ -33,6 +33,9 @@ SPEECH_FILES: Final = (SPEECH_WEIGHTS, "vocabulary.txt")
 FILES_MAX: Final = 1024
 "Files of one model; the largest that are published have some 200 parts."
 
+ADAPTER_FILES: Final = ("adapter_config.json", "adapter_model.safetensors")
+"What decides how an adapter changes a model."
+
 _CHUNK_SIZE_BYTES: Final = 8 * 1024 * 1024
 "Hashed between two looks at whether anybody still waits: some milliseconds."
 
@@ -43,11 +46,12 @@ Progress = Callable[[int, int], None]
 "Told, on trio's thread, how many bytes of how many are hashed."
 
 
-def model_files(model: Path) -> Mapping[str, Path]:
+def model_files(model: Path, adapters: Sequence[Path] = ()) -> Mapping[str, Path]:
     """List a model's files under their names in its manifest. Blocks.
 
     Args:
         model: A GGUF file (of a split one, its first part), or a folder with weights and tokenizer.
+        adapters: Folders of the LoRA adapters that it is served with, in their order.
 
     Raises:
         ConfigurationError: There is nothing, a part is missing, there are too many, or a name is none
@@ -59,6 +63,8 @@ def model_files(model: Path) -> Mapping[str, Path]:
         files = {f"model-{part}": model.with_name(name) for part, name in enumerate(parts, start=1)}
     else:
         files = {"model": model}
+    for number, adapter in enumerate(adapters, start=1):
+        files |= {f"adapter-{number}/{name}": adapter / name for name in ADAPTER_FILES}
     missing = [file.name for file in files.values() if not file.is_file()]
     if missing or not files:
         raise ConfigurationError(
@@ -92,7 +98,11 @@ def split_parts(name: str) -> list[str]:
 
 
 async def weights_hash(
-    model: Path, *, memory: HashMemory | None = None, progress: Progress | None = None
+    model: Path,
+    *,
+    adapters: Sequence[Path] = (),
+    memory: HashMemory | None = None,
+    progress: Progress | None = None,
 ) -> bytes:
     """Hash a model's files, in a thread. Some gigabytes take some seconds.
 
@@ -100,6 +110,7 @@ async def weights_hash(
 
     Args:
         model: As `model_files` takes it.
+        adapters: As well. A model with an adapter is another model.
         memory: What files that have not changed since hashed to; None hashes all of them.
         progress: Told how far it is, each `PROGRESS_SECONDS`.
 
@@ -109,7 +120,7 @@ async def weights_hash(
 
     def hash_files() -> bytes:
         try:
-            files = model_files(model)
+            files = model_files(model, adapters)
             hashing = _Hashing(files.values(), memory, progress)
             found = [(name, *hashing.hash(file)) for name, file in files.items()]
         except OSError as exc:

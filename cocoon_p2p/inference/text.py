@@ -84,11 +84,11 @@ class AnswerText:
         held, unfinished = self.held + characters, data[consumed:]
         end = TokenEnd(len(held) + bool(unfinished), tokens, whole=not unfinished)
         after = AnswerText(self.stop, unfinished, held, (*self.ends, end), self.delivered_tokens)
-        cut = _first_complete(held, self.stop)
+        cut = first_complete(held, self.stop)
         if cut is not None:
             delivery = after._up_to(cut, stopped=True)
             return AnswerText(self.stop, delivered_tokens=delivery.completion_tokens), delivery
-        return after._release(len(held) - _held_back(held, self.stop))
+        return after._release(len(held) - held_back(held, self.stop))
 
     def end(self) -> Delivery:
         """Tell what is still to be delivered when the engine has ended by itself.
@@ -121,13 +121,13 @@ class AnswerText:
         return after, Delivery(self.held[:cut], tokens)
 
 
-def _first_complete(text: str, stop: tuple[str, ...]) -> int | None:
+def first_complete(text: str, stop: tuple[str, ...]) -> int | None:
     """Where the stop string that is complete first begins; of two that end together, the longer."""
     found = [(start + len(string), start) for string in stop if string and (start := text.find(string)) >= 0]
     return min(found)[1] if found else None
 
 
-def _held_back(text: str, stop: tuple[str, ...]) -> int:
+def held_back(text: str, stop: tuple[str, ...]) -> int:
     """How many characters at the end of `text` could be the beginning of a stop string."""
     for length in range(min(len(text), max((len(string) for string in stop), default=0)), 0, -1):
         if any(string.startswith(text[-length:]) for string in stop):

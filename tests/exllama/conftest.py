@@ -16,7 +16,8 @@ from tests.exllama import cpu_extension
 cpu_extension.install()
 
 from cocoon_p2p.inference.engine import Engine  # noqa: E402
-from cocoon_p2p.inference.exllama.library import LoadedModel, Placement  # noqa: E402
+from cocoon_p2p.inference.exllama.adapter import Adapter  # noqa: E402
+from cocoon_p2p.inference.exllama.loading import LoadedModel, Placement, attach, model_config  # noqa: E402
 from cocoon_p2p.inference.exllama.model_folder import ModelFolder, read_folder  # noqa: E402
 from cocoon_p2p.inference.exllama.opening import serve_loaded  # noqa: E402
 from tests.exllama.cpu_model import CpuCache, CpuModel  # noqa: E402
@@ -45,13 +46,23 @@ class Bench:
 
     def load(self, placement: Placement, *, paged: bool = True) -> LoadedModel:
         library = importlib.import_module("exllamav2")
-        config: Any = library.ExLlamaV2Config(str(self.folder.path))
-        config.max_seq_len = config.max_input_len = placement.context_tokens
-        config.max_batch_size = 1
         slots = placement.slots if paged else 1
-        cache = CpuCache(config, slots * placement.context_tokens)
+        config: Any = model_config(self.folder.path, placement)
         model = CpuModel(config, self.folder.path)
-        return LoadedModel(model, cache, library.ExLlamaV2Tokenizer(config), paged)
+        draft_model = draft_cache = None
+        if placement.draft is not None:
+            draft_config = model_config(placement.draft.path, placement)
+            draft_model = CpuModel(draft_config, placement.draft.path)
+            draft_cache = CpuCache(draft_config, slots * placement.context_tokens)
+        return LoadedModel(
+            model=model,
+            cache=CpuCache(config, slots * placement.context_tokens),
+            tokenizer=library.ExLlamaV2Tokenizer(config),
+            paged=paged,
+            draft_model=draft_model,
+            draft_cache=draft_cache,
+            adapters=attach(model, placement.adapters),
+        )
 
     @asynccontextmanager
     async def open(
@@ -62,8 +73,10 @@ class Bench:
         context_tokens: int = 512,
         paged: bool = True,
         draft_ngram: bool = False,
+        draft: ModelFolder | None = None,
+        adapters: tuple[Adapter, ...] = (),
     ) -> AsyncIterator[Engine]:
-        placement = Placement(slots, context_tokens, draft_ngram=draft_ngram)
+        placement = Placement(slots, context_tokens, draft_ngram=draft_ngram, draft=draft, adapters=adapters)
         loaded = loaded or self.load(placement, paged=paged)
         serving = serve_loaded(loaded, self.folder, placement, "exllamav2", name=None, weights=bytes(32))
         async with serving as engine:

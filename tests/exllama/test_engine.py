@@ -1,50 +1,25 @@
 """The engine on ExLlamaV2's own generator, jobs, sampler and tokenizer."""
 
 from collections.abc import AsyncIterator
-from typing import TypedDict, Unpack
 
 import pytest
 import trio
 import trio.lowlevel
 
 from cocoon_p2p.inference.engine import (
-    ChatMessage,
     Engine,
     EngineError,
     Finish,
     GenerateRequest,
     ModelUnknown,
-    Piece,
     PromptTooLong,
     RequestMalformed,
 )
-from cocoon_p2p.inference.exllama.library import Placement
+from cocoon_p2p.inference.exllama.loading import Placement
+from tests.exllama.asking import BOUND_SECONDS, NAME, chat, endless, pieces_of, text
 from tests.exllama.conftest import Bench
 
-BOUND_SECONDS = 120
-NAME = "cocoon-demo"
 LONG = "Summarise: " + "It was a sunny day. Anna bought a red car in Paris. The shops were closed. " * 24
-
-
-class Options(TypedDict, total=False):
-    answer_prefix: str
-    completion_tokens_max: int
-    temperature: float
-    top_p: float
-    seed: int
-    stop: tuple[str, ...]
-    ignore_eos: bool
-    cache_scope: bytes
-
-
-def chat(text: str, **options: Unpack[Options]) -> GenerateRequest:
-    return GenerateRequest(NAME, (ChatMessage("user", text),), **options)
-
-
-def endless(**options: Unpack[Options]) -> GenerateRequest:
-    endless: Options = {"temperature": 1.0, "ignore_eos": True, "completion_tokens_max": 400}
-    endless.update(options)
-    return GenerateRequest(NAME, prompt="Hello", **endless)
 
 
 @pytest.fixture(params=[True, False], ids=["in pages", "one at a time"])
@@ -52,15 +27,6 @@ async def engine(bench: Bench, request: pytest.FixtureRequest) -> AsyncIterator[
     with trio.fail_after(BOUND_SECONDS):
         async with bench.open(paged=request.param) as engine:
             yield engine
-
-
-async def pieces_of(engine: Engine, request: GenerateRequest) -> list[Piece]:
-    async with engine.generate(request) as pieces:
-        return [piece async for piece in pieces]
-
-
-def text(pieces: list[Piece]) -> str:
-    return "".join(piece.text for piece in pieces)
 
 
 @pytest.mark.parametrize(
@@ -217,6 +183,14 @@ async def test_drafting_changes_no_answer_and_no_count(bench: Bench) -> None:
     assert (text(drafted), drafted[-1].finish) == (text(expected), expected[-1].finish)
     assert drafted[-1].completion_tokens == expected[-1].completion_tokens
     assert (text(drafted_cut), drafted_cut[-1]) == (text(cut), cut[-1])
+
+
+async def test_a_prompt_too_short_to_draft_from_fails_nobody(bench: Bench) -> None:
+    with trio.fail_after(BOUND_SECONDS):
+        async with bench.open(draft_ngram=True) as engine:
+            pieces = await pieces_of(engine, GenerateRequest(NAME, prompt="a", completion_tokens_max=8))
+
+    assert pieces[-1].completion_tokens > 0
 
 
 # ---------------------------------------------------------------- cached prefixes

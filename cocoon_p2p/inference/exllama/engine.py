@@ -4,7 +4,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 
@@ -16,7 +16,9 @@ from cocoon_p2p.inference.engine import (
     Piece,
     PromptCount,
     PromptKey,
+    RequestMalformed,
 )
+from cocoon_p2p.inference.exllama.form import Form, Forms
 from cocoon_p2p.inference.exllama.generator import Order
 from cocoon_p2p.inference.exllama.splitting import Kind, Splitter
 from cocoon_p2p.inference.exllama.thread import GeneratorThread, Job
@@ -32,6 +34,14 @@ PROMPTS_KEPT: Final = 64
 "Prompts between their count and their generation, so that each is split once."
 
 
+class Prompt(NamedTuple):
+    """A request's tokens."""
+
+    tokens: list[int]
+    answered: int
+    "How many of them, the last ones, are the beginning of the answer."
+
+
 class ExllamaEngine:
     """An `Engine` on a loaded model. Made by `open_exllama`; lives in one trio run.
 
@@ -40,6 +50,7 @@ class ExllamaEngine:
         capabilities: One model, and as many slots as the generator computes at once.
         template: The model's chat template.
         splitter: Its tokenizer.
+        forms: What answers can be kept to.
     """
 
     def __init__(
@@ -48,24 +59,28 @@ class ExllamaEngine:
         capabilities: Capabilities,
         template: ChatTemplate,
         splitter: Splitter,
+        forms: Forms,
     ) -> None:
         self.capabilities = capabilities
         (self._card,) = capabilities.models
         self._thread = thread
         self._template = template
         self._splitter = splitter
+        self._forms = forms
         self._free_slots = trio.Semaphore(capabilities.slots)
         self._splitting = trio.CapacityLimiter(4)
-        self._prompts = OrderedDict[PromptKey, list[int]]()
+        self._prompts = OrderedDict[PromptKey, Prompt]()
         self._trio = trio.lowlevel.current_trio_token()
 
     async def count(self, request: GenerateRequest) -> PromptCount:
         """Tokenise the prompt (`Engine.count`). A cancel waits for the splitting, some milliseconds."""
         prompt = await self._prompt(request)
+        # Only to see that it can be kept to.
+        await self._form(request, prompt)
         self._prompts[request.prompt_key] = prompt
         if len(self._prompts) > PROMPTS_KEPT:
             self._prompts.popitem(last=False)
-        return PromptCount(len(prompt), self._thread.cached_tokens(self._order(request, prompt)))
+        return PromptCount(len(prompt.tokens), self._thread.cached_tokens(self._order(request, prompt, None)))
 
     @asynccontextmanager
     async def generate(self, request: GenerateRequest) -> AsyncIterator[AsyncIterator[Piece]]:
@@ -76,6 +91,7 @@ class ExllamaEngine:
         """
         prompt = await self._prompt(request)
         self._prompts.pop(request.prompt_key, None)
+        order = self._order(request, prompt, await self._form(request, prompt))
         await self._free_slots.acquire()
         has_let_go = trio.Event()
 
@@ -87,7 +103,7 @@ class ExllamaEngine:
             with suppress(trio.RunFinishedError):
                 self._trio.run_sync_soon(let_go)
 
-        job = Job(self._order(request, prompt), request.stop, Pipe[Piece](), let_go_soon)
+        job = Job(order, request.stop, Pipe[Piece](), let_go_soon)
         try:
             self._thread.submit(job)
         except EngineError:
@@ -106,34 +122,61 @@ class ExllamaEngine:
         """Fail all generations, and unload the model. A cancel waits for that: a step, at most."""
         await trio.to_thread.run_sync(self._thread.close)
 
-    def _order(self, request: GenerateRequest, prompt: list[int]) -> Order:
+    def _order(self, request: GenerateRequest, prompt: Prompt, form: Form | None) -> Order:
         return Order(
-            prompt=prompt,
-            tokens_max=min(request.completion_tokens_max, self._card.context_tokens - len(prompt)),
+            prompt=prompt.tokens,
+            tokens_max=min(request.completion_tokens_max, self._card.context_tokens - len(prompt.tokens)),
             temperature=request.temperature,
             top_p=request.top_p,
             seed=request.seed,
             ignore_eos=request.ignore_eos,
             cache_scope=request.cache_scope,
+            answered=prompt.answered,
+            logit_bias=request.logit_bias,
+            frequency_penalty=request.frequency_penalty,
+            presence_penalty=request.presence_penalty,
+            banned=request.banned,
+            logprobs=request.logprobs,
+            form=form,
         )
 
-    async def _prompt(self, request: GenerateRequest) -> list[int]:
+    async def _form(self, request: GenerateRequest, prompt: Prompt) -> Form | None:
+        if request.constraint is None:
+            return None
+        answered = prompt.tokens[len(prompt.tokens) - prompt.answered :]
+        return await trio.to_thread.run_sync(
+            self._forms.make, request.constraint, answered, limiter=self._splitting
+        )
+
+    async def _prompt(self, request: GenerateRequest) -> Prompt:
         if not self._thread.is_alive:
             raise EngineError("the engine is closed, or has failed for good")
         refuse_senseless(request, self._card)
+        self._refuse_wishes(request)
         kept = self._prompts.get(request.prompt_key)
         if kept is not None:
             return kept
         refuse_endless(request, self._card)
         prompt = await trio.to_thread.run_sync(self._split, request, limiter=self._splitting)
-        refuse_unfit(prompt, self._card)
+        refuse_unfit(prompt.tokens, self._card)
         return prompt
 
-    def _split(self, request: GenerateRequest) -> list[int]:
+    def _refuse_wishes(self, request: GenerateRequest) -> None:
+        """Refuse what no model of this size of vocabulary could be told."""
+        unknown = [
+            token for token, _ in request.logit_bias if not 0 <= token < self._splitter.vocabulary_size
+        ]
+        if unknown:
+            raise RequestMalformed(
+                f"no such token (logit_bias={unknown[0]} vocabulary={self._splitter.vocabulary_size})"
+            )
+
+    def _split(self, request: GenerateRequest) -> Prompt:
         """Render and split. What was answered already is split by itself and as plain text: that is how it
         came out of the model. Blocks."""
         if request.prompt is None:
             prompt = self._splitter.split(self._template.render(request.messages), Kind.CHAT)
         else:
             prompt = self._splitter.split(request.prompt, Kind.PROMPT)
-        return prompt + self._splitter.split(request.answer_prefix, Kind.PLAIN)
+        answered = self._splitter.split(request.answer_prefix, Kind.PLAIN)
+        return Prompt(prompt + answered, len(answered))

@@ -1,13 +1,16 @@
 """What the thread asks of a generator: orders in, steps out.
 
-`library` makes one of ExLlamaV2; a test writes one down.
+`library` makes one of ExLlamaV2; a test writes one down. Another library, ExLlamaV3's say, would be a second
+`Generator` with a loading of its own: nothing above this file knows which one computes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cocoon_p2p.inference.engine import Finish
+from cocoon_p2p.inference.engine import EngineError, Finish
+from cocoon_p2p.inference.exllama.form import Form
+from cocoon_p2p.inference.wishes import TokenLogprob
 
 Ticket = int
 "Names an order while it runs."
@@ -25,6 +28,17 @@ class Order:
     ignore_eos: bool
     cache_scope: bytes
     "Cached prefixes are shared only within it."
+
+    answered: int = 0
+    "How many tokens at the prompt's end are the beginning of the answer."
+
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    banned: tuple[str, ...] = ()
+    logprobs: int | None = None
+    form: Form | None = None
+    "This order's own: it goes on with the answer, and what was answered is behind it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +58,12 @@ class Step:
     finish: Finish | None = None
     cached_tokens: int = 0
     "Known with `finish`."
+
+    logprobs: tuple[TokenLogprob, ...] = ()
+    "Of the tokens whose text this is, if asked for; the token that ends an answer has no text, and none."
+
+    error: EngineError | None = None
+    "Set with `finish` if this order, and no other, came to nothing."
 
 
 class Generator(Protocol):

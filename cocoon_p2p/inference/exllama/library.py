@@ -1,4 +1,4 @@
-"""The one door to `exllamav2` 0.3.2 and torch. Everything here blocks.
+"""The one door to the generator of `exllamav2` 0.3.2. Everything here blocks.
 
 What to know of the library:
 
@@ -9,104 +9,43 @@ What to know of the library:
 * Its page cache is shared by all who ask for the same tokens, and how fast an answer comes would tell what
   another asked. Here the chain of page hashes begins with the scope, and parts of pages are not shared.
 * Without flash-attn it computes one request at a time ("unpaged"), and then nothing is shared at all.
+* It drafts from what was said by looking at three tokens, and fails for everybody where there are fewer.
+* What it takes back for a banned string it still counts, and with drafting it goes on where it was. Here an
+  order goes back by starting again, on the pages that it has (`banning`).
 """
 
 import hashlib
 import importlib
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from cocoon_p2p.errors import ConfigurationError
-from cocoon_p2p.inference.engine import Finish
+from cocoon_p2p.inference.engine import EngineError, Finish
+from cocoon_p2p.inference.exllama.banning import Burst, HeldBursts
 from cocoon_p2p.inference.exllama.generator import Order, Step, Ticket
-from cocoon_p2p.inference.exllama.model_folder import ModelFolder
+from cocoon_p2p.inference.exllama.loading import CHUNK_TOKENS, DRAFT_TOKENS, LoadedModel, Placement
+from cocoon_p2p.inference.exllama.shaping import Shaping
 
 PAGE_TOKENS: Final = 256
 "The library's cache page, and its unit of sharing."
 
-CHUNK_TOKENS: Final = 1024
-"Prompt tokens computed in one step. A cancel, and every other request's next token, wait for at most one."
-
-CacheKind = Literal["fp16", "q8", "q6", "q4"]
-_CACHES: Final = {
-    "fp16": "ExLlamaV2Cache",
-    "q8": "ExLlamaV2Cache_Q8",
-    "q6": "ExLlamaV2Cache_Q6",
-    "q4": "ExLlamaV2Cache_Q4",
-}
-
-_INSTALL_HINT: Final = "install it with: pip install 'cocoon-p2p[exllama]', on a machine with an NVIDIA card"
+UNSAID_MAX: Final = 32
+"""How often an answer may go back for a banned string; then it ends. Each time costs as much as a short
+prompt, which nobody pays."""
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """How much memory a model is given, and for what."""
+class _Running:
+    """An order under way. `job` is the library's, another after each going back."""
 
-    slots: int
-    context_tokens: int
-    "For each slot; a multiple of `PAGE_TOKENS`."
-
-    cache: CacheKind = "fp16"
-    draft_ngram: bool = False
-    "Guess tokens from what the prompt has said already, and check several in one step."
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """Weights and cache on a card, and the tokenizer. Made by `load`, or by a test on a processor."""
-
-    model: Any
-    cache: Any
-    tokenizer: Any
-    paged: bool
-
-
-def library_version() -> str:
-    """Name and version for receipts.
-
-    Raises:
-        ConfigurationError: The library is missing or does not run here; the text says what to install.
-    """
-    return f"exllamav2 {_library().__version__}"
-
-
-def load(folder: ModelFolder, placement: Placement) -> LoadedModel:
-    """Load a model onto the machine's cards, as many as it takes.
-
-    Raises:
-        ConfigurationError: There is no card, too little memory, or the library does not know the model.
-    """
-    library, torch = _library(), importlib.import_module("torch")
-    if not torch.cuda.is_available():
-        raise ConfigurationError(
-            "there is no NVIDIA card that torch can use",
-            hint="see `nvidia-smi`; on a processor serve the model's GGUF file, by llama.cpp",
-        )
-    paged = bool(importlib.import_module("exllamav2.attn").has_flash_attn_with_paged)
-    slots = placement.slots if paged else 1
-    try:
-        config = library.ExLlamaV2Config(str(folder.path))
-        config.max_seq_len = placement.context_tokens
-        config.max_input_len = min(CHUNK_TOKENS, placement.context_tokens)
-        config.max_batch_size = 1
-        model = library.ExLlamaV2(config)
-        cache_class = getattr(library, _CACHES[placement.cache])
-        cache = cache_class(model, max_seq_len=slots * placement.context_tokens, lazy=True)
-        model.load_autosplit(cache)
-        tokenizer = library.ExLlamaV2Tokenizer(config)
-    except torch.cuda.OutOfMemoryError as exc:
-        raise _too_little_memory(folder, placement) from exc
-    except (RuntimeError, AssertionError, ValueError, KeyError, TypeError) as exc:
-        if "Insufficient VRAM" in str(exc):
-            raise _too_little_memory(folder, placement) from exc
-        raise ConfigurationError(
-            f"exllamav2 cannot load the model: {exc} (path={folder.path} architecture={folder.architecture} "
-            f"quantization={folder.quantization})",
-            hint="take an EXL2, GPTQ or plain safetensors model of an architecture that it knows",
-        ) from exc
-    return LoadedModel(model, cache, tokenizer, paged)
+    def __init__(self, order: Order, shaping: Shaping) -> None:
+        self.order = order
+        self.shaping = shaping
+        self.job: Any = None
+        self.held = HeldBursts(order.banned)
+        self.given_tokens = 0
+        self.times_unsaid = 0
+        self.cached_tokens: int | None = None
+        "Of the first job: later ones find what that one computed."
 
 
 class ExllamaGenerator:
@@ -116,53 +55,131 @@ class ExllamaGenerator:
         loaded: The model. Several generators may follow one another on it, one at a time.
         placement: As the model was loaded.
         eos_ids: Every token that ends an answer.
+        text_of: Says what a token spells.
     """
 
-    def __init__(self, loaded: LoadedModel, placement: Placement, eos_ids: frozenset[int]) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        placement: Placement,
+        eos_ids: frozenset[int],
+        text_of: Callable[[int], bytes],
+    ) -> None:
         self._dynamic = importlib.import_module("exllamav2.generator.dynamic")
         self._sampler = importlib.import_module("exllamav2.generator").ExLlamaV2Sampler
         self._torch = importlib.import_module("torch")
         _share_whole_pages_only(self._dynamic)
         self._eos_ids = sorted(eos_ids)
+        self._text_of = text_of
         self._tickets = itertools.count(1)
-        self._jobs = dict[Ticket, Any]()
-        self._given = dict[Ticket, int]()
-        self._generator = self._dynamic.ExLlamaV2DynamicGenerator(
+        self._running = dict[Ticket, _Running]()
+        self._generator = _generator_class(self._dynamic)(
             loaded.model,
             loaded.cache,
             loaded.tokenizer,
             max_batch_size=placement.slots if loaded.paged else 1,
             max_chunk_size=min(CHUNK_TOKENS, placement.context_tokens),
+            draft_model=loaded.draft_model,
+            draft_cache=loaded.draft_cache,
+            num_draft_tokens=DRAFT_TOKENS,
             use_ngram_draft=placement.draft_ngram,
             paged=loaded.paged,
         )
-        self._job_class = _scoped_job_class(self._dynamic)
+        if loaded.adapters:
+            self._generator.set_loras(list(loaded.adapters))
+        self._job_class = _order_job_class(self._dynamic)
 
     def start(self, order: Order) -> Ticket:
         ticket = next(self._tickets)
+        running = _Running(order, Shaping(order, self._text_of, self._torch))
+        self._enqueue(ticket, running)
+        self._running[ticket] = running
+        return ticket
+
+    def _enqueue(self, ticket: Ticket, running: _Running) -> None:
+        order, drawn = running.order, running.shaping.drawn
+        is_formed = order.form is not None
         job = self._job_class(
-            input_ids=self._torch.tensor([list(order.prompt)], dtype=self._torch.long),
+            input_ids=self._torch.tensor([[*order.prompt, *drawn]], dtype=self._torch.long),
             # The library takes what it drafts off the limit.
-            max_new_tokens=order.tokens_max + self._generator.num_draft_tokens,
+            max_new_tokens=order.tokens_max - len(drawn) + self._generator.num_draft_tokens,
             gen_settings=self._settings(order),
             seed=order.seed,
-            stop_conditions=[] if order.ignore_eos else self._eos_ids,
+            # Where a form is complete, nothing but an end may come.
+            stop_conditions=[] if order.ignore_eos and not is_formed else self._eos_ids,
             identifier=ticket,
         )
-        job.scope = order.cache_scope
+        job.scope, job.shaping = order.cache_scope, running.shaping
+        if running.job is not None:
+            job.rng = running.job.rng
         try:
             self._generator.enqueue(job)
         except AssertionError as exc:
             raise ValueError("the order cannot fit into the cache") from exc
-        self._jobs[ticket], self._given[ticket] = job, 0
-        return ticket
+        running.job = job
 
     def cancel(self, ticket: Ticket) -> None:
-        self._generator.cancel(self._jobs.pop(ticket))
-        del self._given[ticket]
+        self._generator.cancel(self._running.pop(ticket).job)
 
     def step(self) -> list[Step]:
-        return [self._step(result) for result in self._generator.iterate() if result["stage"] != "started"]
+        steps = list[Step]()
+        for result in self._generator.iterate():
+            running = self._running.get(result["identifier"])
+            # An order that went back has another job now; what the one before still says was never said.
+            if running is not None and result["job"] is running.job and result["stage"] != "started":
+                steps += self._steps(result["identifier"], running, result)
+        return steps
+
+    def _steps(self, ticket: Ticket, running: _Running, result: dict[str, Any]) -> list[Step]:
+        if result["stage"] == "prefill":
+            return [] if running.times_unsaid else [Step(ticket, prompt_tokens=result["curr_progress"])]
+        ids = result.get("token_ids")
+        burst = Burst(result.get("text", ""), () if ids is None else tuple(ids[0].tolist()))
+        running.held, said, unsaid = running.held.take(burst)
+        if unsaid:
+            return self._go_back(ticket, running)
+        if result["eos"]:
+            said += running.held.bursts
+            return [self._end(ticket, running, said, result["eos_reason"])]
+        return [self._say(ticket, running, said)] if said else []
+
+    def _go_back(self, ticket: Ticket, running: _Running) -> list[Step]:
+        """Have an order go on before what was unsaid."""
+        running.times_unsaid += 1
+        if running.cached_tokens is None:
+            running.cached_tokens = _cached(running.job)
+        self._generator.cancel(running.job)
+        running.shaping.unsay(running.given_tokens + running.held.token_count)
+        if running.times_unsaid > UNSAID_MAX:
+            return [self._end(ticket, running, running.held.bursts, "unsaid")]
+        self._enqueue(ticket, running)
+        return []
+
+    def _say(self, ticket: Ticket, running: _Running, said: tuple[Burst, ...]) -> Step:
+        start = running.given_tokens
+        running.given_tokens += sum(len(burst.tokens) for burst in said)
+        return Step(
+            ticket,
+            text="".join(burst.text for burst in said),
+            tokens=running.given_tokens,
+            logprobs=running.shaping.logprobs(start, running.given_tokens),
+        )
+
+    def _end(self, ticket: Ticket, running: _Running, said: tuple[Burst, ...], reason: str) -> Step:
+        del self._running[ticket]
+        last = self._say(ticket, running, said)
+        return Step(
+            ticket,
+            text=last.text,
+            # The end token, and the beginning of a character that will not be finished, have no text.
+            tokens=len(running.shaping.drawn) if reason == "stop_token" else last.tokens,
+            finish=Finish.LENGTH if reason == "max_new_tokens" else Finish.STOP,
+            cached_tokens=_cached(running.job) if running.cached_tokens is None else running.cached_tokens,
+            logprobs=last.logprobs,
+            error=EngineError("the form of this answer takes too long to keep to")
+            if running.shaping.has_failed
+            else None,
+        )
 
     def cached_tokens(self, prompt: Sequence[int], cache_scope: bytes) -> int:
         generator = self._generator
@@ -181,8 +198,7 @@ class ExllamaGenerator:
 
     def close(self) -> None:
         # Jobs are not cancelled: a generator that failed raises then, and its page table goes with it.
-        self._jobs.clear()
-        self._given.clear()
+        self._running.clear()
         if self._generator.max_sampling_threads > 1:
             self._generator.sampling_pool.shutdown()
         if self._generator.filter_pool is not None:
@@ -199,24 +215,9 @@ class ExllamaGenerator:
         settings.token_repetition_penalty = 1.0
         return settings
 
-    def _step(self, result: dict[str, Any]) -> Step:
-        ticket = result["identifier"]
-        if result["stage"] == "prefill":
-            return Step(ticket, prompt_tokens=result["curr_progress"])
-        ids = result.get("token_ids")
-        self._given[ticket] += 0 if ids is None else ids.shape[-1]
-        tokens = self._given[ticket]
-        if not result["eos"]:
-            return Step(ticket, text=result.get("text", ""), tokens=tokens)
-        del self._jobs[ticket], self._given[ticket]
-        reason = result["eos_reason"]
-        return Step(
-            ticket,
-            text=result.get("text", ""),
-            tokens=tokens if reason == "max_new_tokens" else result["new_tokens"],
-            finish=Finish.LENGTH if reason == "max_new_tokens" else Finish.STOP,
-            cached_tokens=result["cached_tokens"],
-        )
+
+def _cached(job: Any) -> int:
+    return int(job.cached_pages * PAGE_TOKENS + job.cached_tokens)
 
 
 def _first_link(cache_scope: bytes) -> bytes:
@@ -224,8 +225,23 @@ def _first_link(cache_scope: bytes) -> bytes:
     return hashlib.blake2b(cache_scope, digest_size=16, person=b"cocoon scope").digest()
 
 
-def _scoped_job_class(dynamic: Any) -> Any:
-    """Make the library's job one whose pages are its scope's."""
+def _generator_class(dynamic: Any) -> Any:
+    """Make the library's generator one that drafts nothing while it has too little to draft from."""
+
+    # As below.
+    generator_class: Any = dynamic.ExLlamaV2DynamicGenerator
+
+    def iterate_ngram_gen(generator: Any, results: Any) -> Any:
+        lengths = (len(sequence.sequence_ids) for job in generator.active_jobs for sequence in job.sequences)
+        if min(lengths, default=0) < generator.max_ngram:
+            return None
+        return generator_class.iterate_ngram_gen(generator, results)
+
+    return type("Generator", (generator_class,), {"iterate_ngram_gen": iterate_ngram_gen})
+
+
+def _order_job_class(dynamic: Any) -> Any:
+    """Make the library's job one whose pages are its scope's, and whose tokens are drawn as ordered."""
 
     # The class is known only once the library is imported, and it has no types.
     job_class: Any = dynamic.ExLlamaV2DynamicJob
@@ -240,7 +256,14 @@ def _scoped_job_class(dynamic: Any) -> Any:
             link = sequence.page_hashes[number] = checksum(page_ids, link)
         job.all_unique_hashes = list(set(sequence.page_hashes))
 
-    return type("ScopedJob", (job_class,), {"prepare_for_queue": prepare_for_queue})
+    def receive_logits(job: Any, logits: Any) -> Any:
+        job.shaping.shape(logits[0, 0])
+        sampled = job_class.receive_logits(job, logits)
+        job.shaping.draw(int(sampled[0]))
+        return sampled
+
+    methods = {"prepare_for_queue": prepare_for_queue, "receive_logits": receive_logits}
+    return type("OrderJob", (job_class,), methods)
 
 
 class _WholePages:
@@ -259,23 +282,3 @@ class _WholePages:
 def _share_whole_pages_only(dynamic: Any) -> None:
     if not isinstance(dynamic.ext_c, _WholePages):
         dynamic.ext_c = _WholePages(dynamic.ext_c)
-
-
-def _library() -> Any:  # exllamav2 has no types.
-    try:
-        return importlib.import_module("exllamav2")
-    except ImportError as exc:
-        raise ConfigurationError(f"ExLlamaV2 cannot be used: {exc}", hint=_INSTALL_HINT) from exc
-    except (OSError, RuntimeError) as exc:
-        raise ConfigurationError(
-            f"ExLlamaV2 cannot build its CUDA extension: {exc}",
-            hint="install a CUDA toolkit of torch's version, or a wheel of exllamav2 that is built for it",
-        ) from exc
-
-
-def _too_little_memory(folder: ModelFolder, placement: Placement) -> ConfigurationError:
-    return ConfigurationError(
-        f"the card has too little memory for the model and its cache (path={folder.path} "
-        f"slots={placement.slots} context={placement.context_tokens} cache={placement.cache})",
-        hint="try fewer slots, a shorter context, a cache of q8 or q4, or a smaller quantization",
-    )

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from cocoon_p2p.errors import ConfigurationError
+from cocoon_p2p.inference.exllama.shards import read_shards
 
 SMALL_FILE_MAX_BYTES: Final = 64 << 20
 "A tokenizer of 256,000 tokens with its merges has some 30 MB."
@@ -19,8 +20,28 @@ SMALL_FILE_MAX_BYTES: Final = 64 << 20
 Read = TypeVar("Read", bound=msgspec.Struct)
 
 
+ARCHITECTURES: Final = frozenset(
+    {
+        "Cohere2ForCausalLM", "CohereForCausalLM", "DbrxForCausalLM", "Gemma2ForCausalLM",
+        "Gemma3ForConditionalGeneration", "GemmaForCausalLM", "GemmoeForCausalLM", "Glm4ForCausalLM",
+        "GPT2LMHeadModel", "GPTBigCodeForCausalLM", "GraniteForCausalLM", "IndexForCausalLM",
+        "InternLM2ForCausalLM", "LlamaForCausalLM", "LlavaForConditionalGeneration", "MiniCPMForCausalLM",
+        "Mistral3ForConditionalGeneration", "MistralForCausalLM", "MixtralForCausalLM", "OrionForCausalLM",
+        "Phi3ForCausalLM", "Qwen2ForCausalLM", "Qwen2VLForConditionalGeneration",
+        "Qwen2_5_VLForConditionalGeneration", "Qwen3ForCausalLM", "Qwen3MoeForCausalLM",
+        "Starcoder2ForCausalLM", "YiForCausalLM",
+    }
+)  # fmt: skip
+"What ExLlamaV2 0.3.2 knows. Any other it would compute as if it were Llama, and serve what comes of that."
+
+QUANTIZATIONS: Final = frozenset({"none", "exl2", "gptq"})
+GPTQ_BITS: Final = 4
+"The only ones that the library's kernels unpack."
+
+
 class Quantization(msgspec.Struct, frozen=True):
     quant_method: str = "none"
+    bits: float = 0
 
 
 class ModelConfig(msgspec.Struct, frozen=True):
@@ -59,6 +80,9 @@ class ModelFolder:
     quantization: str
     "`exl2`, `gptq`, `none` ..."
 
+    vocabulary_size: int
+    "Rows of the model's own table, of which its tokenizer may use fewer; 0 if it does not say."
+
     trained_tokens: int
     "The longest context it was trained for; 0 if it does not say."
 
@@ -82,14 +106,11 @@ def read_folder(path: Path) -> ModelFolder:
     """
     if not path.is_dir():
         raise ConfigurationError(f"there is no folder {path}", hint="check the path of the model")
-    config = _read(path / "config.json", ModelConfig)
+    config = read_json(path / "config.json", ModelConfig)
     if len(config.architectures) != 1:
         raise ConfigurationError(f"{path / 'config.json'} names {len(config.architectures)} architectures")
-    if not any(path.glob("*.safetensors")):
-        raise ConfigurationError(
-            f"there are no .safetensors in {path}",
-            hint="take a model published as safetensors, or the GGUF file for llama.cpp",
-        )
+    _refuse_unknown(path, config)
+    read_shards(path)
     tokenizer = _bytes(path / "tokenizer.json")
     names = _read_if_there(path / "tokenizer_config.json", TokenizerConfig)
     template = _template(path, names)
@@ -98,6 +119,7 @@ def read_folder(path: Path) -> ModelFolder:
         path=path,
         architecture=config.architectures[0],
         quantization="none" if quantization is None else quantization.quant_method,
+        vocabulary_size=config.vocab_size,
         trained_tokens=config.max_position_embeddings,
         eos_ids=_eos_ids(path, config),
         bos=_text(names.bos_token),
@@ -105,6 +127,35 @@ def read_folder(path: Path) -> ModelFolder:
         template=template,
         tokenizer_hash=_tokenizer_hash(tokenizer, template),
     )
+
+
+def _refuse_unknown(path: Path, config: ModelConfig) -> None:
+    if not any(path.glob("*.safetensors")):
+        gguf = next(path.glob("*.gguf"), None)
+        raise ConfigurationError(
+            f"there are no .safetensors in {path}",
+            hint=f"llama.cpp serves GGUF files: name the file itself, {gguf}"
+            if gguf
+            else "take a model published as safetensors, or the GGUF file for llama.cpp",
+        )
+    if config.architectures[0] not in ARCHITECTURES:
+        raise ConfigurationError(
+            f"exllamav2 knows no models of this kind (architecture={config.architectures[0]} path={path})",
+            hint="take the GGUF file for llama.cpp, or serve it by vLLM as an upstream",
+        )
+    quantization = config.quantization_config or Quantization()
+    method = quantization.quant_method.lower()
+    if method not in QUANTIZATIONS or (method == "gptq" and quantization.bits != GPTQ_BITS):
+        raise ConfigurationError(
+            f"exllamav2 cannot compute this quantization "
+            f"(quantization={method} bits={quantization.bits:g} path={path})",
+            hint="take EXL2, GPTQ of 4 bits or plain safetensors; or the GGUF file for llama.cpp",
+        )
+
+
+def tokenizer_text(path: Path) -> str:
+    """Read a model's tokenizer.json. Blocks. Raises as `read_folder` does."""
+    return _bytes(path / "tokenizer.json").decode("utf-8", "replace")
 
 
 def _eos_ids(path: Path, config: ModelConfig) -> frozenset[int]:
@@ -140,10 +191,11 @@ def _text(token: str | NamedToken | None) -> str:
 
 
 def _read_if_there(file: Path, kind: type[Read]) -> Read:
-    return _read(file, kind) if file.is_file() else kind()
+    return read_json(file, kind) if file.is_file() else kind()
 
 
-def _read(file: Path, kind: type[Read]) -> Read:
+def read_json(file: Path, kind: type[Read]) -> Read:
+    """Read one of a model's small files. Blocks. Raises as `read_folder` does."""
     try:
         return msgspec.json.decode(_bytes(file), type=kind)
     except msgspec.MsgspecError as exc:

@@ -20,6 +20,7 @@ from cocoon_p2p.inference.engine import EngineError, Finish, Piece
 from cocoon_p2p.inference.exllama.generator import Generator, Order, Step, Ticket
 from cocoon_p2p.inference.pipe import Pipe
 from cocoon_p2p.inference.text import AnswerText
+from cocoon_p2p.inference.wishes import TokenLogprob
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,9 @@ class Job:
     pipe: Pipe[Piece]
     let_go: Callable[[], None]
     text: AnswerText = field(init=False)
+    said_tokens: int = 0
+    unsaid: tuple[TokenLogprob, ...] = ()
+    "Of tokens whose text is held back."
 
     def __post_init__(self) -> None:
         self.text = AnswerText(self.stop)
@@ -55,6 +59,7 @@ class Job:
         if step.prompt_tokens is not None:
             self.pipe.offer(Piece("", 0, step.prompt_tokens))
             return False
+        self.unsaid += step.logprobs
         self.text, delivery = self.text.feed(step.text.encode("utf-8", "replace"), step.tokens)
         text, tokens = delivery.text, delivery.completion_tokens
         finish = Finish.STOP if delivery.stopped else step.finish
@@ -63,8 +68,16 @@ class Job:
             # The token that ends an answer has no text, and counts with the last piece.
             text, tokens = text + last.text, max(last.completion_tokens, step.tokens)
         if text or finish is not None:
-            self.pipe.offer(Piece(text, tokens, len(self.order.prompt), step.cached_tokens, finish))
+            logprobs = self._logprobs(tokens)
+            piece = Piece(text, tokens, len(self.order.prompt), step.cached_tokens, finish, logprobs=logprobs)
+            self.pipe.offer(piece)
         return finish is not None
+
+    def _logprobs(self, tokens: int) -> tuple[TokenLogprob, ...]:
+        """Take those of what is delivered now, up to so many tokens in all."""
+        count = tokens - self.said_tokens
+        self.said_tokens, told, self.unsaid = tokens, self.unsaid[:count], self.unsaid[count:]
+        return told
 
 
 class GeneratorThread:
@@ -187,12 +200,12 @@ class GeneratorThread:
         assert self._generator is not None
         for step in steps:
             job = self._running.get(step.ticket)
-            if job is None or not job.take(step):
+            if job is None or (step.error is None and not job.take(step)):
                 continue
             if step.finish is None:
                 self._generator.cancel(step.ticket)
             del self._running[step.ticket]
-            job.pipe.close()
+            job.pipe.close(step.error)
             job.let_go()
 
     def _start_again(self, failures: int) -> bool:

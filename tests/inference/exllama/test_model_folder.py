@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from cocoon_p2p.errors import ConfigurationError
-from cocoon_p2p.inference.exllama.library import library_version
+from cocoon_p2p.inference.exllama.loading import library_version
 from cocoon_p2p.inference.exllama.model_folder import read_folder
+from tests.inference.exllama.shard_files import write_shard
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"],
@@ -21,7 +22,7 @@ CONFIG = {
 def folder(tmp_path: Path) -> Path:
     write(tmp_path, "config.json", CONFIG)
     write(tmp_path, "tokenizer.json", {"model": {}})
-    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    write_shard(tmp_path / "model.safetensors")
     return tmp_path
 
 
@@ -71,9 +72,40 @@ def test_the_quantization_is_said(folder: Path) -> None:
     assert read_folder(folder).quantization == "exl2"
 
 
+@pytest.mark.parametrize(
+    "quantization",
+    [{"quant_method": name} for name in ("exl3", "awq", "fp8", "compressed-tensors", "bitsandbytes")]
+    + [{"quant_method": "gptq", "bits": 8}],
+    ids=lambda each: "-".join(str(value) for value in each.values()),
+)
+def test_a_quantization_that_the_library_cannot_compute_is_refused(
+    folder: Path, quantization: dict[str, object]
+) -> None:
+    write(folder, "config.json", {**CONFIG, "quantization_config": quantization})
+
+    with pytest.raises(ConfigurationError, match=str(quantization["quant_method"])) as raised:
+        read_folder(folder)
+    assert "EXL2" in (raised.value.hint or "")
+
+
+def test_an_architecture_that_would_be_computed_as_llama_is_refused(folder: Path) -> None:
+    write(folder, "config.json", {**CONFIG, "architectures": ["DeepseekV3ForCausalLM"]})
+
+    with pytest.raises(ConfigurationError, match="architecture=DeepseekV3ForCausalLM"):
+        read_folder(folder)
+
+
+def test_a_gguf_file_in_a_folder_is_named_for_the_other_engine(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-q4.gguf")
+
+    with pytest.raises(ConfigurationError, match=r"no \.safetensors") as raised:
+        read_folder(folder)
+    assert "model-q4.gguf" in (raised.value.hint or "")
+
+
 def test_the_tokenizer_s_hash_is_that_of_tokenizer_and_template(folder: Path) -> None:
     first = read_folder(folder).tokenizer_hash
-    (folder / "model.safetensors").write_bytes(b"other weights")
+    write_shard(folder / "model.safetensors", data=b"other weights")
     assert read_folder(folder).tokenizer_hash == first
 
     (folder / "chat_template.jinja").write_text("new")

@@ -9,6 +9,7 @@ import trio
 from cocoon_p2p.inference.chat_template import ChatTemplate
 from cocoon_p2p.inference.engine import Capabilities, Finish, GenerateRequest, ModelCard
 from cocoon_p2p.inference.exllama.engine import ExllamaEngine
+from cocoon_p2p.inference.exllama.form import Forms
 from cocoon_p2p.inference.exllama.generator import Order, Step, Ticket
 from cocoon_p2p.inference.exllama.splitting import Kind, Splitter
 from cocoon_p2p.inference.exllama.thread import GeneratorThread
@@ -63,7 +64,9 @@ async def test_a_prompt_is_split_once_also_if_fewer_tokens_are_allowed_than_were
     with trio.fail_after(BOUND_SECONDS):
         await trio.to_thread.run_sync(thread.open)
         capabilities = Capabilities("exllamav2 0", (card,), 1)
-        engine = ExllamaEngine(thread, capabilities, ChatTemplate(""), cast("Splitter", splitter))
+        engine = ExllamaEngine(
+            thread, capabilities, ChatTemplate(""), cast("Splitter", splitter), cast("Forms", None)
+        )
         try:
             counted = await engine.count(request)
             async with engine.generate(replace(request, completion_tokens_max=3)) as pieces:

@@ -1,0 +1,147 @@
+"""What form an answer must have, as the tokens that may come next: by `llguidance`, from a schema or a regex.
+
+Of the libraries that do this it has no dependencies (a wheel of 3 MB), and it bounds what a grammar may cost:
+nothing is expanded before it is needed, and a step that takes more than its fuel is an error of its own. Its
+bounds are set lower here, since a step of one answer is a step of all that are computed with it. It asks no
+server for what a schema refers to.
+
+Spec: JSON Schema 2020-12, as far as the library keeps it; what it does not keep is refused by name.
+"""
+
+import importlib
+import time
+from typing import Any, Final
+
+from cocoon_p2p.errors import ConfigurationError
+from cocoon_p2p.inference.engine import FeatureMissing, RequestMalformed
+from cocoon_p2p.inference.exllama.model_folder import ModelFolder, tokenizer_text
+from cocoon_p2p.inference.wishes import Constraint, Grammar
+from cocoon_p2p.protocols.ids import CONSTRAINT_MAX_BYTES
+
+FORM_SECONDS_MAX: Final = 2.0
+"""How long an answer's form may be thought about in all, beyond what `FORM_SECONDS_A_TOKEN` adds: others wait
+meanwhile."""
+
+FORM_SECONDS_A_TOKEN: Final = 0.005
+"Ten times what an ordinary schema takes."
+
+_LIMITS: Final = {
+    "initial_lexer_fuel": 200_000,
+    "step_lexer_fuel": 20_000,
+    "step_max_items": 20_000,
+    "max_items_in_row": 2_000,
+    "max_lexer_states": 50_000,
+    "max_grammar_size": 200_000,
+    "verbose_errors": False,
+}
+"A tenth of the library's own, which let one token take half a second and 200 MB."
+
+_JSON_SPELLING: Final = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"On one line: where any white space is allowed, a model may write nothing else to the end."
+
+
+class Form:
+    """Of one answer, as far as it has come. One thread at a time."""
+
+    def __init__(self, matcher: Any, reads_all: frozenset[int]) -> None:
+        self._matcher = matcher
+        self._ends = reads_all
+        self._seconds_left = FORM_SECONDS_MAX
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the rest cannot be told: it takes too long, or more than may be spent on it."""
+        return self._seconds_left < 0 or bool(self._matcher.is_error())
+
+    def allowed(self) -> bytes:
+        """Say which tokens may come next: a bit for each, the lowest first. An end token is among them
+        where the answer may end. Of a form that has failed it is only that."""
+        started = time.monotonic()
+        bits: bytes = self._matcher.compute_bitmask()
+        self._seconds_left += FORM_SECONDS_A_TOKEN - (time.monotonic() - started)
+        return bits
+
+    def take(self, token: int) -> None:
+        """Go on by a token that was allowed."""
+        if token not in self._ends:
+            self._matcher.consume_token(token)
+
+    def take_back(self, tokens: int) -> None:
+        """Go back before the last tokens."""
+        self._matcher.rollback(tokens)
+
+
+class Forms:
+    """Makes forms for the tokens of one model. Any thread. Blocks.
+
+    Raises:
+        ConfigurationError: The library is missing, or cannot read the model's tokenizer.
+    """
+
+    def __init__(self, folder: ModelFolder) -> None:
+        try:
+            self._library = importlib.import_module("llguidance")
+        except ImportError as exc:
+            raise ConfigurationError(
+                f"answers cannot be kept to a form: {exc}",
+                hint="install it with: pip install 'cocoon-p2p[exllama]'",
+            ) from exc
+        self._ends = folder.eos_ids
+        try:
+            self._tokenizer = self._library.LLTokenizer(
+                tokenizer_text(folder.path), eos_token=sorted(folder.eos_ids)
+            )
+        # It raises nothing narrower.
+        except Exception as exc:
+            raise ConfigurationError(
+                f"{folder.path / 'tokenizer.json'} is no tokenizer that forms can be made for: {exc}",
+                hint="download it again from the model's publisher",
+            ) from exc
+        self._limits = self._library.LLParserLimits(**_LIMITS)
+
+    def make(self, constraint: Constraint, answered: list[int]) -> Form:
+        """Make a form, and go on by what was answered already.
+
+        Raises:
+            RequestMalformed: It is too long, is none, or what was answered has not this form.
+            FeatureMissing: It says what cannot be kept.
+        """
+        if len(constraint.text) > CONSTRAINT_MAX_BYTES:
+            raise RequestMalformed(
+                f"the constraint is too long (length={len(constraint.text)} most={CONSTRAINT_MAX_BYTES})"
+            )
+        matcher = self._library.LLMatcher(
+            self._tokenizer, self._grammar(constraint), log_level=0, limits=self._limits
+        )
+        if matcher.is_error():
+            raise _refusal(constraint, matcher.get_error())
+        form = Form(matcher, self._ends)
+        form.allowed()
+        if form.has_failed:
+            raise RequestMalformed("the constraint takes too much to keep to")
+        if answered and not matcher.consume_tokens(answered):
+            raise RequestMalformed("what was answered already has not the form that is asked for")
+        return form
+
+    def text(self, token: int) -> bytes:
+        """Say what a token spells, which may be a part of a character."""
+        spelled: bytes = self._tokenizer.decode_bytes([token])
+        return spelled
+
+    def _grammar(self, constraint: Constraint) -> str:
+        library: Any = self._library.LLMatcher
+        if constraint.grammar is Grammar.REGEX:
+            return str(library.grammar_from_regex(constraint.text))
+        schema = '{"type": "object"}' if constraint.grammar is Grammar.JSON_OBJECT else constraint.text
+        try:
+            return str(library.grammar_from_json_schema(schema, overrides=_JSON_SPELLING))
+        except (ValueError, RecursionError) as exc:
+            raise RequestMalformed("the schema is no JSON") from exc
+
+
+def _refusal(constraint: Constraint, words: str) -> RequestMalformed | FeatureMissing:
+    # Its words may quote the constraint, but for the names of what it does not know.
+    if words.startswith("Unimplemented keys"):
+        return FeatureMissing(f"this engine keeps to no schema with {words.partition(':')[2][:200].strip()}")
+    kind = "regular expression" if constraint.grammar is Grammar.REGEX else "schema"
+    return RequestMalformed(f"the {kind} is none, or cannot be kept to")
