@@ -114,7 +114,7 @@ VECTOR_MAX_BYTES = 32 * 1024
 "An embedding of 8,192 numbers of four bytes: twice the longest in wide use, and half a chunk."
 
 CARRIED_MAX = 4096
-"Calls, logprobs or vectors in one piece of an answer: as many as fit a chunk, at 16 bytes each."
+"Calls, logprobs or vectors in one piece of an answer: more than fit a chunk."
 
 IMAGES_MAX = 16
 "Pictures in one request."

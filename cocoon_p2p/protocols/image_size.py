@@ -4,6 +4,7 @@ PNG (ISO/IEC 15948): the IHDR chunk is the first. JPEG (ITU-T T.81, B.2.2): the 
 the first segment with a marker SOF0 to SOF15, but for the tables DHT, JPG and DAC among them.
 """
 
+import re
 import struct
 
 from cocoon_p2p.errors import MalformedMessage
@@ -13,6 +14,8 @@ _JPEG = b"\xff\xd8\xff"
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE = frozenset(range(0xD0, 0xD9)) | {0x01}
 "Markers without a segment: restarts, the start, TEM."
+
+_MARKER = re.compile(rb"\xff++[^\xff]", re.DOTALL)
 
 _SEGMENTS_MAX = 1000
 "A camera writes some twenty."
@@ -38,11 +41,11 @@ def pixels_of(data: bytes) -> int:
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     at = 2
     for _ in range(_SEGMENTS_MAX):
-        while data[at : at + 2] == b"\xff\xff":
-            # Fill bytes may stand before a marker.
-            at += 1
-        if len(data) < at + 9 or data[at] != 0xFF:
+        # Any number of fill bytes may stand before a marker.
+        marked = _MARKER.match(data, at)
+        if marked is None or len(data) < marked.end() + 7:
             break
+        at = marked.end() - 2
         marker = data[at + 1]
         if marker in _FRAMES:
             height, width = struct.unpack_from(">HH", data, at + 5)

@@ -25,12 +25,9 @@ def check_depth(name: str, text: str) -> None:
     Raises:
         MalformedMessage: It nests deeper than `JSON_DEPTH_MAX`.
     """
-    brackets = _NO_BRACKETS.sub("", text)
-    for _ in range(JSON_DEPTH_MAX):
-        brackets = brackets.replace("[]", "").replace("{}", "")
     # What was cut short leaves brackets that nobody closes: they cannot nest deeper than they are many.
-    if len(brackets) > JSON_DEPTH_MAX:
-        raise MalformedMessage(f"{name}: nests too deep, or its brackets do not match (max={JSON_DEPTH_MAX})")
+    if len(_beyond_depth(text)) > JSON_DEPTH_MAX:
+        raise _too_deep(name)
 
 
 def read_json_object(name: str, text: str) -> dict[str, Any]:
@@ -47,9 +44,23 @@ def read_json_object(name: str, text: str) -> dict[str, Any]:
     except ValueError:
         # Its own message may quote the text.
         raise MalformedMessage(f"{name}: no JSON") from None
+    if _beyond_depth(text):
+        raise _too_deep(name)
     if not isinstance(value, dict):
         raise MalformedMessage(f"{name}: no JSON object")
     return cast("dict[str, Any]", value)
+
+
+def _beyond_depth(text: str) -> str:
+    """Give the brackets that are left when the innermost were taken away, as often as may be."""
+    brackets = _NO_BRACKETS.sub("", text)
+    for _ in range(JSON_DEPTH_MAX):
+        brackets = brackets.replace("[]", "").replace("{}", "")
+    return brackets
+
+
+def _too_deep(name: str) -> MalformedMessage:
+    return MalformedMessage(f"{name}: nests too deep, or its brackets do not match (max={JSON_DEPTH_MAX})")
 
 
 def _refuse_constant(_: str) -> None:
