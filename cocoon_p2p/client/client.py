@@ -19,6 +19,7 @@ from typing import Unpack
 import trio
 
 from cocoon_p2p.attestation.doorkeeper import Doorkeeper
+from cocoon_p2p.client import presets
 from cocoon_p2p.client.answer import Answer, Report
 from cocoon_p2p.client.choice import Offered, list_offers, rank
 from cocoon_p2p.client.desk import Desk
@@ -171,6 +172,42 @@ class Client:
         """
         turns = read_messages(messages)
         return self._ask(build_request(model, wishes, self._desk.policy, messages=turns))
+
+    def translate(
+        self, model: str, text: str, *, to: str, source: str | None = None, **wishes: Unpack[Wishes]
+    ) -> AbstractAsyncContextManager[Answer]:
+        """Have a text translated, by a model that chats. As `chat` otherwise.
+
+        The text is told as what is to be worked on, not heeded (`presets` says how far that goes).
+
+        Args:
+            model: The model's name.
+            text: What is to be translated.
+            to: The language, by its English name or its ISO 639-1 code.
+            source: The one it is in; None: the model sees.
+            wishes: How it is to be answered.
+        """
+        return self.chat(model, presets.translation(text, to=to, source=source), **wishes)
+
+    def summarize(
+        self,
+        model: str,
+        text: str,
+        *,
+        sentences: int | None = None,
+        language: str | None = None,
+        **wishes: Unpack[Wishes],
+    ) -> AbstractAsyncContextManager[Answer]:
+        """Have a text summed up, by a model that chats. As `chat` otherwise, and as `translate` of the text.
+
+        Args:
+            model: The model's name.
+            text: What is to be summed up.
+            sentences: How many it may have, 20 at most; None: as many as the model thinks right.
+            language: Of the summary; None: the text's own.
+            wishes: How it is to be answered.
+        """
+        return self.chat(model, presets.summary(text, sentences=sentences, language=language), **wishes)
 
     def complete(
         self, model: str, prompt: str, **wishes: Unpack[Wishes]
