@@ -208,8 +208,15 @@ class ExllamaSection(Section, frozen=True, kw_only=True):
     cache: Literal["fp16", "q8", "q6", "q4"] = "fp16"
     "Precision of what is kept of a request's tokens: fewer bits, more slots or longer contexts."
 
-    draft: Literal["none", "ngram"] = "none"
-    "Guess tokens from what the prompt has said, and check several in a step: faster where answers repeat it."
+    draft: str = "none"
+    """Guess tokens and check several in a step. ngram: from what the prompt has said, faster where answers
+    repeat it. Else a folder, relative to this file, with a small model of the same vocabulary."""
+
+    lora: list[str] = []
+    "Folders of adapters, relative to this file, that change every answer. Such a model is another one."
+
+    tensor_parallel: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
+    "Cards that each layer is spread over. 0: each layer lies on one, and the model on as many as it takes."
 
 
 class UpstreamSection(Section, frozen=True, kw_only=True):

@@ -99,15 +99,16 @@ async def _local(
     if model.path.is_dir():
         open_it = _whisper if (model.path / SPEECH_WEIGHTS).is_file() else _exllama
     with model.held(f"worker {loaded.path}"):
-        async with open_it(loaded.settings, model, memory, tell) as engine:
+        async with open_it(loaded, model, memory, tell) as engine:
             yield engine
 
 
 def _llamacpp(
-    settings: WorkerFile, model: FoundModel, memory: HashMemory | None, tell: Progress
+    loaded: Loaded[WorkerFile], model: FoundModel, memory: HashMemory | None, tell: Progress
 ) -> AbstractAsyncContextManager[Engine]:
     from cocoon_p2p.inference.llamacpp import open_llamacpp
 
+    settings = loaded.settings
     return open_llamacpp(
         model.path,
         name=settings.worker.name or model.name,
@@ -122,18 +123,23 @@ def _llamacpp(
 
 
 def _exllama(
-    settings: WorkerFile, model: FoundModel, memory: HashMemory | None, tell: Progress
+    loaded: Loaded[WorkerFile], model: FoundModel, memory: HashMemory | None, tell: Progress
 ) -> AbstractAsyncContextManager[Engine]:
     from cocoon_p2p.inference.exllama import ExllamaSettings, open_exllama
 
+    worker, section = loaded.settings.worker, loaded.settings.exllama
     return open_exllama(
         model.path,
-        name=settings.worker.name or model.name,
+        # With adapters it is another model, which needs a name of its own.
+        name=worker.name or (None if section.lora else model.name),
         settings=ExllamaSettings(
-            slots=settings.worker.slots_opened,
-            context_tokens=settings.worker.context_tokens or None,
-            cache=settings.exllama.cache,
-            draft_ngram=settings.exllama.draft == "ngram",
+            slots=worker.slots_opened,
+            context_tokens=worker.context_tokens or None,
+            cache=section.cache,
+            draft_ngram=section.draft == "ngram",
+            draft=None if section.draft in ("none", "ngram") else loaded.resolve(section.draft),
+            adapters=tuple(map(loaded.resolve, section.lora)),
+            tensor_parallel=section.tensor_parallel,
         ),
         has_chat=model.has_chat,
         expected_weights_hash=model.weights_hash,
@@ -143,10 +149,11 @@ def _exllama(
 
 
 def _whisper(
-    settings: WorkerFile, model: FoundModel, memory: HashMemory | None, tell: Progress
+    loaded: Loaded[WorkerFile], model: FoundModel, memory: HashMemory | None, tell: Progress
 ) -> AbstractAsyncContextManager[Engine]:
     from cocoon_p2p.inference.whisper import open_whisper
 
+    settings = loaded.settings
     return open_whisper(
         model.path,
         name=settings.worker.name or model.name,
