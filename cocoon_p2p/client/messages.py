@@ -55,13 +55,18 @@ def _read_mapping(message: Mapping[str, Any]) -> ChatTurn:
     if not {"role", "content"} <= message.keys() and not {"role", "tool_calls"} <= message.keys():
         raise ConfigurationError("a message has a `role` and a `content`")
     text, images = _read_content(message.get("content"))
-    calls = tuple(_read_call(call) for call in message.get("tool_calls") or ())
+    called = message.get("tool_calls") or ()
+    if not isinstance(called, Sequence):
+        raise ConfigurationError("the `tool_calls` of a message are a list")
+    calls = tuple(map(_read_call, cast("Sequence[Any]", called)))
     return ChatTurn(message["role"], text, calls, message.get("tool_call_id"), images)
 
 
 def _read_content(content: Any) -> tuple[str, tuple[bytes, ...]]:
     if content is None or isinstance(content, str):
         return content or "", ()
+    if not isinstance(content, Sequence):
+        raise ConfigurationError("the `content` of a message is a text, or a list of parts")
     texts: list[str] = []
     images: list[bytes] = []
     for part in cast("Sequence[Any]", content):

@@ -6,7 +6,7 @@ honest step with one thing wrong.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -174,12 +174,19 @@ class Talk:
             await self.account.cover(self.ask.exchange, amount)
 
     def make_chunk(
-        self, text: str, tokens: int = 1, *, final: bool = False, sign: bool = True, **changes: Any
+        self,
+        text: str,
+        tokens: int = 1,
+        *,
+        final: bool = False,
+        sign: bool = True,
+        carries: Mapping[str, Any] | None = None,
+        **changes: Any,
     ) -> Chunk:
-        """Seal the next chunk. `changes` replaces fields after that."""
+        """Seal the next chunk, with what it carries beyond text. `changes` replaces fields after that."""
         self.usage = replace(self.usage, completion=self.usage.completion + tokens)
         number = len(self.chunks)
-        content = AnswerContent(text, FinishReason.STOP if final else None)
+        content = AnswerContent(text, FinishReason.STOP if final else None, **(carries or {}))
         sealed = self.session.seal_chunk(self.number, number, final, self.usage, encode_answer(content))
         chunk = Chunk(self.ask.exchange, number, final, self.usage, sealed)
         if sign:

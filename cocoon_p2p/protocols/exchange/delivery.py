@@ -122,8 +122,8 @@ def take_chunk(
     meter = _meter(chunk, terms, network)
     papers = () if meter is None else (meter,)
     _judge_counts(delivery, chunk.usage, completion_tokens_max, papers)
-    _judge(delivery, chunk, content, completion_tokens_max, text_bytes)
     carried = carry(delivery.carried, content, wanted)
+    _judge(delivery, chunk, content, completion_tokens_max, text_bytes)
     digest = delivery.digest.copy()
     digest.update(chunk.sealed)
     return replace(
