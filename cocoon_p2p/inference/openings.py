@@ -73,7 +73,35 @@ class ExllamaOpening(msgspec.Struct, frozen=True, kw_only=True, tag="exllamav2")
         )
 
 
-Opening = LlamaCppOpening | ExllamaOpening
+class WhisperOpening(msgspec.Struct, frozen=True, kw_only=True, tag="whisper"):
+    """A folder with `model.bin`, for Whisper. What the fields mean stands at `open_whisper`."""
+
+    model: Path
+    name: str | None = None
+    slots: int = 4
+    context_tokens: int | None = None
+    threads: int | None = None
+    expected_weights_hash: bytes | None = None
+
+    def open(
+        self, memory: HashMemory | None, progress: Progress | None
+    ) -> AbstractAsyncContextManager[Engine]:
+        """Open it in this process. Raises as `open_whisper` does."""
+        from cocoon_p2p.inference.whisper import open_whisper
+
+        return open_whisper(
+            self.model,
+            name=self.name,
+            slots=self.slots,
+            context_tokens=self.context_tokens,
+            threads=self.threads,
+            expected_weights_hash=self.expected_weights_hash,
+            memory=memory,
+            progress=progress,
+        )
+
+
+Opening = LlamaCppOpening | ExllamaOpening | WhisperOpening
 
 
 def encode_opening(opening: msgspec.Struct) -> bytes:

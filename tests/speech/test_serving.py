@@ -1,0 +1,75 @@
+"""Speech, from a client to a worker's engine and back, and from a worker's file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+
+from cocoon_p2p.config import WorkerFile, load
+from cocoon_p2p.errors import Refused
+from cocoon_p2p.inference.isolated.opening import open_isolated
+from cocoon_p2p.inference.openings import WhisperOpening
+from cocoon_p2p.inference.whisper import open_whisper
+from cocoon_p2p.node.engine import open_engine
+from cocoon_p2p.protocols.ids import Kind
+from cocoon_p2p.testing.overlay import open_overlay
+from tests.speech.conftest import wav
+from tests.speech.test_engine import HELLO, NAME, pieces_of, request, text
+
+pytestmark = pytest.mark.slow
+
+BOUND_SECONDS = 120
+EXAMPLE = Path(__file__).parents[2] / "examples" / "worker-speech.toml"
+Write = Callable[..., Path]
+
+
+async def test_a_client_has_speech_written_down_and_pays_for_its_seconds(model: Write) -> None:
+    with trio.fail_after(BOUND_SECONDS):
+        async with (
+            open_whisper(model(*HELLO)) as engine,
+            open_overlay(engines=[engine]) as overlay,
+            overlay.client.transcribe(NAME, wav(2.5), language="de") as answer,
+        ):
+            words = await answer.read()
+
+    assert words == "Hällo. Wörld"
+    assert answer.finish == "stop"
+    assert (answer.usage.prompt, answer.usage.completion) == (150, 15)
+    assert answer.receipt is not None
+
+
+async def test_what_is_no_sound_is_refused_and_costs_nothing(model: Write) -> None:
+    with trio.fail_after(BOUND_SECONDS):
+        async with open_whisper(model(*HELLO)) as engine, open_overlay(engines=[engine]) as overlay:
+            with pytest.raises(Refused, match="takes no such request") as refused:
+                async with overlay.client.transcribe(NAME, b"Hello, write this down", max_cost=10**9):
+                    pass
+
+    assert refused.value.code == "malformed"
+
+
+async def test_it_runs_in_a_process_of_its_own_too(model: Write) -> None:
+    with trio.fail_after(BOUND_SECONDS):
+        async with open_isolated(WhisperOpening(model=model(*HELLO))) as engine:
+            (card,) = engine.capabilities.models
+            count = await engine.count(request(2.1))
+            words = text(await pieces_of(engine, request(2.1)))
+
+    assert card.kind is Kind.TRANSCRIPTION
+    assert count.prompt_tokens == 150
+    assert words == "Hällo. Wörld"
+
+
+async def test_the_example_serves_a_folder_with_a_speech_model(model: Write, tmp_path: Path) -> None:
+    file = tmp_path / EXAMPLE.name
+    file.write_text(EXAMPLE.read_text())
+    asked = load(WorkerFile, file, {}).settings.worker.model
+    (tmp_path / asked).parent.mkdir(parents=True)
+    (tmp_path / asked).symlink_to(model(*HELLO))
+
+    with trio.fail_after(BOUND_SECONDS):
+        async with open_engine(load(WorkerFile, file, {}), lambda step, **facts: None) as engine:
+            (card,) = engine.capabilities.models
+
+    assert (card.name, card.kind, card.context_tokens) == ("whisper-small", Kind.TRANSCRIPTION, 40_000)
