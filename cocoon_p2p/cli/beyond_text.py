@@ -4,7 +4,7 @@ import json
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import click
 
@@ -91,7 +91,8 @@ def _tools(file: Path) -> list[Any]:
         raise ConfigurationError(f"{file}: no JSON: {exc!s:.80}") from None
     if not isinstance(tools, list):
         raise ConfigurationError(f"{file}: tools are a list")
-    return cast("list[Any]", tools)
+    listed: list[Any] = tools
+    return listed
 
 
 def _text(file: Path) -> str:

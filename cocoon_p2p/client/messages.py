@@ -4,7 +4,7 @@ is spelled in `protocols.contents`."""
 import binascii
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from cocoon_p2p.client.ranges import check_text
 from cocoon_p2p.errors import ConfigurationError
@@ -58,7 +58,8 @@ def _read_mapping(message: Mapping[str, Any]) -> ChatTurn:
     called = message.get("tool_calls") or ()
     if not isinstance(called, Sequence):
         raise ConfigurationError("the `tool_calls` of a message are a list")
-    calls = tuple(map(_read_call, cast("Sequence[Any]", called)))
+    listed: Sequence[Any] = called
+    calls = tuple(map(_read_call, listed))
     return ChatTurn(message["role"], text, calls, message.get("tool_call_id"), images)
 
 
@@ -69,7 +70,8 @@ def _read_content(content: Any) -> tuple[str, tuple[bytes, ...]]:
         raise ConfigurationError("the `content` of a message is a text, or a list of parts")
     texts: list[str] = []
     images: list[bytes] = []
-    for part in cast("Sequence[Any]", content):
+    parts: Sequence[Any] = content
+    for part in parts:
         match part:
             case {"type": "text", "text": str(text)}:
                 texts.append(text)
