@@ -4,6 +4,7 @@ The forward pass is Llama's (Touvron et al., 2023), in torch, over a cache in pa
 the library's own code.
 """
 
+import importlib
 import math
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,20 @@ class CpuModel:
 
     def __init__(self, config: Any, folder: Path) -> None:
         self.config = config
+        # Where adapters are hung up: the library's own modules, with nothing loaded into them.
+        skeleton = importlib.import_module("exllamav2").ExLlamaV2(config)
+        for module in skeleton.modules:
+            module.set_device_idx(-1)
+        self.modules_dict = skeleton.modules_dict
         self.fail_next = 0
+        self.failure: Exception = RuntimeError("CUDA error: an illegal memory access was encountered")
         self.steps = 0
         self._weights = {name: each.float() for name, each in load_file(folder / "model.safetensors").items()}
         frequencies = torch.arange(0, config.head_dim, 2).float() / config.head_dim
         self._frequencies = config.rotary_embedding_base**-frequencies
+
+    def update_loras(self) -> None:
+        """Adapters are read where they hang."""
 
     @torch.inference_mode()
     def forward_chunk(
@@ -46,12 +56,14 @@ class CpuModel:
         preprocess_only: bool = False,
         attn_params: Any = None,
         cache: Any = None,
+        loras: Any = None,
         **_unused: Any,
     ) -> dict[str, torch.Tensor]:
         self.steps += 1
+        self._loras = loras or []
         if self.fail_next:
             self.fail_next -= 1
-            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+            raise self.failure
         places, past = _places(attn_params, cache, input_ids.shape[1])
         hidden = self._weights["model.embed_tokens.weight"][input_ids]
         for layer in range(self.config.num_hidden_layers):
@@ -68,9 +80,18 @@ class CpuModel:
         normed = self._norm(hidden, f"{name}.input_layernorm.weight")
         hidden = hidden + self._attention(name, layer, normed, cache, places, past)
         normed = self._norm(hidden, f"{name}.post_attention_layernorm.weight")
-        gate = functional.silu(normed @ self._weights[f"{name}.mlp.gate_proj.weight"].T)
-        up = normed @ self._weights[f"{name}.mlp.up_proj.weight"].T
-        return hidden + (gate * up) @ self._weights[f"{name}.mlp.down_proj.weight"].T
+        gate = functional.silu(self._linear(f"{name}.mlp.gate_proj", normed))
+        up = self._linear(f"{name}.mlp.up_proj", normed)
+        return hidden + self._linear(f"{name}.mlp.down_proj", gate * up)
+
+    def _linear(self, name: str, values: torch.Tensor) -> torch.Tensor:
+        out = values @ self._weights[f"{name}.weight"].T
+        module = self.modules_dict[name]
+        for lora in self._loras:
+            if lora in module.lora_a_tensors:
+                a, b = module.lora_a_tensors[lora].float(), module.lora_b_tensors[lora].float()
+                out = out + values @ a @ b
+        return out
 
     def _attention(
         self,
@@ -83,7 +104,7 @@ class CpuModel:
     ) -> torch.Tensor:
         batch, length, _ = normed.shape
         heads = {
-            part: (normed @ self._weights[f"{name}.self_attn.{part}_proj.weight"].T).view(
+            part: self._linear(f"{name}.self_attn.{part}_proj", normed).view(
                 batch, length, -1, self.config.head_dim
             )
             for part in "qkv"
@@ -100,7 +121,7 @@ class CpuModel:
             attn_mask=seen[:, None], scale=1 / math.sqrt(self.config.head_dim), enable_gqa=True,
         )  # fmt: skip
         flat = mixed.transpose(1, 2).reshape(batch, length, -1)
-        return flat @ self._weights[f"{name}.self_attn.o_proj.weight"].T
+        return self._linear(f"{name}.self_attn.o_proj", flat)
 
     def _norm(self, hidden: torch.Tensor, name: str) -> torch.Tensor:
         scale = torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + self.config.norm_eps)
