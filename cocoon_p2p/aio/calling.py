@@ -41,6 +41,7 @@ class Bell:
             self._loop.call_soon_threadsafe(self._run)
         except RuntimeError:
             self._functions.clear()
+            self._is_ringing = False
 
     def _run(self) -> None:
         # First: what is appended from now on rings again.

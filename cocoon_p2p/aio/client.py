@@ -97,6 +97,26 @@ class Client:
         """Ask for the next turn of a chat. The block is entered once the first piece is there."""
         return self._ask(lambda client: client.chat(model, messages, **wishes))
 
+    def translate(
+        self, model: str, text: str, *, to: str, source: str | None = None, **wishes: Unpack[Wishes]
+    ) -> AbstractAsyncContextManager[Answer]:
+        """Have a text translated, by a model that chats."""
+        return self._ask(lambda client: client.translate(model, text, to=to, source=source, **wishes))
+
+    def summarize(
+        self,
+        model: str,
+        text: str,
+        *,
+        sentences: int | None = None,
+        language: str | None = None,
+        **wishes: Unpack[Wishes],
+    ) -> AbstractAsyncContextManager[Answer]:
+        """Have a text summed up, by a model that chats."""
+        return self._ask(
+            lambda client: client.summarize(model, text, sentences=sentences, language=language, **wishes)
+        )
+
     def complete(
         self, model: str, prompt: str, **wishes: Unpack[Wishes]
     ) -> AbstractAsyncContextManager[Answer]:

@@ -28,9 +28,10 @@ class _Stage:
         self._outcome = result
         self._happened.set()
 
-    async def wait(self) -> None:
+    async def happened(self) -> Outcome[None]:
+        """Wait for it, and give what came of it."""
         await self._happened.wait()
-        self._outcome.unwrap()
+        return self._outcome
 
 
 @asynccontextmanager
@@ -51,7 +52,7 @@ async def open_portal(
     portal, ready, closed = Portal(opens), _Stage(), _Stage()
     portal.start(ready.tell, closed.tell)
     try:
-        await ready.wait()
+        (await ready.happened()).unwrap()
     except asyncio.CancelledError:
         portal.close()
         raise
@@ -61,4 +62,6 @@ async def open_portal(
         portal.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(GRACE_SECONDS):
-                await closed.wait()
+                ended = await closed.happened()
+            portal.join()
+            ended.unwrap()

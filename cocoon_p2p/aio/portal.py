@@ -78,6 +78,7 @@ class Portal(Generic[Subject]):
         self._process = os.getpid()
         self._token: trio.lowlevel.TrioToken | None = None
         self._scope: trio.CancelScope | None = None
+        self._thread: Thread
         self._nursery: trio.Nursery
         self._subject: Subject
         self._is_open = False
@@ -109,7 +110,12 @@ class Portal(Generic[Subject]):
             else:
                 ready(ended if isinstance(ended, outcome.Error) else outcome.Error(_closed()))
 
-        Thread(target=run, name="cocoon", daemon=True).start()
+        self._thread = Thread(target=run, name="cocoon", daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for the thread's last step, once `closed` was called: some microseconds."""
+        self._thread.join()
 
     async def _serve(self, opened: Callable[[], None]) -> None:
         with trio.CancelScope() as self._scope:

@@ -1,0 +1,252 @@
+"""The client for scripts and notebooks: the same names, and every call waits.
+
+    with sync.open_client("client.toml") as client:
+        with client.chat("demo", [{"role": "user", "content": "Hello"}], max_cost=30_000) as answer:
+            for piece in answer:
+                print(piece.text, end="")
+        print(answer.cost, answer.trust)
+
+The network runs in a thread of its own, so it goes on between two cells of a notebook. Any thread of
+the process may use a client. Ctrl-C while something waits cancels it, and waits for its end as leaving
+an answer does; a second Ctrl-C does not.
+"""
+
+import os
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from pathlib import Path
+from threading import Event
+from typing import Generic, Self, TypeVar, Unpack
+
+import outcome
+
+from cocoon_p2p import client as on_trio
+from cocoon_p2p.aio.calling import GRACE_SECONDS
+from cocoon_p2p.aio.flow import Flow
+from cocoon_p2p.aio.holding import Asking, Held
+from cocoon_p2p.aio.portal import Outcome, Portal
+from cocoon_p2p.client import Embeddings, Offered, Piece, PriceQuote
+from cocoon_p2p.client.answer import AnswerFacts, Report
+from cocoon_p2p.client.messages import Message
+from cocoon_p2p.client.wishes import Wishes
+from cocoon_p2p.config import ClientFile, Loaded, load
+from cocoon_p2p.errors import AnswerBroken
+from cocoon_p2p.node import open_client as open_client_on_trio
+from cocoon_p2p.private_files import replace
+
+Subject = TypeVar("Subject")
+Result = TypeVar("Result")
+
+
+class Answer(AnswerFacts):
+    """One answer. Iterate over it for its pieces; leave its block to stop it, and to stop paying."""
+
+    def __init__(self, source: "_Source", report: Report) -> None:
+        super().__init__(report)
+        self._source = source
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Piece:
+        """Wait for the next piece. Raises as on trio."""
+        try:
+            piece = self._source.take()
+        except AnswerBroken as error:
+            error.text = self.text
+            raise
+        if piece is None:
+            raise StopIteration
+        return self._keep(piece)
+
+    def read(self) -> str:
+        """Read the rest and give the whole text. Raises as iteration does."""
+        for _ in self:
+            pass
+        return self.text
+
+    def save_bundle(self, path: Path) -> None:
+        """Write the bundle to a file of mode 0600. Raises as on trio."""
+        replace(path, self.encode_bundle())
+
+
+class Client:
+    """Buys inference, waiting. Made by `open_client`; every method is as the trio client's."""
+
+    def __init__(self, portal: Portal[on_trio.Client]) -> None:
+        self._portal = portal
+
+    def models(self) -> tuple[Offered, ...]:
+        """List what can be bought, and through which proxies."""
+        return self._call(lambda client: client.models())
+
+    def quote(
+        self, model: str, messages: Sequence[Message], **wishes: Unpack[Wishes]
+    ) -> tuple[PriceQuote, ...]:
+        """Ask what a chat would cost, of several proxies, the cheapest first. Nothing is bought."""
+        return self._call(lambda client: client.quote(model, messages, **wishes))
+
+    def embed(self, model: str, inputs: Sequence[str], **wishes: Unpack[Wishes]) -> Embeddings:
+        """Turn texts into vectors."""
+        return self._call(lambda client: client.embed(model, inputs, **wishes))
+
+    def chat(
+        self, model: str, messages: Sequence[Message], **wishes: Unpack[Wishes]
+    ) -> AbstractContextManager[Answer]:
+        """Ask for the next turn of a chat. The block is entered once the first piece is there."""
+        return self._ask(lambda client: client.chat(model, messages, **wishes))
+
+    def translate(
+        self, model: str, text: str, *, to: str, source: str | None = None, **wishes: Unpack[Wishes]
+    ) -> AbstractContextManager[Answer]:
+        """Have a text translated, by a model that chats."""
+        return self._ask(lambda client: client.translate(model, text, to=to, source=source, **wishes))
+
+    def summarize(
+        self,
+        model: str,
+        text: str,
+        *,
+        sentences: int | None = None,
+        language: str | None = None,
+        **wishes: Unpack[Wishes],
+    ) -> AbstractContextManager[Answer]:
+        """Have a text summed up, by a model that chats."""
+        return self._ask(
+            lambda client: client.summarize(model, text, sentences=sentences, language=language, **wishes)
+        )
+
+    def complete(self, model: str, prompt: str, **wishes: Unpack[Wishes]) -> AbstractContextManager[Answer]:
+        """Ask for the continuation of a bare prompt, without a chat template."""
+        return self._ask(lambda client: client.complete(model, prompt, **wishes))
+
+    def transcribe(
+        self, model: str, audio: bytes, *, language: str = "", prompt: str = "", **wishes: Unpack[Wishes]
+    ) -> AbstractContextManager[Answer]:
+        """Have speech written down."""
+        return self._ask(
+            lambda client: client.transcribe(model, audio, language=language, prompt=prompt, **wishes)
+        )
+
+    def _call(self, work: Callable[[on_trio.Client], Awaitable[Result]]) -> Result:
+        return _Pending(self._portal, work).wait()
+
+    @contextmanager
+    def _ask(self, asking: Asking) -> Iterator[Answer]:
+        begun, source = Event(), _Source(self._portal.post)
+        held = Held(asking, source.flow, begun.set)
+        pending = _Pending(self._portal, held.run, ended=begun)
+        try:
+            begun.wait()
+            if held.report is None:
+                raise pending.error
+            yield Answer(source, held.report)
+        finally:
+            pending.cancel()
+
+
+@contextmanager
+def open_client(file: Path | str | Loaded[ClientFile]) -> Iterator[Client]:
+    """Open a client for as long as the block lasts.
+
+    Args:
+        file: The client's TOML file, or what was loaded from it.
+
+    Leaving waits until answers are settled and the ledger is closed, for `GRACE_SECONDS` at most.
+
+    Raises:
+        ConfigurationError: Something in the file or its folder cannot be used, or another process
+            owns the ledger.
+    """
+    loaded = file if isinstance(file, Loaded) else load(ClientFile, Path(file), os.environ)
+    with open_portal(lambda: open_client_on_trio(loaded)) as portal:
+        yield Client(portal)
+
+
+@contextmanager
+def open_portal(opens: Callable[[], AbstractAsyncContextManager[Subject]]) -> Iterator[Portal[Subject]]:
+    """Run a trio thread while the block runs. Raises whatever opening raised, or ended the thread."""
+    portal, ready, closed = Portal(opens), _Told[None](Event()), _Told[None](Event())
+    portal.start(ready.tell, closed.tell)
+    try:
+        ready.wait()
+        yield portal
+    finally:
+        portal.close()
+        if ready.is_good and closed.event.wait(GRACE_SECONDS):
+            portal.join()
+            closed.wait()
+
+
+class _Told(Generic[Result]):
+    """What the trio thread tells once."""
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+        self.outcome: Outcome[Result] | None = None
+
+    def tell(self, result: Outcome[Result]) -> None:
+        self.outcome = result
+        self.event.set()
+
+    def wait(self) -> Result:
+        self.event.wait()
+        assert self.outcome is not None, "it was told"
+        return self.outcome.unwrap()
+
+    @property
+    def is_good(self) -> bool:
+        return isinstance(self.outcome, outcome.Value)
+
+
+class _Pending(Generic[Result]):
+    """A call to the trio thread, under way."""
+
+    def __init__(
+        self,
+        portal: Portal[Subject],
+        work: Callable[[Subject], Awaitable[Result]],
+        ended: Event | None = None,
+    ) -> None:
+        self._told = _Told[Result](Event())
+        self._also = ended
+        self._call = portal.submit(work, self._end)
+
+    def _end(self, result: Outcome[Result]) -> None:
+        self._told.tell(result)
+        if self._also is not None:
+            self._also.set()
+
+    def wait(self) -> Result:
+        try:
+            return self._told.wait()
+        except KeyboardInterrupt:
+            self.cancel()
+            raise
+
+    @property
+    def error(self) -> BaseException:
+        assert isinstance(self._told.outcome, outcome.Error)
+        return self._told.outcome.error
+
+    def cancel(self) -> None:
+        """Cancel the work, and wait for its end, for `GRACE_SECONDS` at most."""
+        self._call.cancel()
+        self._told.event.wait(GRACE_SECONDS)
+
+
+class _Source:
+    """Where an `Answer` takes its pieces from, in any thread."""
+
+    def __init__(self, post: Callable[[Callable[[], None]], None]) -> None:
+        self._woken = Event()
+        self.flow = Flow(lambda wake: wake(), post, self._woken.set)
+
+    def take(self) -> Piece | None:
+        while (piece := self.flow.pop()) is None:
+            if self.flow.is_over:
+                return None
+            self._woken.clear()
+            if not self.flow.has_news:
+                self._woken.wait()
+        return piece
