@@ -86,12 +86,12 @@ def _likelihood(one: Any) -> dict[str, Any]:
 
 def _tools(file: Path) -> list[Any]:
     try:
-        tools = json.loads(_text(file))
+        tools: Any = json.loads(_text(file))
     except (ValueError, RecursionError) as exc:
         raise ConfigurationError(f"{file}: no JSON: {exc!s:.80}") from None
+    listed: list[Any] = tools
     if not isinstance(tools, list):
         raise ConfigurationError(f"{file}: tools are a list")
-    listed: list[Any] = tools
     return listed
 
 

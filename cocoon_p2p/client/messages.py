@@ -55,10 +55,10 @@ def _read_mapping(message: Mapping[str, Any]) -> ChatTurn:
     if not {"role", "content"} <= message.keys() and not {"role", "tool_calls"} <= message.keys():
         raise ConfigurationError("a message has a `role` and a `content`")
     text, images = _read_content(message.get("content"))
-    called = message.get("tool_calls") or ()
+    called: Any = message.get("tool_calls") or ()
+    listed: Sequence[Any] = called
     if not isinstance(called, Sequence):
         raise ConfigurationError("the `tool_calls` of a message are a list")
-    listed: Sequence[Any] = called
     calls = tuple(map(_read_call, listed))
     return ChatTurn(message["role"], text, calls, message.get("tool_call_id"), images)
 
@@ -66,11 +66,11 @@ def _read_mapping(message: Mapping[str, Any]) -> ChatTurn:
 def _read_content(content: Any) -> tuple[str, tuple[bytes, ...]]:
     if content is None or isinstance(content, str):
         return content or "", ()
+    parts: Sequence[Any] = content
     if not isinstance(content, Sequence):
         raise ConfigurationError("the `content` of a message is a text, or a list of parts")
     texts: list[str] = []
     images: list[bytes] = []
-    parts: Sequence[Any] = content
     for part in parts:
         match part:
             case {"type": "text", "text": str(text)}:
