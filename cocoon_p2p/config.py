@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args, get_origin
 
 import msgspec
 
@@ -165,8 +165,8 @@ class PriceSection(Section, frozen=True, kw_only=True):
 
 
 class WorkerSection(Section, frozen=True, kw_only=True):
-    model: str
-    """A GGUF file, relative to this file (a path has a slash, or ends in .gguf); the name of a model that
+    model: str = ""
+    """What it serves, if that is one model; several have a `[[model]]` each. A GGUF file, relative to this file (a path has a slash, or ends in .gguf); the name of a model that
     `cocoon model pull` fetched; `demo` for the built-in demo model; or the address of a server that runs the
     model, such as http://127.0.0.1:8000 (section `upstream`)."""
 
@@ -181,14 +181,14 @@ class WorkerSection(Section, frozen=True, kw_only=True):
     it has run."""
 
     measure_seconds: Annotated[int, msgspec.Meta(ge=0, le=600)] = 4
-    """How long a worker measures its models' speed at a start, each, where `cocoon bench` has not. 0: it does
-    not, and advertises none."""
+    """How long a worker measures each model's speed, where `cocoon bench` has not, once it serves nobody. 0: it
+    does not, and advertises none."""
 
     context_tokens: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
     "Prompt and answer together, a request; 0 takes 4,096, or what the model was trained for if that is less."
 
     threads: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0
-    "CPU threads; 0 takes all cores but one."
+    "CPU threads of each model; 0 takes all cores but one, shared out among the models."
 
     grant: NonNegative = 20_000_000
     "How much a proxy may owe before its vouchers must cover it, in nanoTON."
@@ -200,6 +200,26 @@ class WorkerSection(Section, frozen=True, kw_only=True):
     def slots_opened(self) -> int:
         """How many slots to open an engine with."""
         return SLOTS_UNMEASURED if self.slots == "auto" else self.slots
+
+
+class ModelSection(Section, frozen=True, kw_only=True):
+    """One of several models that a worker serves, each as `[[model]]`."""
+
+    model: Annotated[str, msgspec.Meta(min_length=1)]
+    "As `model` in `[worker]`."
+
+    name: str = ""
+    "What clients call it; by default what its file says."
+
+    context_tokens: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
+    threads: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0
+    "0: as in `[worker]`, both."
+
+    price_prompt: NonNegative | None = None
+    price_cached: NonNegative | None = None
+    price_completion: NonNegative | None = None
+    price_reasoning: NonNegative | None = None
+    "nanoTON per 1,000 tokens. Left out: as in `[price]`."
 
 
 class ExllamaSection(Section, frozen=True, kw_only=True):
@@ -290,6 +310,7 @@ class ClientSection(Section, frozen=True, kw_only=True):
 class WorkerFile(msgspec.Struct, frozen=True, kw_only=True):
     worker: WorkerSection
     network: NetworkSection
+    model: list[ModelSection] = []
     exllama: ExllamaSection = ExllamaSection()
     upstream: UpstreamSection = UpstreamSection()
     price: PriceSection = PriceSection()
@@ -376,6 +397,8 @@ def _override(tables: dict[str, Any], kind: type, environment: Mapping[str, str]
     """
     overridden: dict[Where, str] = {}
     for section in msgspec.structs.fields(kind):
+        if _is_array(section):
+            continue
         for field in msgspec.structs.fields(_kind_of(section)):
             variable = f"COCOON_{section.name}__{field.name}".upper()
             text = environment.get(variable)
@@ -403,11 +426,45 @@ def _mistakes(kind: type, tables: Mapping[str, Any]) -> list[tuple[Where, str]]:
         if table is None:
             if section.required:
                 found.append(((name, ""), f"section [{name}] is missing"))
+        elif _is_array(section):
+            found += _array_mistakes(name, _kind_of(section), table)
         elif not isinstance(table, dict):
             found.append(((name, ""), f"[{name}] is a section, not a value"))
         else:
             found += table_mistakes(name, _kind_of(section), cast("dict[str, Any]", table))
+    if kind is WorkerFile:
+        found += _served_mistakes(tables)
     return found
+
+
+def _array_mistakes(name: str, kind: type[Section], tables: object) -> list[tuple[Where, str]]:
+    if not isinstance(tables, list):
+        return [((name, ""), f"[{name}] is one of several: write [[{name}]]")]
+    found: list[tuple[Where, str]] = []
+    for number, table in enumerate(cast("list[object]", tables), 1):
+        if isinstance(table, dict):
+            found += table_mistakes(f"{name} {number}", kind, cast("dict[str, Any]", table))
+        else:
+            found.append(((name, ""), f"[[{name}]] is a section, not a value"))
+    return found
+
+
+def _served_mistakes(tables: Mapping[str, Any]) -> list[tuple[Where, str]]:
+    """Say whether a worker's file names one model, or several, and not both."""
+    worker = tables.get("worker")
+    if not isinstance(worker, dict):
+        return []
+    is_several = bool(tables.get("model"))
+    said = [key for key in ("model", "name") if worker.get(key)]
+    if is_several:
+        return [(("worker", key), f"`{key}` in [worker] beside [[model]]: write it there") for key in said]
+    if "model" not in said:
+        return [(("worker", ""), "`model` is missing in [worker]")]
+    return []
+
+
+def _is_array(section: msgspec.structs.FieldInfo) -> bool:
+    return get_origin(section.type) is list
 
 
 def _kind_of(section: msgspec.structs.FieldInfo) -> type[Section]:

@@ -1,18 +1,20 @@
 """How quick a worker's engine is: as was measured before, or measured now.
 
     cocoon bench    all levels of load, up to the slots --> measured.json: speeds, slots worth having
-    cocoon worker   measured.json, where it still holds; else one request and all slots, for some seconds
+    cocoon worker   measured.json, where it holds; else, once nobody is served, one request and all slots
 
 Spec: inference/measuring.md.
 """
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import msgspec
+import trio
 
 from cocoon_p2p.config import SLOTS_UNMEASURED, Loaded, WorkerFile
+from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.inference.engine import Engine, EngineError, ModelCard
 from cocoon_p2p.inference.measuring.kept import (
     Circumstances,
@@ -24,6 +26,7 @@ from cocoon_p2p.inference.measuring.levels import Level, Speeds, concurrencies, 
 from cocoon_p2p.inference.measuring.machine import describe_machine
 from cocoon_p2p.inference.measuring.sweep import sweep
 from cocoon_p2p.node.announce import Announce
+from cocoon_p2p.worker.slots import Slots
 
 log = logging.getLogger(__name__)
 
@@ -94,46 +97,87 @@ async def bench(
     return measured
 
 
-async def find_speeds(loaded: Loaded[WorkerFile], engine: Engine, announce: Announce) -> dict[str, Speeds]:
-    """Say how quick an engine that was just opened is: each model by what is kept of it, else measured now.
+def kept_speeds(loaded: Loaded[WorkerFile], engine: Engine) -> dict[str, Speeds]:
+    """Say how quick an engine's models are, by what is kept of them and still holds."""
+    if not loaded.settings.worker.measure_seconds:
+        return {}
+    kept, slots = read_measurements(loaded.data_directory), engine.capabilities.slots
+    return {
+        card.name: speeds_at(known.levels, slots)
+        for card in engine.capabilities.models
+        if (known := kept.get(card.name)) is not None
+        and known.circumstances == _circumstances(loaded, engine, card, slots)
+    }
 
-    A model that cannot be measured is left out: it is served all the same, and nothing is promised of it.
+
+async def measure_when_idle(
+    loaded: Loaded[WorkerFile],
+    engine: Engine,
+    slots: Slots,
+    known: Container[str],
+    say: Callable[[str, Speeds], None],
+    announce: Announce,
+) -> None:
+    """Measure each model of which nothing is kept, as soon as nobody is served, and keep what comes of it.
+
+    Clients come first: a request that arrives meanwhile has the engine within one step, and the measurement
+    begins anew after it. A model that cannot be measured is left out, and nothing is promised of it.
+
+    Args:
+        loaded: The worker's file.
+        engine: It serves already.
+        slots: The worker's; whoever takes one is a client.
+        known: Models that need no measuring.
+        say: Told what is to be advertised.
+        announce: Told of it as a step.
     """
     seconds = loaded.settings.worker.measure_seconds
-    if not seconds:
-        return {}
-    kept, speeds = read_measurements(loaded.data_directory), dict[str, Speeds]()
-    slots = engine.capabilities.slots
     for card in engine.capabilities.models:
-        here = _circumstances(loaded, engine, card, slots)
-        known = kept.get(card.name)
-        if known is None or known.circumstances != here:
-            announce("measuring", model=card.name)
-            known = await _measure_briefly(engine, card, here, seconds)
-            if known is None:
-                continue
-            write_measurements(loaded.data_directory, {card.name: known})
-        speeds[card.name] = found = speeds_at(known.levels, slots)
-        announce("speed", model=card.name, **spell_speeds(found))
-    return speeds
+        if card.name in known or not seconds:
+            continue
+        try:
+            levels = await _undisturbed(engine, card, seconds, slots)
+        except EngineError as exc:
+            log.warning("not measured", extra={"model": card.name, "error": type(exc).__name__})
+            continue
+        found = speeds_at(levels, engine.capabilities.slots)
+        say(card.name, found)
+        announce("speed", model=card.name, **_spelled(found))
+        here = _circumstances(loaded, engine, card, engine.capabilities.slots)
+        try:
+            write_measurements(
+                loaded.data_directory, {card.name: Measurement(here, int(time.time()), levels)}
+            )
+        except ConfigurationError as exc:
+            # The next start measures again, that is all.
+            log.warning("speeds not kept", extra={"why": str(exc)})
 
 
-async def _measure_briefly(
-    engine: Engine, card: ModelCard, here: Circumstances, seconds: float
-) -> Measurement | None:
-    """Measure one request alone and as many as there are slots."""
-    levels = sorted({1, engine.capabilities.slots})
-    try:
-        found = await sweep(engine, card, concurrencies=levels, seconds=seconds)
-    except EngineError as exc:
-        # Its own words may quote what it was asked, which was nobody's secret; still they stay out.
-        log.warning("not measured", extra={"model": card.name, "error": type(exc).__name__})
-        return None
-    return Measurement(here, int(time.time()), found)
+async def _undisturbed(engine: Engine, card: ModelCard, seconds: float, slots: Slots) -> tuple[Level, ...]:
+    """Measure one request alone and as many as there are slots, in a time when nobody is served."""
+    concurrencies = sorted({1, slots.total})
+    while True:
+        while slots.is_busy:
+            await slots.changed.wait()
+        found = list[tuple[Level, ...]]()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_once_busy, slots, nursery.cancel_scope)
+                found.append(await sweep(engine, card, concurrencies=concurrencies, seconds=seconds))
+                nursery.cancel_scope.cancel()
+        except* EngineError as group:
+            raise group.exceptions[0] from None
+        if found:
+            return found[0]
 
 
-def spell_speeds(speeds: Speeds) -> dict[str, str]:
-    """Spell speeds for a node's steps."""
+async def _cancel_once_busy(slots: Slots, scope: trio.CancelScope) -> None:
+    while not slots.is_busy:
+        await slots.changed.wait()
+    scope.cancel()
+
+
+def _spelled(speeds: Speeds) -> dict[str, str]:
     spelled = {"prefill": f"prefill {speeds.prefill:,.0f} tokens/s"}
     if speeds.decode is not None:
         spelled["decode"] = f"decode {speeds.decode:,.1f}"

@@ -13,7 +13,7 @@ from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.keyfile import load_or_create
 from cocoon_p2p.node.announce import Announce
 from cocoon_p2p.node.engine import measured, open_engine
-from cocoon_p2p.node.measuring import find_speeds, with_slots
+from cocoon_p2p.node.measuring import kept_speeds, measure_when_idle, with_slots
 from cocoon_p2p.node.parts import CONTROL_SOCKET, IDENTITY_KEY, KEPT_PEERS, Parts, open_parts
 from cocoon_p2p.node.proving_side import prove
 from cocoon_p2p.node.reaching import open_reach, tell_reachability
@@ -149,7 +149,7 @@ async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.
         open_parts(loaded, mode="client", grant=Nano(settings.worker.grant)) as parts,
         open_service_nursery() as nursery,
     ):
-        cards = engine.capabilities.models
+        cards, speeds = engine.capabilities.models, kept_speeds(loaded, engine)
         announce("identity", peer=peer_id_text(parts.identity.peer_id))
         announce(
             "engine", engine=engine.capabilities.engine, models=[card.name for card in cards],
@@ -164,7 +164,7 @@ async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.
             accounts=parts.accounts,
             proxies=[[address] for address in settings.worker.proxies],
             prices={card.name: price for card in cards},
-            speeds=await find_speeds(loaded, engine, announce),
+            speeds=speeds,
             proving=await prove(
                 settings.attestation,
                 parts.network,
@@ -174,6 +174,9 @@ async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.
             ),
         )
         worker = await nursery.start(serve)
+        nursery.start_soon(
+            measure_when_idle, loaded, engine, worker.slots, speeds, worker.set_speeds, announce
+        )
         tell = _Joining(worker, announce, nursery)
         for proxy in worker.proxies:
             tell.joined(proxy)

@@ -27,15 +27,21 @@ class Gauge:
 
     Args:
         papers: Told when something else is to be advertised.
-        speeds: What is advertised. A model that is not in it is not watched: nothing was promised of it.
+        speeds: What they advertise. A model that is not in it is not watched: nothing was promised of it.
         slots: Requests that the engine computes at once.
     """
 
     def __init__(self, papers: Papers, speeds: Mapping[str, Speeds], slots: int) -> None:
         self._papers = papers
+        self._slots = slots
         began = trio.current_time()
         self._drifts = {model: Drift(each, slots, began) for model, each in speeds.items()}
         self._running = 0
+
+    def state(self, model: str, speeds: Speeds) -> None:
+        """Advertise what was measured of a model, and watch it from now on."""
+        self._drifts[model] = Drift(speeds, self._slots, trio.current_time())
+        self._papers.set_speeds(model, speeds)
 
     @contextmanager
     def watch(self, model: str) -> Iterator[Stopwatch]:

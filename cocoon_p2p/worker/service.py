@@ -16,7 +16,7 @@ import trio
 from cocoon_p2p.attestation.proving import Proving
 from cocoon_p2p.errors import ConfigurationError, RecordRejected, Unavailable
 from cocoon_p2p.identity import Identity, NetworkId, PeerId, parse_peer_id, peer_id_text
-from cocoon_p2p.inference.engine import Engine
+from cocoon_p2p.inference.engine import ChangingEngine, Engine
 from cocoon_p2p.inference.measuring.levels import Speeds
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Stream, Transport
@@ -120,6 +120,10 @@ class Worker:
         """
         self._shop.papers.set_prices(prices)
 
+    def set_speeds(self, model: str, speeds: Speeds) -> None:
+        """Say how quick a model is, now that it was measured: every proxy is told."""
+        self._shop.gauge.state(model, speeds)
+
     async def drain(self) -> None:
         """Tell the proxies, take nothing new, and return once nothing runs. A cancel leaves it draining."""
         log.info("draining", extra={"running": self.slots.running})
@@ -166,7 +170,6 @@ async def serve_worker(
     prices: Mapping[str, Price],
     proving: Proving | None = None,
     speeds: Mapping[str, Speeds] | None = None,
-    slots: int | None = None,
     now: Callable[[], float] = time.time,
     draw: Callable[[int], bytes] = os.urandom,
     task_status: trio.TaskStatus[Worker] = trio.TASK_STATUS_IGNORED,
@@ -184,7 +187,6 @@ async def serve_worker(
         prices: For each model of the engine.
         proving: How it proves itself, and what its proxies must prove; None: nothing is proven.
         speeds: What was measured of the models: advertised, and corrected when requests see something else.
-        slots: Requests at once; by default as many as the engine has, and never more.
         now: Seconds since the Unix epoch.
         draw: Draws random bytes: sealing keys, nonces, session ids, pauses.
         task_status: Given the `Worker` once it dials its proxies.
@@ -194,7 +196,7 @@ async def serve_worker(
 
     Raises:
         ConfigurationError: A model has no price, or a proxy's addresses name no one peer.
-        Unavailable: The machine does not speak for its keys.
+        Unavailable: The machine does not speak for its keys, or its engine serves no model any more.
     """
     papers = Papers(
         identity,
@@ -209,10 +211,10 @@ async def serve_worker(
     if proving is not None:
         await papers.prove()
         transport.accept_streams(EVIDENCE, proving.showcase.accept)
-    counter = Slots(min(slots or engine.capabilities.slots, engine.capabilities.slots))
+    slots = Slots(engine.capabilities.slots)
     seals = Seals(identity, network, papers, now=now, draw=draw)
-    gauge = Gauge(papers, speeds or {}, counter.total)
-    shop = Workshop(identity, network, engine, accounts, papers, seals, counter, gauge, now)
+    gauge = Gauge(papers, speeds or {}, slots.total)
+    shop = Workshop(identity, network, engine, accounts, papers, seals, slots, gauge, now)
     named = [_name_proxy(addresses) for addresses in proxies]
     async with trio.open_nursery() as nursery:
 
@@ -220,7 +222,7 @@ async def serve_worker(
             transport.protect(standing.peer, "proxy")
             try:
                 with standing.scope:
-                    await stay_registered(standing, transport, papers, counter, proving=proving, draw=draw)
+                    await stay_registered(standing, transport, papers, slots, proving=proving, draw=draw)
             finally:
                 transport.unprotect(standing.peer, "proxy")
 
@@ -234,11 +236,31 @@ async def serve_worker(
             for peer, addresses in named:
                 worker.join(peer, addresses)
             nursery.start_soon(papers.keep_fresh)
+            if isinstance(engine, ChangingEngine):
+                nursery.start_soon(_follow, engine, papers, slots)
             task_status.started(worker)
             await trio.sleep_forever()
         finally:
             with trio.CancelScope(shield=True):
                 await worker.stop()
+
+
+async def _follow(engine: ChangingEngine, papers: Papers, slots: Slots) -> None:
+    """Offer what the engine offers, for as long as it offers anything.
+
+    Raises:
+        Unavailable: It has no models any more.
+    """
+    offered = engine.capabilities
+    while offered.models:
+        papers.offer(offered.models)
+        slots.limit(offered.slots)
+        offered = await engine.wait_for_change(offered)
+    slots.limit(0)
+    raise Unavailable(
+        "no engine is left that serves a model",
+        hint="the log says why each was given up; start the worker again",
+    )
 
 
 def _name_proxy(addresses: Sequence[str]) -> tuple[PeerId, Sequence[str]]:

@@ -15,7 +15,7 @@ class Slots:
     slot is free once the engine has let go of it, which may be one decoding step later.
 
     Attributes:
-        total: Exchanges at once.
+        total: Exchanges at once, while the engine computes as many as it did at first.
         is_draining: Whether nothing new is taken.
         changed: Set at the next change, and replaced by then: take it before you look.
     """
@@ -24,18 +24,29 @@ class Slots:
         self.total = total
         self.is_draining = False
         self.changed = trio.Event()
+        self._limit = total
         self._taken = 0
         self._running: set[RunningExchange] = set()
         self._parting = 0
 
     @property
     def free(self) -> int:
-        return self.total - self._taken
+        return max(0, min(self.total, self._limit) - self._taken)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the engine has work, or is about to."""
+        return bool(self._taken)
 
     @property
     def running(self) -> int:
         """How many exchanges have not ended yet."""
         return len(self._running)
+
+    def limit(self, slots: int) -> None:
+        """Take note of how many the engine computes at once now: none while it is being started again."""
+        self._limit = slots
+        self._note()
 
     def runs(self, exchange: RunningExchange) -> bool:
         return exchange in self._running

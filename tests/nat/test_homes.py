@@ -25,7 +25,9 @@ async def settled_books(overlay: Overlay) -> Books:
 async def begin(overlay: Overlay) -> None:
     """A proxy that anybody can dial, and a worker in a home."""
     await overlay.start("proxy", overlay.lab.add("proxy", PROXY))
-    worker = await overlay.start("worker", home(overlay.lab, 1, line=BAD_LINE), {"model": "demo"})
+    worker = await overlay.start(
+        "worker", home(overlay.lab, 1, line=BAD_LINE), {"model": "demo", "measure_seconds": 0}
+    )
     await worker.wait_for("ready")
 
 
@@ -38,7 +40,7 @@ async def test_a_worker_in_a_home_is_seen_from_another_and_what_it_answers_strea
         async with overlay.client_at(home(lab, 2, line=BAD_LINE)) as client:
             worker_at = home(lab, 1, line=BAD_LINE)
             began = trio.current_time()
-            await overlay.start("worker", worker_at, {"model": "demo"})
+            await overlay.start("worker", worker_at, {"model": "demo", "measure_seconds": 0})
             await wait_offered(client)
             print(f"seen by a third node after {trio.current_time() - began:.1f} s")
             pieces = 0

@@ -34,7 +34,9 @@ TOKENS = 1000
 async def begin(overlay: Overlay, proxy_at: Place) -> NodeProcess:
     """A proxy that listens at a place, and a worker in the open that has found it."""
     proxy = await overlay.start("proxy", proxy_at, listen=EVERYWHERE)
-    worker = await overlay.start("worker", overlay.lab.add("worker", "192.0.2.11"), {"model": "demo"})
+    worker = await overlay.start(
+        "worker", overlay.lab.add("worker", "192.0.2.11"), {"model": "demo", "measure_seconds": 0}
+    )
     await worker.wait_for("ready")
     return proxy
 

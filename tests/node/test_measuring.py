@@ -7,15 +7,18 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from cocoon_p2p.config import SLOTS_UNMEASURED, Loaded, WorkerFile, load
-from cocoon_p2p.inference.engine import Capabilities
+from cocoon_p2p.inference.engine import Capabilities, Engine
 from cocoon_p2p.inference.measuring.kept import FILE, read_measurements
 from cocoon_p2p.inference.measuring.levels import Speeds
 from cocoon_p2p.node import measuring
-from cocoon_p2p.node.measuring import SLOTS_TRIED, bench, find_speeds, with_slots
+from cocoon_p2p.node.measuring import SLOTS_TRIED, bench, kept_speeds, measure_when_idle, with_slots
+from cocoon_p2p.protocols.messages import ChannelId, ExchangeId
 from cocoon_p2p.testing.engine import ScriptedEngine, scripted_model
+from cocoon_p2p.worker.slots import Slots
 from tests.inference.measuring.paced import PacedEngine
 
 Load = Callable[..., Loaded[WorkerFile]]
@@ -38,8 +41,29 @@ def worker(tmp_path: Path) -> Load:
     return write
 
 
-def ignore(step: str, **facts: object) -> None:
-    pass
+class Start:
+    """What a worker's start comes to."""
+
+    def __init__(self, loaded: Loaded[WorkerFile], engine: Engine, slots: Slots | None = None) -> None:
+        self.loaded = loaded
+        self.engine = engine
+        self.slots = slots or Slots(engine.capabilities.slots)
+        self.speeds = kept_speeds(loaded, engine)
+        self.steps: list[str] = []
+
+    async def measure(self) -> dict[str, Speeds]:
+        known = tuple(self.speeds)
+        await measure_when_idle(
+            self.loaded, self.engine, self.slots, known, self.speeds.__setitem__, self._announce
+        )
+        return self.speeds
+
+    def _announce(self, step: str, **facts: object) -> None:
+        self.steps.append(step)
+
+
+async def find_speeds(loaded: Loaded[WorkerFile], engine: Engine) -> dict[str, Speeds]:
+    return await Start(loaded, engine).measure()
 
 
 def sharing(running: int) -> float:
@@ -50,9 +74,9 @@ def sharing(running: int) -> float:
 async def test_a_start_measures_and_the_next_one_need_not(autojump_clock: MockClock, worker: Load) -> None:
     engine = PacedEngine(write=sharing)
 
-    speeds = await find_speeds(worker(), engine, ignore)
+    speeds = await find_speeds(worker(), engine)
     asked = len(engine.requests)
-    again = await find_speeds(worker(), engine, ignore)
+    again = await find_speeds(worker(), engine)
 
     found = speeds["scripted"]
     assert found == Speeds(pytest.approx(100), pytest.approx(10), pytest.approx(5))  # type: ignore[arg-type]
@@ -73,9 +97,9 @@ async def test_a_start_measures_and_the_next_one_need_not(autojump_clock: MockCl
 async def test_what_changed_is_measured_anew(
     autojump_clock: MockClock, worker: Load, changed: PacedEngine
 ) -> None:
-    await find_speeds(worker(), PacedEngine(), ignore)
+    await find_speeds(worker(), PacedEngine())
 
-    assert (await find_speeds(worker(), changed, ignore)).keys() == {"scripted"}
+    assert (await find_speeds(worker(), changed)).keys() == {"scripted"}
     assert changed.requests
 
 
@@ -83,11 +107,11 @@ async def test_another_machine_engine_or_number_of_threads_is_measured_anew(
     autojump_clock: MockClock, worker: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = PacedEngine()
-    await find_speeds(worker(), engine, ignore)
+    await find_speeds(worker(), engine)
 
     async def measures_anew(loaded: Loaded[WorkerFile]) -> bool:
         before = len(engine.requests)
-        await find_speeds(loaded, engine, ignore)
+        await find_speeds(loaded, engine)
         return len(engine.requests) > before
 
     assert await measures_anew(worker(threads=3))
@@ -100,19 +124,66 @@ async def test_another_machine_engine_or_number_of_threads_is_measured_anew(
 
 async def test_who_switches_measuring_off_promises_nothing(autojump_clock: MockClock, worker: Load) -> None:
     engine = PacedEngine()
-    await find_speeds(worker(), engine, ignore)
+    await find_speeds(worker(), engine)
     engine.requests.clear()
 
-    assert await find_speeds(worker(measure_seconds=0), engine, ignore) == {}
+    assert await find_speeds(worker(measure_seconds=0), engine) == {}
     assert engine.requests == []
 
 
 async def test_an_engine_that_fails_at_it_promises_nothing_and_is_served(
     autojump_clock: MockClock, worker: Load, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert await find_speeds(worker(), ScriptedEngine(fail_at=0), ignore) == {}
+    assert await find_speeds(worker(), ScriptedEngine(fail_at=0)) == {}
     assert "not measured" in caplog.text
     assert not worker().data_directory.joinpath(FILE).exists()
+
+
+async def test_two_models_are_measured_each(autojump_clock: MockClock, worker: Load) -> None:
+    engine = ScriptedEngine(
+        lambda request: ("word ",) * request.completion_tokens_max,
+        models=[scripted_model("one"), scripted_model("two")],
+        prefill_seconds=0.1,
+    )
+    start = Start(worker(), engine)
+
+    assert (await start.measure()).keys() == {"one", "two"}
+    assert start.steps == ["speed", "speed"]
+
+
+async def test_a_client_has_the_engine_at_once_and_the_measurement_begins_anew_after_it(
+    autojump_clock: MockClock, worker: Load
+) -> None:
+    engine, slots = PacedEngine(), Slots(4)
+    start, client = Start(worker(), engine, slots), (ChannelId(bytes(32)), ExchangeId(bytes(16)))
+    slots.take(client)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(start.measure)
+        await trio.sleep(100)
+        assert engine.requests == []
+
+        slots.end(client)
+        slots.give_back()
+        await trio.sleep(2)
+        assert engine.running
+        slots.take(client)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not engine.running
+        assert start.speeds == {}
+
+        slots.end(client)
+        slots.give_back()
+    assert start.speeds["scripted"].decode == pytest.approx(10)
+
+
+async def test_a_full_disk_ends_no_worker(
+    autojump_clock: MockClock, worker: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = worker()
+    loaded.data_directory.write_text("no folder")
+
+    assert (await find_speeds(loaded, PacedEngine())).keys() == {"scripted"}
+    assert "speeds not kept" in caplog.text
 
 
 async def test_a_bench_is_what_the_next_start_goes_by(autojump_clock: MockClock, worker: Load) -> None:
@@ -120,7 +191,7 @@ async def test_a_bench_is_what_the_next_start_goes_by(autojump_clock: MockClock,
 
     measured = await bench(loaded, engine, seconds=15, is_auto=False)
     engine.requests.clear()
-    speeds = await find_speeds(loaded, engine, ignore)
+    speeds = await find_speeds(loaded, engine)
 
     assert measured["scripted"].slots == 2
     assert engine.requests == []
@@ -142,7 +213,7 @@ async def test_auto_is_what_a_bench_found_worth_having(autojump_clock: MockClock
     settled = with_slots(loaded)
     assert settled.settings.worker.slots == 2
     opened = PacedEngine(write=sharing, slots=2)
-    speeds = await find_speeds(settled, opened, ignore)
+    speeds = await find_speeds(settled, opened)
     assert opened.requests == []
     assert speeds["scripted"].decode_full == pytest.approx(10)
 

@@ -322,7 +322,6 @@ async def scene(
     capacity: int = 10**9,
     store: MemoryStore | None = None,
     speeds: Mapping[str, Speeds] | None = None,
-    slots: int | None = None,
 ) -> AsyncIterator[Scene]:
     """Run a worker that has registered with the proxy, and open the proxy's channel to it."""
     told, dice, store = Told(), Dice(), store or MemoryStore()
@@ -357,7 +356,6 @@ async def scene(
                 proxies=[proxy.addresses],
                 prices=prices or {"scripted": PRICE},
                 speeds=speeds,
-                slots=slots,
                 now=now,
                 draw=dice,
             )

@@ -11,7 +11,7 @@ from cocoon_p2p.inference.measuring.drift import PAUSE_SECONDS, Drift
 from cocoon_p2p.inference.measuring.levels import Speeds
 from cocoon_p2p.inference.measuring.stopwatch import Observation
 from cocoon_p2p.protocols.ids import Role
-from cocoon_p2p.protocols.messages import Load, Rates
+from cocoon_p2p.protocols.messages import Rates
 from cocoon_p2p.records import check_record
 from cocoon_p2p.testing.engine import ScriptedEngine, scripted_model
 from cocoon_p2p.worker import gauge as gauge_module
@@ -102,13 +102,18 @@ async def test_a_client_that_pays_late_does_not_look_like_a_slow_engine(
     assert [(each.running, each.decode) for each in seen] == [(1, None), (1, pytest.approx(20))]
 
 
-async def test_fewer_slots_than_the_engine_has_may_be_offered_but_never_more(
+async def test_what_is_measured_later_is_advertised_and_watched_from_then_on(
     autojump_clock: MockClock,
 ) -> None:
-    for slots, told in ((2, 2), (9, 4), (None, 4)):
-        async with scene(ScriptedEngine(slots=4), slots=slots) as here:
-            (load, *_) = [message for message in here.told.messages if isinstance(message, Load)]
-            assert (load.slots_free, load.slots_total) == (told, told)
+    async with scene(ScriptedEngine(ANSWER, delay_seconds=0.1)) as here:
+        here.worker.set_speeds("scripted", STATED)
+        await trio.sleep(1.5)
+        assert advertised(here) == Rates(50_000, 20_000, 10_000)
+
+        await ask_for_a_while(here, PAUSE_SECONDS + 10)
+        rates = advertised(here)
+        assert rates is not None
+        assert rates.decode_milli == pytest.approx(10_000, 1)
 
 
 async def test_speeds_that_cannot_be_spelled_are_spelled_as_near_as_can_be(autojump_clock: MockClock) -> None:
