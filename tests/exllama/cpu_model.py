@@ -30,7 +30,7 @@ class CpuCache:
 
 
 class CpuModel:
-    """Llama. `fail_next` makes the next step fail, as a card does that lost its power."""
+    """Llama. `fail_next` makes the next steps fail by `failure`, as a card does that lost its power."""
 
     def __init__(self, config: Any, folder: Path) -> None:
         self.config = config
@@ -42,6 +42,9 @@ class CpuModel:
         self.fail_next = 0
         self.failure: Exception = RuntimeError("CUDA error: an illegal memory access was encountered")
         self.steps = 0
+        self.longest = self.widest = 0
+        "The most tokens of one sequence, and the most sequences of one step."
+
         self._weights = {name: each.float() for name, each in load_file(folder / "model.safetensors").items()}
         frequencies = torch.arange(0, config.head_dim, 2).float() / config.head_dim
         self._frequencies = config.rotary_embedding_base**-frequencies
@@ -65,6 +68,8 @@ class CpuModel:
             self.fail_next -= 1
             raise self.failure
         places, past = _places(attn_params, cache, input_ids.shape[1])
+        self.longest = max(self.longest, int(past.max()) + input_ids.shape[1])
+        self.widest = max(self.widest, input_ids.shape[0])
         hidden = self._weights["model.embed_tokens.weight"][input_ids]
         for layer in range(self.config.num_hidden_layers):
             hidden = self._layer(layer, hidden, cache, places, past)
