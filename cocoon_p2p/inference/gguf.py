@@ -54,6 +54,9 @@ class GgufHead:
     token_size_max_bytes: int
     "The longest token as the file spells it, which is never shorter than its text; 0 if unknown."
 
+    vocabulary: int = 0
+    "How many tokens there are; 0 if unknown."
+
     @property
     def architecture(self) -> str:
         return self.text("general.architecture")
@@ -144,6 +147,7 @@ class _Reader:
             bos=self._token(entries, "bos"),
             eos=self._token(entries, "eos"),
             token_size_max_bytes=self._longest_token(entries),
+            vocabulary=(tokens.items or 0) if (tokens := entries.get("tokenizer.ggml.tokens")) else 0,
         )
 
     def _number(self, shape: str) -> int:

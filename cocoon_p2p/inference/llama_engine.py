@@ -25,7 +25,6 @@ from cocoon_p2p.inference.cache_slots import cache_slots
 from cocoon_p2p.inference.chat_template import ChatTemplate
 from cocoon_p2p.inference.engine import (
     Capabilities,
-    ChatMessage,
     EngineError,
     GenerateRequest,
     Piece,
@@ -35,8 +34,11 @@ from cocoon_p2p.inference.engine import (
 from cocoon_p2p.inference.llama_generation import LlamaGeneration
 from cocoon_p2p.inference.llama_messages import Completion
 from cocoon_p2p.inference.llama_server import LlamaServer
+from cocoon_p2p.inference.llama_wishes import calls_of, completion, grammar_of, refuse_tokens
 from cocoon_p2p.inference.pipe import Pipe
 from cocoon_p2p.inference.refusing import TOKEN_SIZE_MAX, refuse_endless, refuse_senseless, refuse_unfit
+from cocoon_p2p.inference.tools import CallForm
+from cocoon_p2p.inference.wishes import ToolUse
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +48,6 @@ most, a step of a long prompt some seconds on a slow machine."""
 
 PROMPTS_KEPT: Final = 32
 "Prompts between their count and their generation, so that each is split once."
-
-SEEDS: Final = 2**32 - 1
-"llama.cpp takes 32 bits, and the highest number means none."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +70,8 @@ class LlamaCppEngine:
         bos: The text of the model's begin token.
         token_size_max_bytes: A token stands for no more text than this. Prompts that cannot fit
             are refused by it: nobody has paid yet, and splitting a megabyte takes half a second.
+        vocabulary: How many tokens the model has; 0 if that is unknown.
+        form: How the model writes tool calls, if it does.
     """
 
     def __init__(
@@ -81,6 +82,8 @@ class LlamaCppEngine:
         *,
         bos: str,
         token_size_max_bytes: int = TOKEN_SIZE_MAX,
+        vocabulary: int = 0,
+        form: CallForm | None = None,
     ) -> None:
         self.capabilities = capabilities
         (self._card,) = capabilities.models
@@ -88,6 +91,8 @@ class LlamaCppEngine:
         self._template = template
         self._bos = bos
         self._token_size_max = token_size_max_bytes
+        self._vocabulary = vocabulary
+        self._form = form
         self._table = cache_slots(capabilities.slots)
         self._free_slots = trio.Semaphore(capabilities.slots)
         self._splitting = trio.CapacityLimiter(4)
@@ -98,7 +103,7 @@ class LlamaCppEngine:
 
     async def count(self, request: GenerateRequest) -> PromptCount:
         """Tokenise the prompt (`Engine.count`). A cancel waits for the splitting, some milliseconds."""
-        prompt = await self._prompt(request)
+        prompt, _ = await self._prepared(request)
         self._prompts[request.prompt_key] = prompt
         if len(self._prompts) > PROMPTS_KEPT:
             self._prompts.popitem(last=False)
@@ -111,13 +116,13 @@ class LlamaCppEngine:
         Leaving waits until the engine has let go of the slot, for `LET_GO_SECONDS` at most;
         a slot that is kept longer is not given to others until it is free.
         """
-        prompt = await self._prompt(request)
+        prompt, grammar = await self._prepared(request)
         self._prompts.pop(request.prompt_key, None)
         await self._free_slots.acquire()
         if self._is_closed:
             self._free_slots.release()
             raise EngineError("the engine is closed")
-        running = self._start(request, prompt)
+        running = self._start(request, prompt, grammar)
         try:
             with running.pipe as pieces:
                 yield pieces
@@ -146,18 +151,22 @@ class LlamaCppEngine:
                 return
             await trio.to_thread.run_sync(self._server.close)
 
-    async def _prompt(self, request: GenerateRequest) -> list[int]:
-        """The request's tokens, as the engine splits them."""
+    async def _prepared(self, request: GenerateRequest) -> tuple[list[int], str]:
+        """The request's tokens, as the engine splits them, and the grammar of its answer."""
         if self._is_closed:
             raise EngineError("the engine is closed")
         refuse_senseless(request, self._card)
+        refuse_tokens(request, self._vocabulary)
+        grammar = ""
+        if request.constraint is not None or request.tool_use is ToolUse.REQUIRED:
+            grammar = await trio.to_thread.run_sync(grammar_of, request, self._form, limiter=self._splitting)
         kept = self._prompts.get(request.prompt_key)
         if kept is not None:
-            return kept
+            return kept, grammar
         refuse_endless(request, self._card, token_size_max=self._token_size_max)
         prompt = await trio.to_thread.run_sync(self._split, request, limiter=self._splitting)
         refuse_unfit(prompt, self._card)
-        return prompt
+        return prompt, grammar
 
     def _split(self, request: GenerateRequest) -> list[int]:
         """Render and split a request's prompt. Blocks.
@@ -165,47 +174,53 @@ class LlamaCppEngine:
         What was already answered is split by itself and as plain text: that is how it came
         out of the model.
         """
-        text = request.prompt if request.prompt is not None else self._render(request.messages)
+        text = request.prompt if request.prompt is not None else self._render(request)
         prompt = self._server.tokenize(text)
         if request.answer_prefix:
             prompt += self._server.tokenize(request.answer_prefix, is_prompt=False)
         return prompt
 
-    def _render(self, messages: tuple[ChatMessage, ...]) -> str:
-        text = self._template.render(messages)
+    def _render(self, request: GenerateRequest) -> str:
+        # A model that is not told of any tool calls none.
+        tools = () if request.tool_use is ToolUse.NONE else request.tools
+        text = self._template.render(request.messages, tools)
         # Many templates write the begin token themselves, and the engine would add another.
         if self._bos and text.startswith(self._bos) and self._server.tokenize(""):
             return text.removeprefix(self._bos)
         return text
 
-    def _start(self, request: GenerateRequest, prompt: list[int]) -> _Running:
+    def _start(self, request: GenerateRequest, prompt: list[int], grammar: str) -> _Running:
         """Start the thread that takes the answer out of the engine."""
         self._table, claim = self._table.claim(request.cache_scope, prompt)
         running = _Running(Pipe[Piece](), claim.slot, trio.Event())
         self._running.add(running)
-        completion = Completion(
-            prompt=prompt,
-            max_tokens=min(request.completion_tokens_max, self._card.context_tokens - len(prompt)),
-            temperature=request.temperature,
-            top_p=request.top_p,
-            id_slot=claim.slot,
-            cache_prompt=claim.may_reuse,
-            seed=None if request.seed is None else request.seed % SEEDS,
-            ignore_eos=request.ignore_eos,
+        asked = completion(
+            request,
+            prompt,
+            self._card,
+            slot=claim.slot,
+            may_reuse=claim.may_reuse,
+            grammar=grammar,
+            form=self._form,
+        )
+        generation = LlamaGeneration(
+            request.stop,
+            running.pipe.put,
+            calls=calls_of(request, self._form),
+            logprobs=request.logprobs,
         )
         trio.lowlevel.start_thread_soon(
-            lambda: self._compute(completion, request.stop, running.pipe),
+            lambda: self._compute(asked, generation, running.pipe),
             lambda _: self._has_let_go_soon(running),
             name="llama.cpp request",
         )
         return running
 
-    def _compute(self, completion: Completion, stop: tuple[str, ...], pipe: Pipe[Piece]) -> None:
+    def _compute(self, asked: Completion, generation: LlamaGeneration, pipe: Pipe[Piece]) -> None:
         """Take one answer out of the engine. The top of its thread."""
         error: EngineError | None = None
         try:
-            generation = LlamaGeneration(stop, pipe.put)
-            self._server.complete(completion, generation.on_event)
+            self._server.complete(asked, generation.on_event)
             generation.end()
         except EngineError as exc:
             error = exc

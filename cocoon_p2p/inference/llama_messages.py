@@ -8,9 +8,27 @@ from collections.abc import Sequence
 import msgspec
 
 
+class Alternative(msgspec.Struct):
+    """A token, and how likely it was before anything was done to the probabilities."""
+
+    logprob: float
+    bytes: list[int] = []
+    "Its text; of a token that ends a character, the text of all its tokens."
+
+
+class SampledToken(Alternative):
+    top_logprobs: list[Alternative] = []
+
+
+class Logprobs(msgspec.Struct):
+    content: list[SampledToken] = []
+    "One: of the tokens that an event stands for, the last."
+
+
 class Choice(msgspec.Struct):
     text: str = ""
     finish_reason: str | None = None
+    logprobs: Logprobs | None = None
 
 
 class Progress(msgspec.Struct):
@@ -37,6 +55,9 @@ class Usage(msgspec.Struct):
 
 class Failure(msgspec.Struct):
     message: str = "no reason given"
+    "May quote the answer: never for a log."
+
+    type: str = "unknown"
 
 
 class ServerEvent(msgspec.Struct):
@@ -62,8 +83,23 @@ class Completion(msgspec.Struct):
     cache_prompt: bool
     seed: int | None = None
     ignore_eos: bool = False
-    samplers: tuple[str, ...] = ("temperature", "top_p")
+    samplers: tuple[str, ...] = ("penalties", "temperature", "top_p")
     "What OpenAI's interface names, and nothing else: llama.cpp has top-k 40 and min-p 0.05 by default."
+
+    frequency_penalty: float = 0
+    presence_penalty: float = 0
+    repeat_last_n: int = 0
+    "How far back the penalties count: prompt tokens are among them. 0: there are none."
+
+    logit_bias: Sequence[tuple[int, float]] = ()
+    grammar: str = ""
+    "Must be one that llama.cpp can read: it prints what it cannot."
+
+    n_probs: int = 0
+    "How many likeliest tokens are told. Of the one that was sampled nothing is told without them."
+
+    preserved_tokens: Sequence[str] = ()
+    "Control tokens whose text belongs to the answer: llama.cpp leaves out all others."
 
     stream: bool = True
     timings_per_token: bool = True

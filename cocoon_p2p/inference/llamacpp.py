@@ -20,18 +20,32 @@ from cocoon_p2p.inference.llama_engine import LlamaCppEngine
 from cocoon_p2p.inference.llama_server import (
     LlamaServer,
     ServerSettings,
-    default_threads,
     library_version,
 )
 from cocoon_p2p.inference.manifest import Progress, check_weights, weights_hash
+from cocoon_p2p.inference.processors import default_threads
 from cocoon_p2p.inference.refusing import TOKEN_SIZE_MAX
+from cocoon_p2p.inference.tools import form_of
 
 CONTEXT_TOKENS: Final = 4096
 "For each request, unless the operator says otherwise or the model was trained for less."
 
 FEATURES: Final = frozenset(
-    {Feature.SEED, Feature.STOP, Feature.TEMPERATURE, Feature.IGNORE_EOS, Feature.CONTINUE}
+    {
+        Feature.SEED,
+        Feature.STOP,
+        Feature.TEMPERATURE,
+        Feature.IGNORE_EOS,
+        Feature.CONTINUE,
+        Feature.JSON_SCHEMA,
+        Feature.REGEX,
+        Feature.GRAMMAR,
+        Feature.LOGPROBS,
+        Feature.LOGIT_BIAS,
+        Feature.PENALTIES,
+    }
 )
+"Of every model that answers. One whose way of calling tools is known has those, too."
 
 
 @asynccontextmanager
@@ -74,6 +88,7 @@ async def open_llamacpp(
     version = library_version()
     head = await trio.to_thread.run_sync(read_gguf, model)
     template = await trio.to_thread.run_sync(_checked_template, head) if has_chat else ChatTemplate("")
+    form = form_of(head.chat_template) if has_chat else None
     settings = ServerSettings(model, slots, _context(head, context_tokens), threads or default_threads())
     weights = await weights_hash(model, memory=memory, progress=progress)
     check_weights(model, weights, expected_weights_hash)
@@ -82,7 +97,7 @@ async def open_llamacpp(
         weights_hash=weights,
         tokenizer_hash=head.tokenizer_hash,
         context_tokens=settings.context_tokens,
-        features=FEATURES,
+        features=FEATURES if form is None else FEATURES | {Feature.TOOLS},
         is_demo=is_demo(weights),
     )
     server = await trio.to_thread.run_sync(LlamaServer, settings)
@@ -92,6 +107,8 @@ async def open_llamacpp(
         template,
         bos=head.bos,
         token_size_max_bytes=head.token_size_max_bytes or TOKEN_SIZE_MAX,
+        vocabulary=head.vocabulary,
+        form=form,
     )
     try:
         yield engine

@@ -71,9 +71,9 @@ def test_what_was_held_back_is_delivered_when_the_model_ends_by_itself() -> None
     assert pieces == [Piece("Hi EN", 1, 7, 0, Finish.STOP)]
 
 
-def test_an_error_of_the_server_is_ours() -> None:
-    with pytest.raises(EngineError, match="out of cells"):
-        run(text("Hi", 1), ServerEvent(error=Failure("out of cells")))
+def test_an_error_of_the_server_is_ours_and_quotes_nothing() -> None:
+    with pytest.raises(EngineError, match=r"^llama.cpp failed \(type=server_error\)$"):
+        run(text("Hi", 1), ServerEvent(error=Failure("cannot go on after: Hi", "server_error")))
 
 
 def test_an_answer_without_an_end_is_a_failure() -> None:

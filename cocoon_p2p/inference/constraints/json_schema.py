@@ -63,8 +63,12 @@ class _Rule:
     width: int = 1
 
 
-def schema_rules(text: str) -> list[str]:
+def schema_rules(text: str, *, prefix: str = "") -> list[str]:
     """Write a schema as rules; the first, `root`, is its values. They need those of `json_text`.
+
+    Args:
+        text: The schema.
+        prefix: Of the names of all rules, where others stand beside them.
 
     Raises:
         ConstraintRefused: It is no JSON Schema, uses what is not known here, or is out of bounds.
@@ -73,18 +77,13 @@ def schema_rules(text: str) -> list[str]:
         schema: object = json.loads(text)
     except (ValueError, RecursionError):
         raise ConstraintRefused("the schema is no JSON") from None
-    return SchemaWriter(schema).rules("root")
+    return _Writer(schema, prefix).rules()
 
 
-class SchemaWriter:
-    """Writes one schema.
+class _Writer:
+    """Writes one schema."""
 
-    Args:
-        schema: What its JSON means.
-        prefix: Of the names of its rules, where there are others beside them.
-    """
-
-    def __init__(self, schema: object, prefix: str = "s") -> None:
+    def __init__(self, schema: object, prefix: str) -> None:
         self._whole = schema
         self._prefix = prefix
         self._lines = list[str]()
@@ -92,10 +91,9 @@ class SchemaWriter:
         self._referred = dict[str, _Rule]()
         self._open = list[str]()
 
-    def rules(self, name: str) -> list[str]:
-        """All rules; the first, of this name, is the schema's."""
+    def rules(self) -> list[str]:
         root = self._schema(self._whole, 0)
-        return [f"{name} ::= {root.body}", *self._lines]
+        return [f"{self._prefix}root ::= {root.body}", *self._lines]
 
     def _schema(self, schema: object, depth: int) -> _Rule:
         if depth > DEPTH_MAX:
@@ -287,7 +285,7 @@ class SchemaWriter:
         return _Rule(name, rule.width)
 
     def _new_name(self) -> str:
-        return f"{self._prefix}{len(self._lines)}"
+        return f"{self._prefix}s{len(self._lines)}"
 
     def _add(self, *lines: str) -> None:
         self._lines += lines

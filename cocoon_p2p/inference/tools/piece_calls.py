@@ -7,6 +7,7 @@ It comes last, after stop strings and whole characters.
 """
 
 import secrets
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from string import ascii_letters, digits
@@ -36,8 +37,8 @@ class PieceCalls:
 
     def __init__(self, form: CallForm, tools: Sequence[Tool]) -> None:
         self._reader = CallReader(form, frozenset(tool.name for tool in tools), new_call_id)
-        self._logprobs = list[TokenLogprob]()
-        self._told = 0
+        self._held = deque[tuple[int, tuple[TokenLogprob, ...]]]()
+        "The likelihoods that each piece brought, with its count of tokens."
 
     def read(self, piece: Piece) -> Piece:
         """Give the piece as the reader of the answer sees it.
@@ -61,9 +62,9 @@ class PieceCalls:
         )
 
     def _released(self, piece: Piece, tokens: int) -> tuple[TokenLogprob, ...]:
-        """The likelihoods of the tokens that count by now, one each."""
-        self._logprobs += piece.logprobs
-        count = len(self._logprobs) if piece.finish is not None else tokens - self._told
-        self._told = tokens
-        released, self._logprobs = tuple(self._logprobs[:count]), self._logprobs[count:]
-        return released
+        """The likelihoods of the pieces whose tokens all count by now."""
+        self._held.append((piece.completion_tokens, piece.logprobs))
+        released = list[TokenLogprob]()
+        while self._held and self._held[0][0] <= tokens:
+            released += self._held.popleft()[1]
+        return tuple(released)
