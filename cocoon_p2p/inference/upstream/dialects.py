@@ -9,7 +9,7 @@ servers do:
     TabbyAPI   GET /props -> {chat_template}, rendered here; POST /v1/token/encode {text} -> {tokens}
 
 Constraints: vLLM `structured_outputs` (0.11 and later; `guided_*` until 0.12), SGLang `json_schema`,
-`regex`, `ebnf`, llama.cpp `json_schema`, `grammar`, TabbyAPI `json_schema`, `regex_pattern`. Which of them
+`regex`, `ebnf`, llama.cpp `grammar` for all of them, TabbyAPI `json_schema`, `regex_pattern`. Which of them
 a server really heeds is found out by `probing`; a version is never believed.
 """
 
@@ -19,6 +19,7 @@ from typing import Final, Protocol
 import httpx
 import msgspec
 
+from cocoon_p2p.inference.constraints import gbnf_of
 from cocoon_p2p.inference.engine import FeatureMissing, GenerateRequest, RequestMalformed
 from cocoon_p2p.inference.upstream.bodies import Body, Prompt, chat_of, needs_chat, object_of
 from cocoon_p2p.inference.upstream.wire import RequestRefused, Unanswered, ask, look
@@ -278,7 +279,13 @@ _VLLM: Final = {
 
 
 def _vllm_text(constraint: Constraint) -> object:
-    return schema_of(constraint) if _VLLM[constraint.grammar] == "json" else constraint.text
+    match constraint.grammar:
+        case Grammar.REGEX:
+            return constraint.text
+        case Grammar.GBNF:
+            return gbnf_of(constraint)
+        case _:
+            return schema_of(constraint)
 
 
 def _sglang(constraint: Constraint) -> Body | None:
@@ -286,16 +293,11 @@ def _sglang(constraint: Constraint) -> Body | None:
         case Grammar.REGEX:
             return {"regex": constraint.text}
         case Grammar.GBNF:
-            return {"ebnf": constraint.text}
+            return {"ebnf": gbnf_of(constraint)}
         case _:
             return {"json_schema": bytes(schema_of(constraint)).decode()}
 
 
 def _llama(constraint: Constraint) -> Body | None:
-    match constraint.grammar:
-        case Grammar.REGEX:
-            return None
-        case Grammar.GBNF:
-            return {"grammar": constraint.text}
-        case _:
-            return {"json_schema": schema_of(constraint)}
+    # It takes no notice of schemas that it does not understand, and has no words for an expression.
+    return {"grammar": gbnf_of(constraint)}

@@ -31,7 +31,8 @@ from cocoon_p2p.inference.refusing import TOKEN_SIZE_MAX, refuse_senseless
 from cocoon_p2p.inference.upstream.dialects import Dialect
 from cocoon_p2p.inference.upstream.health import Health
 from cocoon_p2p.inference.upstream.pace import STEP_SECONDS
-from cocoon_p2p.inference.upstream.wire import RequestRefused, ServerBusy, ask
+from cocoon_p2p.inference.upstream.telling import blame
+from cocoon_p2p.inference.upstream.wire import ask
 from cocoon_p2p.protocols.ids import VECTOR_MAX_BYTES
 
 EMBEDDINGS: Final = "/v1/embeddings"
@@ -163,7 +164,7 @@ class EmbeddingModel:
             fit = max(1, VECTOR_MAX_BYTES // (4 * self._size))
             for at in range(0, len(some), fit):
                 tokens += sum(map(len, some[at : at + fit]))
-                is_last = start + at + fit >= len(texts)
+                is_last = start + min(at + fit, len(some)) == len(texts)
                 finish = Finish.STOP if is_last else None
                 yield Piece("", 0, tokens, finish=finish, vectors=tuple(vectors[at : at + fit]))
 
@@ -171,17 +172,13 @@ class EmbeddingModel:
         try:
             with trio.fail_after(STEP_SECONDS):
                 vectors = await embed(self._http, self._model, texts, size=self._size)
-        except (RequestRefused, PromptTooLong):
-            self.health.suspect()
-            raise
-        except ServerBusy:
-            raise
-        except EngineError:
-            self.health.failed()
+        except EngineError as exc:
+            blame(self.health, exc)
             raise
         except trio.TooSlowError:
-            self.health.failed()
-            raise EngineError(f"the server made no step (waited={STEP_SECONDS:g} s)") from None
+            stalled = EngineError(f"the server made no step (waited={STEP_SECONDS:g} s)")
+            self.health.failed(stalled)
+            raise stalled from None
         self.health.succeeded()
         return vectors
 

@@ -10,7 +10,7 @@ server's chat can grant is counted by its own tokenizer, which was seen to count
 """
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -18,15 +18,14 @@ from typing import Final
 import httpx
 import trio
 
+from cocoon_p2p.inference.constraints import gbnf_of
 from cocoon_p2p.inference.engine import (
-    EngineError,
     FeatureMissing,
     GenerateRequest,
     ModelCard,
     Piece,
     PromptCount,
     PromptKey,
-    PromptTooLong,
 )
 from cocoon_p2p.inference.refusing import refuse_endless, refuse_senseless, refuse_unfit
 from cocoon_p2p.inference.upstream import pace
@@ -35,7 +34,8 @@ from cocoon_p2p.inference.upstream.dialects import Constraining, Dialect
 from cocoon_p2p.inference.upstream.generation import Terms, UpstreamGeneration
 from cocoon_p2p.inference.upstream.health import Health
 from cocoon_p2p.inference.upstream.reading import Reading
-from cocoon_p2p.inference.upstream.wire import RequestRefused, ServerBusy, stream_steps
+from cocoon_p2p.inference.upstream.telling import tell
+from cocoon_p2p.inference.upstream.wire import stream_steps
 from cocoon_p2p.inference.wishes import Grammar
 from cocoon_p2p.nursery import open_service_nursery
 
@@ -120,45 +120,16 @@ class GeneratingModel:
         async with self._slots, open_service_nursery() as nursery:
             reading = Reading(stream_steps(self._served.http, path, body))
             nursery.start_soon(reading.run)
-            async with aclosing(self._pieces(generation, reading, prompt)) as pieces:
-                yield pieces
-
-    async def _pieces(
-        self, generation: UpstreamGeneration, reading: Reading, prompt: Prompt
-    ) -> AsyncGenerator[Piece, None]:
-        try:
             with self._pace.waiting(prompt.tokens) as waiting:
-                async with aclosing(reading.steps(lambda: waiting.patience_seconds)) as steps:
-                    said_at = trio.current_time()
-                    async for step in steps:
-                        piece = None
-                        if step is not None:
-                            # Each step shows it: a server that is busy for long need not prove it besides.
-                            self.health.succeeded()
-                            piece = generation.take(step)
-                        if generation.has_begun:
-                            waiting.begun()
-                        if piece is None and trio.current_time() >= said_at + pace.BEAT_SECONDS:
-                            piece = generation.beat()
-                        if piece is not None:
-                            said_at = trio.current_time()
-                            yield piece
-                            if piece.finish is not None:
-                                return
-            yield generation.end()
-        except (RequestRefused, PromptTooLong):
-            # Perhaps for what is in it, and then nobody else is to wait for that.
-            self.health.suspect()
-            raise
-        except ServerBusy:
-            raise
-        except EngineError:
-            self.health.failed()
-            raise
+                async with aclosing(tell(generation, reading, waiting, self.health)) as pieces:
+                    yield pieces
 
     async def _split(self, request: GenerateRequest) -> Prompt:
         refuse_senseless(request, self.card)
         _refuse_together(request)
+        if request.constraint is not None:
+            # Whoever compiles it would be held up by a hostile one; it is read here first, within bounds.
+            await trio.to_thread.run_sync(gbnf_of, request.constraint)
         kept = self._prompts.get(request.prompt_key)
         if kept is not None:
             return kept

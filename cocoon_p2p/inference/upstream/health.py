@@ -50,11 +50,12 @@ class Health:
             self.is_well = True
             log.info("upstream is well again")
 
-    def failed(self) -> None:
+    def failed(self, error: EngineError) -> None:
         """A generation failed: nothing is promised until one token has come."""
         if self.is_well:
             self.is_well = False
-            log.warning("upstream fails", extra={"retry_seconds": RETRY_SECONDS})
+            kind = type(error).__name__
+            log.warning("upstream fails", extra={"error": kind, "retry_seconds": RETRY_SECONDS})
         self._changed.set()
 
     def suspect(self) -> None:
@@ -69,7 +70,7 @@ class Health:
             try:
                 await self._compute()
             except EngineError as exc:
-                self.failed()
+                self.failed(exc)
                 log.debug("upstream computes nothing", extra={"reason": str(exc)})
                 await trio.sleep(RETRY_SECONDS)
             else:

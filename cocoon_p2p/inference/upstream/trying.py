@@ -1,13 +1,14 @@
-"""One model of a server's, tried: how its text is split, what kind of model it is, and what it can.
+"""One model of a server's, tried: what kind of model it is, and what it can.
 
-a prompt is computed, as long as it was counted --> it writes
-it is not, but a text is embedded               --> it embeds
+a text is embedded, as many tokens as were sent    --> it embeds
+a prompt is computed, as long as it was counted    --> it writes
+silence is written down                            --> it hears
 """
 
 import hashlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,23 +17,24 @@ import trio
 
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.inference.engine import EngineError, Feature, GenerateRequest, ModelCard
-from cocoon_p2p.inference.upstream.dialects import (
-    Dialect,
-    LlamaCppDialect,
-    ServedModel,
-    SglangDialect,
-    VllmDialect,
-    require_split,
-)
+from cocoon_p2p.inference.upstream.dialects import Dialect, ServedModel
 from cocoon_p2p.inference.upstream.embedding import EmbeddingModel, embed
 from cocoon_p2p.inference.upstream.engine import UpstreamModel
+from cocoon_p2p.inference.upstream.finding import find_dialect
 from cocoon_p2p.inference.upstream.generating import GeneratingModel, Served
 from cocoon_p2p.inference.upstream.health import Health
 from cocoon_p2p.inference.upstream.pace import Pace
 from cocoon_p2p.inference.upstream.probing import probe
 from cocoon_p2p.inference.upstream.proofs import PROMPT, answer
-from cocoon_p2p.inference.upstream.tabby import TabbyDialect
+from cocoon_p2p.inference.upstream.transcribing import (
+    POSITIONS_PER_SECOND,
+    SECONDS_MAX,
+    TranscribingModel,
+    silence,
+    transcribe,
+)
 from cocoon_p2p.inference.upstream.wire import KeyRefused, RequestRefused, Unanswered
+from cocoon_p2p.inference.whisper.sound import try_decoder
 from cocoon_p2p.protocols.ids import Kind
 
 log = logging.getLogger(__name__)
@@ -72,134 +74,154 @@ async def open_model(
         ConfigurationError: It cannot be served; the text says what to do.
         EngineError: The server fails, or computes other prompts than it counts.
     """
-    dialect = await _find_dialect(http, listed)
+    dialect = await find_dialect(http, listed)
     if dialect is None:
         raise ConfigurationError(
             f"the server does not split text: nothing can be counted before it is paid (url={wanted.root})",
             hint="use vLLM, SGLang, TabbyAPI or llama.cpp's server, and do not switch off their /tokenize",
         )
     context = _context(await dialect.context_tokens(), wanted)
+    trial = _Trial(http, listed.id, dialect, wanted, context, slots)
     # A server that embeds was told to: some of those write as well, none of the others embeds.
-    if size := await _embeds(http, listed.id, dialect):
-        return _embedding(http, listed.id, dialect, wanted, context, slots, size)
-    served = Served(http, listed.id, dialect, {})
+    if size := await trial.embeds():
+        return trial.embedding(size)
     try:
         with trio.fail_after(TRIAL_SECONDS):
-            await _try_to_write(served)
+            await trial.write()
     except trio.TooSlowError:
         raise EngineError(f"it computed nothing (waited={TRIAL_SECONDS:g} s)") from None
-    return await _generating(served, wanted, context, slots)
+    except (RequestRefused, Unanswered):
+        if not await trial.transcribes():
+            raise
+        return await trial.transcribing()
+    return await trial.generating()
 
 
-async def _generating(served: Served, wanted: Wanted, context: int, slots: trio.Semaphore) -> UpstreamModel:
-    pace = Pace(await _seconds_per_token(served, context))
-    found = await probe(served)
-    card = _card(wanted, served.model, context, found.features, Kind.CHAT)
-    log.info(
-        "upstream probed",
-        extra={
-            "model": card.name,
-            "dialect": served.dialect.name,
-            "features": sorted(feature.value for feature in found.features),
-            "prefill_per_second": round(1 / pace.seconds_per_token) if pace.seconds_per_token else None,
-        },
-    )
-    one = GenerateRequest(served.model, prompt="Hello", completion_tokens_max=1)
-    health = Health(_within(lambda: answer(served, one)))
-    return GeneratingModel(found.served, card, slots, health, pace)
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A model whose text is split, and of which nothing else is known yet."""
 
+    http: httpx.AsyncClient
+    model: str
+    dialect: Dialect
+    wanted: Wanted
+    context: int
+    slots: trio.Semaphore
 
-def _embedding(
-    http: httpx.AsyncClient,
-    model: str,
-    dialect: Dialect,
-    wanted: Wanted,
-    context: int,
-    slots: trio.Semaphore,
-    size: int,
-) -> UpstreamModel:
-    card = _card(wanted, model, context, frozenset(), Kind.EMBEDDING)
-    log.info("upstream probed", extra={"model": card.name, "dialect": dialect.name, "vector_numbers": size})
-    health = Health(_within(lambda: _embeds(http, model, dialect)))
-    return EmbeddingModel(http, model, dialect, card, slots, health, size=size)
+    @property
+    def served(self) -> Served:
+        return Served(self.http, self.model, self.dialect, {})
 
+    # ------------------------------------------------------------ it embeds
 
-async def _find_dialect(http: httpx.AsyncClient, listed: ServedModel) -> Dialect | None:
-    """Find out how a server splits text; None if it does not, or in a way that is not known here."""
-    owner = (listed.owned_by or "").lower()
-    for name, make in _dialects(http, listed):
-        if owner in _DIALECTS and owner != name:
-            continue
+    async def embeds(self) -> int:
+        """How many numbers a vector has; 0 if none comes."""
+        if not self.dialect.takes_tokens:
+            return 0
         try:
-            dialect = await make()
-            await require_split(dialect)
-            return dialect
-        except (Unanswered, RequestRefused):
-            continue
-    return None
-
-
-_DIALECTS: Final = ("vllm", "sglang", "llamacpp", "tabbyapi")
-"As servers name themselves in their lists of models."
-
-
-def _dialects(
-    http: httpx.AsyncClient, listed: ServedModel
-) -> list[tuple[str, Callable[[], Awaitable[Dialect]]]]:
-    async def vllm() -> Dialect:
-        return VllmDialect(http, listed.id)
-
-    async def llamacpp() -> Dialect:
-        return LlamaCppDialect(http, listed.id)
-
-    async def sglang() -> Dialect:
-        return SglangDialect(http, listed)
-
-    async def tabby() -> Dialect:
-        return await TabbyDialect.open(http)
-
-    return list(zip(_DIALECTS, (vllm, sglang, llamacpp, tabby), strict=True))
-
-
-async def _try_to_write(served: Served) -> None:
-    """Have some tokens computed, and compare how long the prompt was to the server both times."""
-    request = GenerateRequest(served.model, prompt=PROMPT, completion_tokens_max=TRIAL_TOKENS)
-    prompt = await served.split(request)
-    computed = (await answer(served, request, prompt)).prompt_tokens
-    if not computed:
-        raise EngineError("it does not say how many tokens an answer had")
-    if computed != prompt.tokens:
-        raise EngineError(f"it counts a prompt of {prompt.tokens} tokens as {computed} when it computes it")
-
-
-async def _embeds(http: httpx.AsyncClient, model: str, dialect: Dialect) -> int:
-    """How many numbers a vector has; 0 if none comes."""
-    if not dialect.takes_tokens:
+            with trio.move_on_after(TRIAL_SECONDS):
+                tokens = await self.dialect.split_text("Hello world", is_prompt=True)
+                (vector,) = await embed(self.http, self.model, [tokens])
+                return len(vector) // 4
+        except KeyRefused:
+            raise
+        except EngineError as exc:
+            log.debug("upstream lacks", extra={"what": "embeddings", "reason": str(exc)})
         return 0
-    try:
-        tokens = await dialect.split_text("Hello world", is_prompt=True)
-        (vector,) = await embed(http, model, [tokens])
-    except EngineError:
-        return 0
-    return len(vector) // 4
 
+    def embedding(self, size: int) -> UpstreamModel:
+        """Promise that it embeds."""
+        card = self._card(Kind.EMBEDDING)
+        self._tell(card, {"vector_numbers": size})
+        health = Health(_within(self.embeds))
+        return EmbeddingModel(self.http, self.model, self.dialect, card, self.slots, health, size=size)
 
-async def _seconds_per_token(served: Served, context: int) -> float:
-    """Measure how long a prompt takes, with the first token of its answer."""
-    words = PROMPT + " jumps over the lazy dog." * (PACE_TOKENS // 8)
-    scope = secrets.token_bytes(16)
-    request = GenerateRequest(served.model, prompt=words, completion_tokens_max=1, cache_scope=scope)
-    prompt = await served.split(request)
-    if prompt.tokens >= context:
-        request = replace(request, prompt=PROMPT)
-        prompt = await served.split(request)
-    began = trio.current_time()
-    try:
-        with trio.fail_after(TRIAL_SECONDS):
-            await answer(served, request, prompt)
-    except trio.TooSlowError:
-        log.warning("upstream is slow", extra={"prompt_tokens": prompt.tokens, "seconds": TRIAL_SECONDS})
-    return (trio.current_time() - began) / prompt.tokens
+    # ------------------------------------------------------------ it writes
+
+    async def write(self) -> None:
+        """Have some tokens computed, and compare how long the prompt was to the server both times."""
+        request = GenerateRequest(self.model, prompt=PROMPT, completion_tokens_max=TRIAL_TOKENS)
+        prompt = await self.served.split(request)
+        computed = (await answer(self.served, request, prompt)).prompt_tokens
+        if not computed:
+            raise EngineError("it does not say how many tokens an answer had")
+        if computed != prompt.tokens:
+            raise EngineError(
+                f"it counts a prompt of {prompt.tokens} tokens as {computed} when it computes it"
+            )
+
+    async def generating(self) -> UpstreamModel:
+        """Probe what it can besides, and promise that."""
+        pace = Pace(await self._seconds_per_token())
+        found = await probe(self.served)
+        card = self._card(Kind.CHAT, found.features)
+        quick = round(1 / pace.seconds_per_token) if pace.seconds_per_token else 0
+        features = sorted(feature.value for feature in found.features)
+        self._tell(card, {"features": features, "prompt_tokens_per_second": quick})
+        one = GenerateRequest(self.model, prompt="Hello", completion_tokens_max=1)
+        health = Health(_within(lambda: answer(found.served, one)))
+        return GeneratingModel(found.served, card, self.slots, health, pace)
+
+    async def _seconds_per_token(self) -> float:
+        """Measure how long a prompt takes, with the first token of its answer."""
+        words = PROMPT + " jumps over the lazy dog." * (PACE_TOKENS // 8)
+        # In a scope of its own: what is cached is no measure.
+        request = GenerateRequest(
+            self.model, prompt=words, completion_tokens_max=1, cache_scope=secrets.token_bytes(16)
+        )
+        prompt = await self.served.split(request)
+        if prompt.tokens >= self.context:
+            request = replace(request, prompt=PROMPT)
+            prompt = await self.served.split(request)
+        began = trio.current_time()
+        with trio.move_on_after(TRIAL_SECONDS) as scope:
+            await answer(self.served, request, prompt)
+        if scope.cancelled_caught:
+            log.warning("upstream is slow", extra={"prompt_tokens": prompt.tokens, "seconds": TRIAL_SECONDS})
+        return (trio.current_time() - began) / prompt.tokens
+
+    # ------------------------------------------------------------ it hears
+
+    async def transcribes(self) -> bool:
+        """Whether it writes down silence."""
+        try:
+            with trio.move_on_after(TRIAL_SECONDS):
+                await transcribe(self.http, self.model, silence(1))
+                return True
+        except EngineError as exc:
+            log.debug("upstream lacks", extra={"what": "transcriptions", "reason": str(exc)})
+        return False
+
+    async def transcribing(self) -> UpstreamModel:
+        """Promise that it writes down what is said, if recordings can be decoded here.
+
+        Raises:
+            ConfigurationError: They cannot.
+        """
+        await try_decoder()
+        began = trio.current_time()
+        await self.transcribes()
+        pace = Pace((trio.current_time() - began) / POSITIONS_PER_SECOND)
+        card = replace(self._card(Kind.TRANSCRIPTION), context_tokens=SECONDS_MAX * POSITIONS_PER_SECOND)
+        self._tell(card, {})
+        health = Health(_within(self.transcribes))
+        return TranscribingModel(self.http, self.model, self.dialect, card, self.slots, health, pace)
+
+    def _card(self, kind: Kind, features: frozenset[Feature] = frozenset()) -> ModelCard:
+        own = hashlib.sha256(f"{self.wanted.root}\0{self.model}".encode()).digest()
+        unseen = hashlib.sha256(b"cocoon/weights/unseen/1\0" + own).digest()
+        return ModelCard(
+            name=self.wanted.name,
+            weights_hash=self.wanted.weights_hash or unseen,
+            tokenizer_hash=hashlib.sha256(b"cocoon/tokenizer/unseen/1\0" + own).digest(),
+            context_tokens=self.context,
+            features=features,
+            kind=kind,
+        )
+
+    def _tell(self, card: ModelCard, found: Mapping[str, object]) -> None:
+        told = {"model": card.name, "kind": card.kind.name.lower(), "dialect": self.dialect.name}
+        log.info("upstream probed", extra={**told, **found})
 
 
 def _within(compute: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
@@ -229,15 +251,3 @@ def _context(said: int, wanted: Wanted) -> int:
             f"the server does not say how long its context is (url={wanted.root})", hint="set context_tokens"
         )
     return context
-
-
-def _card(wanted: Wanted, model: str, context: int, features: frozenset[Feature], kind: Kind) -> ModelCard:
-    own = hashlib.sha256(f"{wanted.root}\0{model}".encode()).digest()
-    return ModelCard(
-        name=wanted.name,
-        weights_hash=wanted.weights_hash or hashlib.sha256(b"cocoon/weights/unseen/1\0" + own).digest(),
-        tokenizer_hash=hashlib.sha256(b"cocoon/tokenizer/unseen/1\0" + own).digest(),
-        context_tokens=context,
-        features=features,
-        kind=kind,
-    )

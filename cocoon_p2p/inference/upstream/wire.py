@@ -152,12 +152,14 @@ async def stream_steps(
     Leaving the block closes the connection, by which the server learns that nobody reads any more.
 
     Raises:
-        EngineError: The server refuses or fails, says what cannot be understood, is not reached or lost,
-            or is silent for longer than the client's read timeout.
+        EngineError: The server refuses or fails, says what cannot be understood, is not reached or lost.
     """
     _require_open(http)
     try:
-        async with http.stream("POST", path, content=encode(body), headers=JSON) as response:
+        # How long a step may take is the reader's to say: that of a long prompt takes minutes.
+        wait = httpx.Timeout(None, connect=http.timeout.connect)
+        content = encode(body)
+        async with http.stream("POST", path, content=content, headers=JSON, timeout=wait) as response:
             if response.status_code != 200:
                 raise await _refusal(response)
             async with aclosing(_steps(response)) as steps:

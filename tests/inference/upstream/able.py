@@ -17,11 +17,17 @@ class Able:
         self._deaf = deaf
         self._picture_tokens = picture_tokens
         self._dice = count()
+        self.understands = dict[str, str]()
+        "Other words for a wish."
+
         self.script = Script(events=self.events, context_tokens=10_000, takes_chats=True)
 
     def events(self, asked: Mapping[str, Any]) -> list[bytes]:
         """Compute an answer."""
         heard = {wish: value for wish, value in asked.items() if wish not in self._deaf}
+        for said, meant in self.understands.items():
+            if said in asked:
+                heard[meant] = {said.removeprefix("guided_"): asked[said]}
         prompt = self._prompt_tokens(heard)
         if heard.get("tool_choice") == "required":
             return self._call(prompt)

@@ -1,7 +1,12 @@
 """An engine in front of llama.cpp's own server: the real one, with the demo model."""
 
+import math
+import re
+import struct
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
+import httpx
 import pytest
 import trio
 
@@ -10,6 +15,7 @@ from cocoon_p2p.inference.catalogue import demo_model
 from cocoon_p2p.inference.engine import (
     ChatMessage,
     Engine,
+    Feature,
     Finish,
     GenerateRequest,
     Piece,
@@ -18,6 +24,11 @@ from cocoon_p2p.inference.engine import (
 )
 from cocoon_p2p.inference.llamacpp import open_llamacpp
 from cocoon_p2p.inference.upstream import Upstream, open_upstream
+from cocoon_p2p.inference.upstream.dialects import LlamaCppDialect
+from cocoon_p2p.inference.upstream.generating import Served
+from cocoon_p2p.inference.upstream.proofs import answer
+from cocoon_p2p.inference.wishes import Constraint, Grammar, Tool, ToolCall
+from cocoon_p2p.protocols.ids import Kind
 from tests.inference.upstream.scene import KEY, llama_server
 
 NAME = "cocoon-demo"
@@ -156,3 +167,111 @@ async def test_a_longer_context_than_the_server_has_is_refused(address: str) -> 
     with pytest.raises(ConfigurationError, match="wanted=1000 there=512"):
         async with open_upstream(Upstream(address, api_key=KEY), context_tokens=1000):
             raise AssertionError("it must not open")
+
+
+# ---------------------------------------------------------------- wishes
+
+
+async def test_what_the_real_server_can_is_found_out(engine: Engine) -> None:
+    assert engine.capabilities.models[0].features == {
+        Feature.CONTINUE,
+        Feature.GRAMMAR,
+        Feature.IGNORE_EOS,
+        Feature.JSON_SCHEMA,
+        Feature.LOGIT_BIAS,
+        Feature.LOGPROBS,
+        Feature.PENALTIES,
+        Feature.REGEX,
+        Feature.SEED,
+        Feature.STOP,
+        Feature.TEMPERATURE,
+    }
+
+
+FORMS = {
+    Constraint(Grammar.REGEX, "(cat|dog)-[0-9]{3}"): "(cat|dog)-[0-9]{3}",
+    Constraint(Grammar.GBNF, 'root ::= "a" [0-9] "z"'): "a[0-9]z",
+    Constraint(Grammar.JSON_SCHEMA, '{"enum": ["Oslo", "Rome"]}'): '"(Oslo|Rome)"',
+}
+
+
+async def test_an_answer_has_the_form_that_was_asked_for(engine: Engine) -> None:
+    for constraint, form in FORMS.items():
+        request = replace(chat("Hello", tokens=32), constraint=constraint)
+
+        assert re.fullmatch(form, text(await pieces_of(engine, request)))
+
+
+async def test_likelihoods_are_those_of_the_tokens_delivered(engine: Engine) -> None:
+    pieces = await pieces_of(engine, replace(chat("Hello"), logprobs=2))
+
+    tokens = [token for piece in pieces for token in piece.logprobs]
+    assert b"".join(token.chosen.token for token in tokens).decode().startswith(text(pieces))
+    assert all(len(token.top) == 2 for token in tokens)
+    # It was chosen because none was likelier.
+    assert all(token.chosen.logprob == token.top[0].logprob for token in tokens)
+
+
+async def test_a_seed_gives_the_same_answer_again(engine: Engine) -> None:
+    one, two, other = [
+        text(await pieces_of(engine, replace(chat("Hello", tokens=24), temperature=1.5, seed=seed)))
+        for seed in (1, 1, 2)
+    ]
+
+    assert one == two != other
+
+
+async def test_a_prompt_is_told_as_it_is_computed(engine: Engine) -> None:
+    request = GenerateRequest(NAME, prompt="word " * 100, completion_tokens_max=2)
+
+    pieces = await pieces_of(engine, request)
+
+    prefilled = [piece.prompt_tokens for piece in pieces]
+    assert prefilled == sorted(prefilled)
+    assert prefilled[-1] == (await engine.count(request)).prompt_tokens
+    assert [piece for piece in pieces if not piece.text and piece.finish is None]
+
+
+@pytest.mark.slow
+async def test_a_real_server_that_embeds_is_served_as_one() -> None:
+    with llama_server(embeds=True) as address, trio.fail_after(BOUND_SECONDS):
+        async with open_upstream(Upstream(address, api_key=KEY)) as engine:
+            (card,) = engine.capabilities.models
+            request = GenerateRequest(NAME, inputs=("Hello world", "Hello there", "Hello world"))
+            counted = await engine.count(request)
+            pieces = await pieces_of(engine, request)
+
+    first, second, again = [struct.unpack("<256f", vector) for piece in pieces for vector in piece.vectors]
+    assert card.kind is Kind.EMBEDDING
+    # Alike but for the last digits, which what else is in the batch moves.
+    assert math.dist(first, again) < 0.001 < math.dist(first, second)
+    assert pieces[-1].prompt_tokens == counted.prompt_tokens > 3
+
+
+TEMPLATE = """{% if tools %}<|im_start|>system
+{% for tool in tools %}{{ tool | tojson }}{% endfor %}<|im_end|>
+{% endif %}{% for m in messages %}<|im_start|>{{ m.role }}
+{{ m.content }}{% for call in m.tool_calls or [] %}
+<tool_call>
+{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}
+</tool_call>{% endfor %}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+
+
+@pytest.mark.slow
+async def test_a_prompt_with_tools_is_counted_as_a_real_server_computes_it() -> None:
+    """The demo model never calls a tool, so that is all that it can show."""
+    tool = Tool("look", "Look something up.", '{"type": "object", "properties": {"a": {"type": "integer"}}}')
+    called = ChatMessage("assistant", "", calls=(ToolCall("c1", "look", '{"a": 1}'),))
+    messages = (ChatMessage("user", "Hello"), called, ChatMessage("tool", "found", call_id="c1"))
+    with llama_server(template=TEMPLATE, key="") as address, trio.fail_after(BOUND_SECONDS):
+        async with httpx.AsyncClient(base_url=address) as http:
+            served = Served(http, NAME, LlamaCppDialect(http, NAME), {})
+            request = GenerateRequest(NAME, messages, tools=(tool,), completion_tokens_max=4)
+            plain = await served.split(replace(request, tools=()))
+            counted = await served.split(request)
+            answered = await answer(served, request, counted)
+
+    assert counted.sent is None
+    assert counted.tokens == answered.prompt_tokens > plain.tokens

@@ -1,0 +1,218 @@
+"""How long a server may be silent, and what it says of itself that is no answer."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+
+import pytest
+import trio
+import trio.testing
+
+from cocoon_p2p.errors import ConfigurationError
+from cocoon_p2p.inference.engine import EngineError, GenerateRequest, Piece, PromptTooLong
+from cocoon_p2p.inference.upstream import Upstream, open_upstream, probing
+from cocoon_p2p.inference.upstream.address import is_in_clear
+from cocoon_p2p.inference.upstream.generation import Terms, UpstreamGeneration
+from cocoon_p2p.inference.upstream.health import Health
+from cocoon_p2p.inference.upstream.pace import BEAT_SECONDS, PREFILL_MAX_SECONDS, SLACK, STEP_SECONDS, Pace
+from cocoon_p2p.inference.upstream.reading import Reading
+from cocoon_p2p.inference.upstream.steps import Choice, Progress, Step, Usage
+from cocoon_p2p.inference.upstream.telling import tell
+from cocoon_p2p.inference.upstream.wire import ServerBusy
+from cocoon_p2p.nursery import open_service_nursery
+from tests.inference.upstream.scene import Script, scripted_server
+
+BOUND_SECONDS = 60
+END = Step([Choice("a", finish_reason="length")], usage=Usage(9, 1))
+
+
+@asynccontextmanager
+async def slowly(said: list[tuple[float, Step]]) -> AsyncIterator[AsyncIterator[Step]]:
+    """Steps, each after so many seconds."""
+
+    async def steps() -> AsyncIterator[Step]:
+        for seconds, step in said:
+            await trio.sleep(seconds)
+            yield step
+
+    yield steps()
+
+
+async def told(said: list[tuple[float, Step]], *, tokens: int, prefill: Pace) -> list[tuple[float, Piece]]:
+    """What a worker is told of such an answer, and when."""
+    got, began = list[tuple[float, Piece]](), trio.current_time()
+    reading = Reading(slowly(said))
+    health = Health(trio.lowlevel.checkpoint)
+    async with open_service_nursery() as nursery:
+        nursery.start_soon(reading.run)
+        with prefill.waiting(tokens) as waiting:
+            async for piece in tell(UpstreamGeneration(Terms(tokens, 9)), reading, waiting, health):
+                got.append((trio.current_time() - began, piece))
+    return got
+
+
+async def test_a_long_prompt_is_waited_for_and_the_worker_is_told_so(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    prefill = Pace(0.01)
+
+    got = await told([(100.0, END)], tokens=10_000, prefill=prefill)
+
+    waits = [after for after, _ in got]
+    assert waits[-1] == 100.0
+    assert max(later - sooner for sooner, later in pairwise([0.0, *waits])) <= BEAT_SECONDS
+    assert {piece.prompt_tokens for after, piece in got if after < 100} == {0}
+    assert {piece.completion_tokens for after, piece in got if after < 100} == {0}
+
+
+async def test_a_short_prompt_is_not_waited_for_as_long(autojump_clock: trio.testing.MockClock) -> None:
+    with pytest.raises(EngineError, match="no step"):
+        await told([(100.0, END)], tokens=100, prefill=Pace(0.01))
+
+
+async def test_after_the_first_token_silence_is_a_stall(autojump_clock: trio.testing.MockClock) -> None:
+    first = Step([Choice("b")], usage=Usage(9, 1))
+
+    with pytest.raises(EngineError, match="no step"):
+        await told([(0.0, first), (STEP_SECONDS + 1, END)], tokens=10_000, prefill=Pace(1.0))
+
+
+async def test_a_server_that_says_how_far_it_is_is_waited_for_as_long_as_it_does(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    far = [(STEP_SECONDS - 1, Step(prompt_progress=Progress(at))) for at in range(1, 6)]
+
+    got = await told([*far, (1.0, END)], tokens=9, prefill=Pace(0.0))
+
+    prefilled = [piece.prompt_tokens for _, piece in got]
+    assert prefilled == sorted(prefilled)
+    assert set(prefilled) == {0, 1, 2, 3, 4, 5, 9}
+
+
+async def test_arguments_of_a_call_that_take_long_are_no_stall(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    nothing = [(STEP_SECONDS / 5, Step([Choice("")])) for _ in range(50)]
+
+    got = await told([*nothing, (0.0, END)], tokens=9, prefill=Pace(0.0))
+
+    waits = [after for after, _ in got]
+    assert max(later - sooner for sooner, later in pairwise(waits)) <= STEP_SECONDS / 2
+
+
+def test_all_prompts_that_wait_may_be_computed_first() -> None:
+    prefill = Pace(0.01)
+
+    with prefill.waiting(1000) as first:
+        with prefill.waiting(2000) as second:
+            assert first.patience_seconds == STEP_SECONDS + SLACK * 30
+            second.begun()
+            assert second.patience_seconds == STEP_SECONDS
+            assert first.patience_seconds == STEP_SECONDS + SLACK * 10
+        assert first.patience_seconds == STEP_SECONDS + SLACK * 10
+    with prefill.waiting(10**9) as endless:
+        assert endless.patience_seconds == PREFILL_MAX_SECONDS
+
+
+# ---------------------------------------------------------------- what is no answer
+
+
+@pytest.fixture
+def unprobed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What these servers can do beside is no matter here."""
+    monkeypatch.setattr(probing, "PROBES_SECONDS", 0.0)
+
+
+ASK = GenerateRequest("scripted", prompt="one two", completion_tokens_max=2)
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"), [("7", 7.0), ("100000", 60.0), ("-1", 0.0), ("nan", 1.0), ("soon", 1.0), ("", 1.0)]
+)
+async def test_a_server_without_room_says_when_to_come_back_and_is_not_ill(
+    unprobed: None, said: str, seconds: float
+) -> None:
+    script = Script()
+    with trio.fail_after(BOUND_SECONDS):
+        async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+            script.status, script.error_headers = 429, (("retry-after", said),)
+            with pytest.raises(ServerBusy) as raised:
+                async with engine.generate(ASK) as pieces:
+                    await anext(pieces)
+
+            assert raised.value.retry_after == seconds
+            assert (await engine.count(ASK)).prompt_tokens == 2
+
+
+async def test_a_prompt_that_the_server_finds_too_long_is_said_so(unprobed: None) -> None:
+    script = Script()
+    with trio.fail_after(BOUND_SECONDS):
+        async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+            script.status, script.complaint = 400, "This model's maximum context length is 5 tokens"
+            with pytest.raises(PromptTooLong) as raised:
+                async with engine.generate(ASK) as pieces:
+                    await anext(pieces)
+
+    assert "[3, 3]" not in str(raised.value)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_key_that_is_not_taken_is_a_matter_of_the_configuration(status: int) -> None:
+    async with scripted_server(Script(status=status)) as address:
+        with pytest.raises(ConfigurationError) as raised:
+            async with open_upstream(Upstream(address, api_key="k")):
+                raise AssertionError("it must not open")
+
+    assert "api_key_file" in raised.value.hint
+
+
+async def test_a_server_that_sends_elsewhere_is_not_followed(unprobed: None) -> None:
+    script = Script()
+    with trio.fail_after(BOUND_SECONDS):
+        async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+            script.status, script.error_headers = 307, (("location", address + "/v1/models"),)
+            with pytest.raises(EngineError, match="elsewhere"):
+                async with engine.generate(ASK) as pieces:
+                    await anext(pieces)
+
+
+# ---------------------------------------------------------------- in the clear
+
+
+@pytest.mark.parametrize(
+    ("root", "is_clear"),
+    [
+        ("http://127.0.0.1:8000", False),
+        ("http://[::1]:8000", False),
+        ("http://10.1.2.3", False),
+        ("http://192.168.1.2", False),
+        ("http://[fd00::1]", False),
+        ("http://localhost", False),
+        ("http://vllm:8000", False),
+        ("http://gpu.local", False),
+        ("http://8.8.8.8", True),
+        ("http://gpu.example.org", True),
+        ("http://gpu.example.org.", True),
+        ("http://[2001:4860::1]", True),
+        ("http://localhost.example.org", True),
+        ("https://gpu.example.org", False),
+    ],
+)
+def test_plain_http_is_for_hosts_that_are_near(root: str, is_clear: bool) -> None:
+    assert is_in_clear(root) is is_clear
+
+
+async def test_prompts_that_can_be_read_on_the_way_are_warned_of(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_far(root: str) -> bool:
+        return bool(root)
+
+    monkeypatch.setattr("cocoon_p2p.inference.upstream.opening.is_in_clear", is_far)
+    async with scripted_server(Script(models=())) as address:
+        with caplog.at_level(logging.WARNING), pytest.raises(ConfigurationError):
+            async with open_upstream(Upstream(address)):
+                raise AssertionError("it must not open")
+
+    assert "in the clear" in caplog.text
