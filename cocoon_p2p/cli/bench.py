@@ -99,7 +99,7 @@ def _advice(loaded: Loaded[WorkerFile], measured: "Measurement") -> str:
     if worth is None:
         return "there was no time to see how many slots pay: give it more --seconds"
     if slots == "auto":
-        return f"the worker will open {worth} slots"
+        return f"{worth} at once bring all that there is; the worker will open {measured.circumstances.slots} slots"
     if worth < slots:
         return f"{worth} at once bring as much as {slots} do: with slots = {worth} each is answered sooner"
     return f'all {slots} slots pay; more may: slots = "auto" tries'

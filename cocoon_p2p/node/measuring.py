@@ -50,11 +50,13 @@ def with_slots(loaded: Loaded[WorkerFile], *, is_bench: bool = False) -> Loaded[
 
 
 def _slots_found(loaded: Loaded[WorkerFile]) -> int | None:
-    machine, model = describe_machine(), loaded.settings.worker.model
-    for each in read_measurements(loaded.data_directory).values():
-        if (each.circumstances.machine, each.circumstances.model) == (machine, model):
-            return each.slots
-    return None
+    here = describe_machine(), _model(loaded)
+    found = [
+        each.slots
+        for each in read_measurements(loaded.data_directory).values()
+        if (each.circumstances.machine, each.circumstances.model) == here and each.slots is not None
+    ]
+    return max(found, default=None)
 
 
 async def bench(
@@ -78,21 +80,26 @@ async def bench(
         EngineError: It cannot be measured.
         ConfigurationError: The data folder cannot be written.
     """
-    measured: dict[str, Measurement] = {}
-    slots = engine.capabilities.slots
-    for card in engine.capabilities.models:
+    levels: dict[str, tuple[Level, ...]] = {}
+    slots, cards = engine.capabilities.slots, engine.capabilities.models
+    for card in cards:
 
         def tell_level(level: Level, card: ModelCard = card) -> None:
             tell(card, level)
 
-        levels = await sweep(
+        levels[card.name] = await sweep(
             engine, card, concurrencies=concurrencies(slots), seconds=seconds, tell=tell_level
         )
-        worth = slots_worth_having(levels, slots)
-        opened = (worth or SLOTS_UNMEASURED) if is_auto else slots
-        measured[card.name] = Measurement(
-            _circumstances(loaded, engine, card, opened), int(time.time()), levels, worth
+    worth = {name: slots_worth_having(tried, slots) for name, tried in levels.items()}
+    # Slots are one number for all models: what one of them is worth having them for.
+    opened = max(found or SLOTS_UNMEASURED for found in worth.values()) if is_auto else slots
+    now = int(time.time())
+    measured = {
+        card.name: Measurement(
+            _circumstances(loaded, engine, card, opened), now, levels[card.name], worth[card.name]
         )
+        for card in cards
+    }
     write_measurements(loaded.data_directory, measured)
     return measured
 
@@ -140,10 +147,10 @@ async def measure_when_idle(
         except EngineError as exc:
             log.warning("not measured", extra={"model": card.name, "error": type(exc).__name__})
             continue
-        found = speeds_at(levels, engine.capabilities.slots)
+        found = speeds_at(levels, slots.total)
         say(card.name, found)
         announce("speed", model=card.name, **_spelled(found))
-        here = _circumstances(loaded, engine, card, engine.capabilities.slots)
+        here = _circumstances(loaded, engine, card, slots.total)
         try:
             write_measurements(
                 loaded.data_directory, {card.name: Measurement(here, int(time.time()), levels)}
@@ -186,9 +193,15 @@ def _spelled(speeds: Speeds) -> dict[str, str]:
     return spelled
 
 
+def _model(loaded: Loaded[WorkerFile]) -> str:
+    """Name the model of a worker's file, or all of them: they share memory and processors."""
+    several = loaded.settings.model
+    return " + ".join(section.model for section in several) if several else loaded.settings.worker.model
+
+
 def _circumstances(loaded: Loaded[WorkerFile], engine: Engine, card: ModelCard, slots: int) -> Circumstances:
     return Circumstances(
-        model=loaded.settings.worker.model,
+        model=_model(loaded),
         weights_hash=card.weights_hash.hex(),
         engine=engine.capabilities.engine,
         context_tokens=card.context_tokens,
