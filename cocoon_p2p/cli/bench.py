@@ -95,11 +95,11 @@ def _row(level: "Level") -> tuple[str, ...]:
 
 
 def _advice(loaded: Loaded[WorkerFile], measured: "Measurement") -> str:
-    slots, worth = loaded.settings.worker.slots, measured.slots
+    slots, worth, opened = loaded.settings.worker.slots, measured.slots, measured.circumstances.slots
     if worth is None:
         return "there was no time to see how many slots pay: give it more --seconds"
     if slots == "auto":
-        return f"{worth} at once bring all that there is; the worker will open {measured.circumstances.slots} slots"
+        return f"{worth} at once bring all that there is; the worker will open {opened} slots"
     if worth < slots:
         return f"{worth} at once bring as much as {slots} do: with slots = {worth} each is answered sooner"
     return f'all {slots} slots pay; more may: slots = "auto" tries'
