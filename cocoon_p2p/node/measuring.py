@@ -144,7 +144,7 @@ async def measure_when_idle(
             continue
         try:
             levels = await _undisturbed(engine, card, seconds, slots)
-        except EngineError as exc:
+        except Exception as exc:  # noqa: BLE001  # whatever an engine raises, its worker lives on
             log.warning("not measured", extra={"model": card.name, "error": type(exc).__name__})
             continue
         found = speeds_at(levels, slots.total)
