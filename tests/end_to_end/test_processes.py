@@ -23,6 +23,11 @@ async def test_the_proxy_never_holds_a_word_in_memory_on_disk_or_in_its_log(tmp_
         question = [{"role": "user", "content": f"What is this network? {MARKER}"}]
         async with client.chat("cocoon-demo", question) as answer:
             text = await answer.read()
+        # What form an answer must have is as secret as the answer.
+        async with client.chat("cocoon-demo", HELLO, regex=MARKER, logprobs=1) as formed:
+            pieces = [piece async for piece in formed]
+        assert formed.text == MARKER
+        assert b"".join(one.chosen.token for piece in pieces for one in piece.logprobs) == MARKER.encode()
         proxy = network.nodes["proxy"]
         assert len(text) > 20
         # The search itself is shown to work on words that the proxy does hold.
