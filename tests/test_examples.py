@@ -1,7 +1,16 @@
-"""The example files are what they say: each loads, and the program asks a real network."""
+"""The example files are what they say: each loads, and is started as a new user would start it.
 
+What needs other libraries than these tests have is started where they are: tests/speech, tests/exllama.
+"""
+
+import importlib.util
+import json
 import re
+import subprocess
 import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +18,17 @@ import pytest
 import trio
 
 from cocoon_p2p.config import BootstrapFile, ClientFile, ProxyFile, WorkerFile, load
-from cocoon_p2p.testing.processes import open_local_network
+from cocoon_p2p.nursery import open_service_nursery
+from cocoon_p2p.testing.processes import NodeProcess, open_local_network
+from tests.inference.upstream.scene import KEY, llama_server
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+BOUND_SECONDS = 240
+"A bound for a test that hangs; none waits for it."
+
+BOOT = "/dns4/boot.example.org/tcp/4001"
+BOOT_PEER = "12D3KooWE6eMZQob7bqHGnwby6UW7xH3sj1FEwRhoASqLwWUFvj6"
+STORY = "It was a sunny day. Anna bought a red car in Paris. The shops were closed."
 
 
 @pytest.mark.parametrize(
@@ -22,6 +39,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
         (WorkerFile, "worker"),
         (WorkerFile, "worker-upstream"),
         (WorkerFile, "worker-exllama"),
+        (WorkerFile, "worker-speech"),
         (ClientFile, "client"),
     ],
 )
@@ -65,3 +83,105 @@ async def test_the_trio_client_prints_an_answer_and_its_cost(tmp_path: Path) -> 
 
     assert b"Hello! How can I help you?" in done.stdout
     assert b"nanoTON, trust" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "library"), [("exllama", "torch"), ("speech", "ctranslate2")])
+def test_a_worker_s_example_says_what_to_install_where_it_lacks(
+    name: str, library: str, tmp_path: Path
+) -> None:
+    if importlib.util.find_spec(library) is not None:
+        pytest.skip(f"{library} is here")
+    file = Place(tmp_path).take(f"worker-{name}", {})
+    (tmp_path / load(WorkerFile, file, {}).settings.worker.model).mkdir(parents=True)
+    if name == "speech":
+        (tmp_path / load(WorkerFile, file, {}).settings.worker.model / "model.bin").touch()
+
+    command = [sys.executable, "-m", "cocoon_p2p.cli", "worker", file]
+    done = subprocess.run(command, capture_output=True, check=False)
+
+    assert done.returncode == 2
+    assert f"cocoon-p2p[{name}]" in done.stderr.decode()
+
+
+@pytest.mark.long
+async def test_a_network_of_the_examples_answers_every_command_that_buys(tmp_path: Path) -> None:
+    with trio.fail_after(BOUND_SECONDS), llama_server() as server:
+        async with network_of_the_examples(tmp_path, server) as place:
+            offered = {offer["model"] for offer in await place.cocoon("models")}
+            own = await place.cocoon("ask", "Hello", "--model", "cocoon-demo")
+            elsewhere = await place.cocoon("ask", "Hello", "--model", "qwen3-32b")
+            spanish = await place.cocoon("translate", "the red house", "--to", "es", "--model", "cocoon-demo")
+            short = await place.cocoon("summarize", "--model", "cocoon-demo", given=STORY)
+
+    assert offered == {"cocoon-demo", "qwen3-32b"}
+    assert own["answer"] == elsewhere["answer"] == "Hello! How can I help you?"
+    assert spanish["answer"]
+    assert short["answer"] == "Anna bought a red car in Paris."
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with copies of the examples, in which a user has written what is his own."""
+
+    folder: Path
+
+    def take(self, name: str, changes: Mapping[str, str]) -> Path:
+        """Copy an example, with some of its words replaced."""
+        text = (EXAMPLES / f"{name}.toml").read_text()
+        for words, own in changes.items():
+            assert words in text, words
+            text = text.replace(words, own)
+        file = self.folder / f"{name}.toml"
+        file.write_text(text)
+        return file
+
+    async def cocoon(self, *arguments: str, given: str = "") -> Any:
+        """Run a command that buys, and read the JSON that it prints."""
+        done = await trio.run_process(
+            [sys.executable, "-m", "cocoon_p2p.cli", *arguments, "--json", "--config", "client.toml"],
+            capture_stdout=True,
+            stdin=given.encode(),
+            cwd=self.folder,
+        )
+        return json.loads(done.stdout)
+
+
+@asynccontextmanager
+async def network_of_the_examples(folder: Path, server: str) -> AsyncIterator[Place]:
+    """Run what the examples describe. What is changed in them is what everybody has to: addresses."""
+    place, nodes = Place(folder), list[NodeProcess]()
+    (folder / "server.key").write_text(KEY)
+    (folder / "server.key").chmod(0o600)
+    async with open_service_nursery() as nursery:
+
+        async def start(role: str, name: str, changes: Mapping[str, str]) -> NodeProcess:
+            file = place.take(name, changes)
+            node = NodeProcess(name, (role, str(file)), file)
+            await node.start(nursery)
+            nodes.append(node)
+            return node
+
+        try:
+            boot = await start(
+                "bootstrap", "bootstrap", {"0.0.0.0/tcp/4001": "127.0.0.1/tcp/0", f'"{BOOT}"': ""}
+            )
+            (address,) = (await boot.wait_for("listening"))["addresses"]
+            there = {f"{BOOT}/p2p/{BOOT_PEER}": address}
+            place.take("client", there)
+            proxy = {"0.0.0.0/tcp/4002": "127.0.0.1/tcp/0", '"/dns4/proxy.example.org/tcp/4002"': ""}
+            await start("proxy", "proxy", there | proxy)
+            await start("worker", "worker", there)
+            upstream = {
+                "http://127.0.0.1:8000": server,
+                "# api_key_file": "api_key_file",
+                "worker-data": "two",
+            }
+            await start("worker", "worker-upstream", there | upstream)
+            for node in nodes:
+                await node.wait_for("ready")
+            yield place
+        finally:
+            with trio.CancelScope(shield=True):
+                for node in reversed(nodes):
+                    await node.stop()
