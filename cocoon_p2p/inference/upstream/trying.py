@@ -18,7 +18,7 @@ import trio
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.inference.engine import EngineError, Feature, GenerateRequest, ModelCard
 from cocoon_p2p.inference.upstream.dialects import Dialect, ServedModel
-from cocoon_p2p.inference.upstream.embedding import EmbeddingModel, embed
+from cocoon_p2p.inference.upstream.embedding import EmbeddingModel, are_alike, embed
 from cocoon_p2p.inference.upstream.engine import UpstreamModel
 from cocoon_p2p.inference.upstream.finding import find_dialect
 from cocoon_p2p.inference.upstream.generating import GeneratingModel, Served
@@ -46,6 +46,9 @@ TRIAL_SECONDS: Final = 120.0
 
 ONE_TOKEN_SECONDS: Final = 60.0
 "For a whole trial of one token, which may wait behind others' prompts."
+
+SEVERAL: Final = ("Hello world", "Hello", "The quick brown fox jumps over the lazy dog.")
+"Texts of several lengths, which a batch may cut in the middle."
 
 PACE_TOKENS: Final = 1024
 "A prompt long enough to tell how quick prompts are computed, and short enough for a slow processor."
@@ -84,7 +87,7 @@ async def open_model(
     trial = _Trial(http, listed.id, dialect, wanted, context, slots)
     # A server that embeds was told to: some of those write as well, none of the others embeds.
     if size := await trial.embeds():
-        return trial.embedding(size)
+        return await trial.embedding(size)
     try:
         with trio.fail_after(TRIAL_SECONDS):
             await trial.write()
@@ -129,8 +132,20 @@ class _Trial:
             log.debug("upstream lacks", extra={"what": "embeddings", "reason": str(exc)})
         return 0
 
-    def embedding(self, size: int) -> UpstreamModel:
-        """Promise that it embeds."""
+    async def embedding(self, size: int) -> UpstreamModel:
+        """Promise that it embeds, if each text's vector is its own.
+
+        Raises:
+            ConfigurationError: It depends on what else is computed: llama.cpp's does without a unified cache.
+        """
+        texts = [await self.dialect.split_text(text, is_prompt=True) for text in SEVERAL]
+        alone = [(await embed(self.http, self.model, [text], size=size))[0] for text in texts]
+        together = await embed(self.http, self.model, texts, size=size)
+        if not all(map(are_alike, alone, together)):
+            raise ConfigurationError(
+                f"the server's vectors depend on what else it embeds (url={self.wanted.root})",
+                hint="start llama.cpp's server with --kv-unified, or with one slot",
+            )
         card = self._card(Kind.EMBEDDING)
         self._tell(card, {"vector_numbers": size})
         health = Health(_within(self.embeds))

@@ -24,6 +24,7 @@ def llama_server(
     key: str = KEY,
     template: str = "",
     embeds: bool = False,
+    kv_unified: bool = False,
 ) -> Iterator[str]:
     """Run llama.cpp's server with the demo model; gives its address.
 
@@ -32,13 +33,15 @@ def llama_server(
         context_tokens: Of each.
         key: What locks it; empty for no lock.
         template: Of chats, in place of the model's own.
-        embeds: Whether it embeds, and writes nothing.
+        embeds: Whether it embeds.
+        kv_unified: Whether all requests share one cache.
     """
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(demo_model())
     parameters.n_parallel = slots
     parameters.n_ctx = slots * context_tokens
-    parameters.kv_unified = parameters.fit_params = parameters.ui = False
+    parameters.fit_params = parameters.ui = False
+    parameters.kv_unified = kv_unified
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
     parameters.hostnames, parameters.port = ["127.0.0.1"], 0
     if key:
@@ -207,7 +210,7 @@ class _Answering:
                     }
                 )
             case "/tokenize":
-                tokens = self.script.split(asked.get("prompt") or chat_text(asked))
+                tokens = self.script.split(str(asked.get("prompt") or chat_text(asked)))
                 await self._json(
                     {"count": len(tokens), "tokens": tokens, "max_model_len": self.script.context_tokens}
                 )

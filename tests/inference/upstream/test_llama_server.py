@@ -234,7 +234,7 @@ async def test_a_prompt_is_told_as_it_is_computed(engine: Engine) -> None:
 
 @pytest.mark.slow
 async def test_a_real_server_that_embeds_is_served_as_one() -> None:
-    with llama_server(embeds=True) as address, trio.fail_after(BOUND_SECONDS):
+    with llama_server(embeds=True, kv_unified=True) as address, trio.fail_after(BOUND_SECONDS):
         async with open_upstream(Upstream(address, api_key=KEY)) as engine:
             (card,) = engine.capabilities.models
             request = GenerateRequest(NAME, inputs=("Hello world", "Hello there", "Hello world"))
@@ -244,8 +244,17 @@ async def test_a_real_server_that_embeds_is_served_as_one() -> None:
     first, second, again = [struct.unpack("<256f", vector) for piece in pieces for vector in piece.vectors]
     assert card.kind is Kind.EMBEDDING
     # Alike but for the last digits, which what else is in the batch moves.
-    assert math.dist(first, again) < 0.001 < math.dist(first, second)
+    assert math.dist(first, again) < 0.01 < math.dist(first, second)
     assert pieces[-1].prompt_tokens == counted.prompt_tokens > 3
+
+
+@pytest.mark.slow
+async def test_a_real_server_whose_vectors_depend_on_what_else_it_embeds_is_refused() -> None:
+    with llama_server(embeds=True) as address, pytest.raises(ConfigurationError) as raised:
+        async with open_upstream(Upstream(address, api_key=KEY)):
+            raise AssertionError("it must not open")
+
+    assert "--kv-unified" in raised.value.hint
 
 
 TEMPLATE = """{% if tools %}<|im_start|>system

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
@@ -155,7 +156,7 @@ async def test_a_tool_call_comes_whole_and_its_prompt_is_counted_with_its_tools(
     ]
     assert pieces[-1].finish is Finish.TOOL_CALLS
     assert pieces[-1].prompt_tokens == counted.prompt_tokens == 3
-    asked = able.script.requests[-1]
+    asked: Any = able.script.requests[-1]
     assert asked["tools"][0]["function"]["parameters"] == {"type": "object"}
     assert asked["messages"][1]["tool_calls"][0]["function"] == {"name": "zq_look", "arguments": "{}"}
     assert asked["messages"][2]["tool_call_id"] == "1"
@@ -177,7 +178,8 @@ async def test_a_picture_is_sent_and_counted() -> None:
         counted = await engine.count(GenerateRequest("scripted", (message,)))
         await pieces_of(engine, GenerateRequest("scripted", (message,)))
 
-    first, second, text = able.script.requests[-1]["messages"][0]["content"]
+    asked: Any = able.script.requests[-1]
+    first, second, text = asked["messages"][0]["content"]
     assert first["image_url"]["url"].startswith("data:image/png;base64,")
     assert second["image_url"]["url"].startswith("data:image/jpeg;base64,")
     assert text == {"type": "text", "text": "What is it?"}
