@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -q --timeout=300
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-peers test-exllama test-speech test-nat fuzz check soak bench contract contract-tools interop-peer lock dist clean
+.PHONY: help demo test test-slow test-peers test-exllama test-gpu test-speech test-nat fuzz check soak bench contract contract-tools interop-peer lock dist clean
 help:
 	@echo 'make demo    a whole paid network on this machine, and one answer from it'
 	@echo 'make test    the tests'
@@ -34,6 +34,10 @@ test-peers: $(STAMP)
 # The ExLlamaV2 engine on that library's own Python code, without a card. Its environment takes five gigabytes.
 test-exllama: $(EXLLAMA)/.installed
 	$(EXLLAMA)/bin/python -m pytest -q tests/exllama
+# The same on an NVIDIA card, with its CUDA toolkit, and what it costs. Without a card it says so, and fails nothing.
+test-gpu: $(EXLLAMA)/.installed
+	COCOON_TEST_ON_CARD=1 $(EXLLAMA)/bin/python -m pytest -q tests/exllama
+	$(EXLLAMA)/bin/python benchmarks/engine.py
 # The Whisper engine, with weights that mean nothing. Its libraries take 330 MB.
 test-speech: $(SPEECH)/.installed
 	$(SPEECH)/bin/python -m pytest -q tests/speech

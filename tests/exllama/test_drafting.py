@@ -46,6 +46,7 @@ async def test_a_draft_model_changes_no_answer_and_no_count(
             ]
 
 
+@pytest.mark.on_processor
 async def test_right_guesses_save_steps_and_wrong_ones_cost_none(bench: Bench, shaken: ModelFolder) -> None:
     steps = dict[str, int]()
     with trio.fail_after(BOUND_SECONDS):

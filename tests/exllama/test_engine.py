@@ -140,6 +140,7 @@ async def test_leaving_frees_the_slot_in_the_midst_of_an_endless_answer(engine: 
 # ---------------------------------------------------------------- many at once
 
 
+@pytest.mark.on_processor
 async def test_many_are_computed_in_one_batch_and_each_gets_its_own(bench: Bench) -> None:
     questions = {"Hello": "Hello! How can I help you?", "Translate to Spanish: the red house": "la casa roja"}
     answers = dict[tuple[str, int], str]()
@@ -224,6 +225,7 @@ async def test_nobody_learns_from_the_cache_what_another_asked(bench: Bench) -> 
 # ---------------------------------------------------------------- bad days
 
 
+@pytest.mark.on_processor
 async def test_a_card_that_fails_fails_what_runs_and_then_computes_again(bench: Bench) -> None:
     loaded = bench.load(Placement(4, 512))
     with trio.fail_after(BOUND_SECONDS):
@@ -240,6 +242,7 @@ async def test_a_card_that_fails_fails_what_runs_and_then_computes_again(bench: 
             assert text(await pieces_of(engine, chat("Hello"))) == "Hello! How can I help you?"
 
 
+@pytest.mark.on_processor
 async def test_a_card_that_fails_for_good_is_given_up(bench: Bench) -> None:
     loaded = bench.load(Placement(4, 512))
     with trio.fail_after(BOUND_SECONDS):

@@ -21,7 +21,7 @@ def _two_cards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda card: ((card + 1) << 30, 8 << 30))
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")
+@pytest.mark.on_processor
 def test_without_a_card_it_is_said_what_serves_instead(bench: Bench) -> None:
     with pytest.raises(ConfigurationError, match="no NVIDIA card") as raised:
         load(bench.folder, Placement(4, 512))
@@ -58,6 +58,7 @@ def test_a_card_that_is_too_small_is_told_from_a_model_that_is_wrong(
         load(bench.folder, Placement(4, 512))
 
 
+@pytest.mark.on_processor
 async def test_memory_that_lacks_for_a_full_context_is_found_before_anything_is_served(bench: Bench) -> None:
     loaded = bench.load(Placement(4, 512))
     loaded.model.failure, loaded.model.fail_next = FULL, 1
@@ -68,6 +69,7 @@ async def test_memory_that_lacks_for_a_full_context_is_found_before_anything_is_
     assert "shorter context" in (raised.value.hint or "")
 
 
+@pytest.mark.on_processor
 async def test_the_fullest_that_can_be_asked_is_computed_before_anything_is_served(bench: Bench) -> None:
     loaded = bench.load(Placement(4, 512))
     with trio.fail_after(BOUND_SECONDS):
