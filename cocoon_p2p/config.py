@@ -166,9 +166,10 @@ class PriceSection(Section, frozen=True, kw_only=True):
 
 class WorkerSection(Section, frozen=True, kw_only=True):
     model: str = ""
-    """What it serves, if that is one model; several have a `[[model]]` each. A GGUF file, relative to this file (a path has a slash, or ends in .gguf); the name of a model that
-    `cocoon model pull` fetched; `demo` for the built-in demo model; or the address of a server that runs the
-    model, such as http://127.0.0.1:8000 (section `upstream`)."""
+    """What it serves; several models have a `[[model]]` each instead. A GGUF file, relative to this file (a
+    path has a slash, or ends in .gguf); the name of a model that `cocoon model pull` fetched; `demo` for the
+    built-in demo model; or the address of a server that runs the model, such as http://127.0.0.1:8000
+    (section `upstream`)."""
 
     models: str = ""
     "The folder in which pulled models lie. Left out: COCOON_MODELS, else the user's data folder."
@@ -181,8 +182,8 @@ class WorkerSection(Section, frozen=True, kw_only=True):
     it has run."""
 
     measure_seconds: Annotated[int, msgspec.Meta(ge=0, le=600)] = 4
-    """How long a worker measures each model's speed, where `cocoon bench` has not, once it serves nobody. 0: it
-    does not, and advertises none."""
+    """How long a worker measures each model's speed, where `cocoon bench` has not, once it serves nobody.
+    0: it does not, and advertises none."""
 
     context_tokens: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 0
     "Prompt and answer together, a request; 0 takes 4,096, or what the model was trained for if that is less."

@@ -114,3 +114,37 @@ def test_slots_are_a_number_or_auto(file: Path) -> None:
 
     wrong = mistakes_of(file, GOOD.replace("[network]", 'slots = "many"\n[network]'))
     assert "`slots`: invalid enum value 'many'" in str(wrong)
+
+
+SEVERAL = '[worker]\n[network]\nname = "local"\n[[model]]\nmodel = "demo"\n[[model]]\nmodel = "b.gguf"\n'
+
+
+def test_a_worker_may_name_several_models_each_with_its_price(file: Path) -> None:
+    file.write_text(SEVERAL + 'name = "b"\nprice_completion = 7\n')
+
+    first, second = load(WorkerFile, file, {}).settings.model
+
+    assert (first.model, first.price_completion) == ("demo", None)
+    assert (second.model, second.name, second.price_completion) == ("b.gguf", "b", 7)
+
+
+def test_a_mistake_in_one_of_several_models_is_shown_where_it_stands(file: Path) -> None:
+    wrong = mistakes_of(file, SEVERAL + "price_competion = 7\n[[model]]\nmodel = 3\n")
+
+    places = [(mistake.line, mistake.column) for mistake in wrong.mistakes]
+    assert places == [(8, 1), (10, 1)]
+    assert "did you mean `price_completion`?" in str(wrong)
+
+
+def test_models_are_named_in_one_place(file: Path) -> None:
+    wrong = mistakes_of(file, SEVERAL.replace("[worker]\n", '[worker]\nmodel = "demo"\nname = "x"\n'))
+
+    assert [(mistake.line, mistake.column) for mistake in wrong.mistakes] == [(2, 1), (3, 1)]
+    assert "`model` in [worker] beside [[model]]" in str(wrong)
+
+
+@pytest.mark.parametrize("text", ['[model]\nmodel = "demo"\n', "model = 3\n", "model = [3]\n"])
+def test_what_is_no_list_of_models_is_refused(file: Path, text: str) -> None:
+    wrong = mistakes_of(file, f'{text}[worker]\n[network]\nname = "local"\n')
+
+    assert "[[model]]" in str(wrong)

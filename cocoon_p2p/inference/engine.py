@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cocoon_p2p.errors import CocoonError
 from cocoon_p2p.inference.wishes import Constraint, Grammar, TokenLogprob, Tool, ToolCall, ToolUse
@@ -300,4 +300,16 @@ class Engine(Protocol):
 
     async def aclose(self) -> None:
         """Stop everything and give memory back. Generations that still run fail with EngineError."""
+        ...
+
+
+@runtime_checkable
+class ChangingEngine(Protocol):
+    """An `Engine` whose capabilities change while it runs: fewer slots, other models, or none."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    async def wait_for_change(self, known: Capabilities) -> Capabilities:
+        """Return the capabilities once they are others than those known. A cancel leaves nothing behind."""
         ...

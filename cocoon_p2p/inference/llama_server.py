@@ -14,7 +14,6 @@ Everything here blocks and belongs in threads. Four things to know of the librar
 """
 
 import http.client
-import os
 import secrets
 import subprocess
 import sys
@@ -39,7 +38,6 @@ CONTEXT_STEP_TOKENS: Final = 256
 TOKENIZE_SECONDS: Final = 30.0
 EXPLAIN_SECONDS: Final = 60.0
 
-_QUOTA_FILE: Final = Path("/sys/fs/cgroup/cpu.max")
 _INSTALL_HINT = "install it with: pip install 'cocoon-p2p[cpu]'"
 
 
@@ -60,30 +58,6 @@ class ServerSettings:
     "For each slot."
 
     threads: int
-
-
-def default_threads() -> int:
-    """One less than the processors given to us: with all of them, trio and the engine take turns badly."""
-    is_linux = hasattr(os, "sched_getaffinity")
-    processors = len(os.sched_getaffinity(0)) if is_linux else os.cpu_count() or 1
-    try:
-        quota = quota_processors(_QUOTA_FILE.read_text(encoding="ascii"))
-    except OSError:
-        quota = None
-    return max(1, min(processors, quota or processors) - 1)
-
-
-def quota_processors(limit: str) -> int | None:
-    """How many processors a container's time limit comes to (`cpu.max` of control groups), if it has one.
-
-    A container that may use two of 64 processors sees all 64; an engine with 63 threads
-    would spend its time waiting for those that are not scheduled.
-    """
-    match limit.split():
-        case [quota, period] if quota.isdigit() and period.isdigit() and int(period):
-            return max(1, int(quota) // int(period))
-        case _:
-            return None
 
 
 def library_version() -> str:

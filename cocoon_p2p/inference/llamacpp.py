@@ -17,11 +17,7 @@ from cocoon_p2p.inference.engine import Capabilities, ChatMessage, Engine, Engin
 from cocoon_p2p.inference.gguf import GgufHead, read_gguf
 from cocoon_p2p.inference.hash_memory import HashMemory
 from cocoon_p2p.inference.llama_engine import LlamaCppEngine
-from cocoon_p2p.inference.llama_server import (
-    LlamaServer,
-    ServerSettings,
-    library_version,
-)
+from cocoon_p2p.inference.llama_server import LlamaServer, ServerSettings, library_version
 from cocoon_p2p.inference.manifest import Progress, check_weights, weights_hash
 from cocoon_p2p.inference.processors import default_threads
 from cocoon_p2p.inference.refusing import TOKEN_SIZE_MAX

@@ -1,26 +1,29 @@
-"""The engine that a worker's file asks for: in this process, or on a server elsewhere."""
+"""The engines that a worker's file asks for: each in a process of its own, or on a server elsewhere."""
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cocoon_p2p import private_files
 from cocoon_p2p.attestation.configuration import MeasuredConfiguration
 from cocoon_p2p.config import Loaded, WorkerFile
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.inference.engine import Engine
-from cocoon_p2p.inference.hash_memory import HashMemory
-from cocoon_p2p.inference.manifest import SPEECH_WEIGHTS, Progress
+from cocoon_p2p.inference.manifest import SPEECH_WEIGHTS
 from cocoon_p2p.inference.models.catalogue import Catalogue, catalogue_folder, load_catalogue
 from cocoon_p2p.inference.models.finding import FoundModel, find_model
 from cocoon_p2p.inference.models.folder import ModelFolder, default_models_folder
+from cocoon_p2p.inference.several import SeveralEngines
 from cocoon_p2p.node.announce import Announce
+from cocoon_p2p.node.served import URL_SCHEMES, one_each
+
+if TYPE_CHECKING:
+    from cocoon_p2p.inference.openings import Opening
 
 FILE_HASHES = "file-hashes.json"
 "What a model's files hashed to, in the data folder."
-
-URL_SCHEMES = ("http://", "https://")
 
 
 def measured(loaded: Loaded[WorkerFile], engine: Engine) -> MeasuredConfiguration:
@@ -37,13 +40,23 @@ def measured(loaded: Loaded[WorkerFile], engine: Engine) -> MeasuredConfiguratio
 
 @asynccontextmanager
 async def open_engine(loaded: Loaded[WorkerFile], announce: Announce) -> AsyncIterator[Engine]:
-    """Load or reach the model of a worker's file, and serve it.
+    """Load or reach the models of a worker's file, one after the other, and serve them.
 
     Raises:
-        ConfigurationError: It cannot be served; the text says what to do.
+        ConfigurationError: One cannot be served; the text says what to do.
     """
-    is_url = loaded.settings.worker.model.startswith(URL_SCHEMES)
+    ones = one_each(loaded)
     catalogue = load_catalogue(catalogue_folder(os.environ))
+    async with AsyncExitStack() as stack:
+        engines = [await stack.enter_async_context(_open_one(one, catalogue, announce)) for one in ones]
+        yield engines[0] if len(engines) == 1 else SeveralEngines(engines)
+
+
+@asynccontextmanager
+async def _open_one(
+    loaded: Loaded[WorkerFile], catalogue: Catalogue, announce: Announce
+) -> AsyncIterator[Engine]:
+    is_url = loaded.settings.worker.model.startswith(URL_SCHEMES)
     async with _upstream(loaded) if is_url else _local(loaded, catalogue, announce) as engine:
         for card in engine.capabilities.models:
             catalogue.check(card.name, card.weights_hash)
@@ -91,78 +104,57 @@ async def _local(
     def tell(done_bytes: int, total_bytes: int) -> None:
         announce("hashing", progress=f"{done_bytes / 1e9:.1f} of {total_bytes / 1e9:.1f} GB")
 
+    from cocoon_p2p.inference.isolated import open_isolated
+
     model = _find(loaded, catalogue)
     # Who proves what it has loaded reads all of it: what a disk remembers, its owner can alter.
     is_proven = loaded.settings.attestation.evidence not in ("none", "sim")
-    memory = None if is_proven else HashMemory(loaded.data_directory / FILE_HASHES)
-    open_it = _llamacpp
-    if model.path.is_dir():
-        open_it = _whisper if (model.path / SPEECH_WEIGHTS).is_file() else _exllama
+    memory = None if is_proven else loaded.data_directory / FILE_HASHES
     with model.held(f"worker {loaded.path}"):
-        async with open_it(loaded, model, memory, tell) as engine:
+        async with open_isolated(_opening(loaded, model), memory=memory, progress=tell) as engine:
             yield engine
 
 
-def _llamacpp(
-    loaded: Loaded[WorkerFile], model: FoundModel, memory: HashMemory | None, tell: Progress
-) -> AbstractAsyncContextManager[Engine]:
-    from cocoon_p2p.inference.llamacpp import open_llamacpp
+def _opening(loaded: Loaded[WorkerFile], model: FoundModel) -> "Opening":
+    """Say which engine opens a model's files, and how."""
+    from cocoon_p2p.inference.openings import ExllamaOpening, LlamaCppOpening, WhisperOpening
 
-    settings = loaded.settings
-    return open_llamacpp(
-        model.path,
-        name=settings.worker.name or model.name,
-        slots=settings.worker.slots_opened,
-        context_tokens=settings.worker.context_tokens or None,
-        threads=settings.worker.threads or None,
-        has_chat=model.has_chat,
-        expected_weights_hash=model.weights_hash,
-        memory=memory,
-        progress=tell,
-    )
-
-
-def _exllama(
-    loaded: Loaded[WorkerFile], model: FoundModel, memory: HashMemory | None, tell: Progress
-) -> AbstractAsyncContextManager[Engine]:
-    from cocoon_p2p.inference.exllama import ExllamaSettings, open_exllama
-
-    worker, section = loaded.settings.worker, loaded.settings.exllama
-    return open_exllama(
-        model.path,
-        # With adapters it is another model, which needs a name of its own.
-        name=worker.name or (None if section.lora else model.name),
-        settings=ExllamaSettings(
+    worker = loaded.settings.worker
+    if not model.path.is_dir():
+        return LlamaCppOpening(
+            model=model.path,
+            name=worker.name or model.name,
             slots=worker.slots_opened,
             context_tokens=worker.context_tokens or None,
-            cache=section.cache,
-            draft_ngram=section.draft == "ngram",
-            draft=None if section.draft in ("none", "ngram") else loaded.resolve(section.draft),
-            adapters=tuple(map(loaded.resolve, section.lora)),
-            tensor_parallel=section.tensor_parallel,
-        ),
+            threads=worker.threads or None,
+            has_chat=model.has_chat,
+            expected_weights_hash=model.weights_hash,
+        )
+    if (model.path / SPEECH_WEIGHTS).is_file():
+        return WhisperOpening(
+            model=model.path,
+            name=worker.name or model.name,
+            slots=worker.slots_opened,
+            context_tokens=worker.context_tokens or None,
+            threads=worker.threads or None,
+            expected_weights_hash=model.weights_hash,
+        )
+    section = loaded.settings.exllama
+    return ExllamaOpening(
+        model=model.path,
+        # With adapters it is another model, which needs a name of its own.
+        name=worker.name or (None if section.lora else model.name),
+        settings={
+            "slots": worker.slots_opened,
+            "context_tokens": worker.context_tokens or None,
+            "cache": section.cache,
+            "draft_ngram": section.draft == "ngram",
+            "draft": None if section.draft in ("none", "ngram") else loaded.resolve(section.draft),
+            "adapters": tuple(map(loaded.resolve, section.lora)),
+            "tensor_parallel": section.tensor_parallel,
+        },
         has_chat=model.has_chat,
         expected_weights_hash=model.weights_hash,
-        memory=memory,
-        progress=tell,
-    )
-
-
-def _whisper(
-    loaded: Loaded[WorkerFile], model: FoundModel, memory: HashMemory | None, tell: Progress
-) -> AbstractAsyncContextManager[Engine]:
-    from cocoon_p2p.inference.whisper import open_whisper
-
-    settings = loaded.settings
-    return open_whisper(
-        model.path,
-        name=settings.worker.name or model.name,
-        slots=settings.worker.slots_opened,
-        context_tokens=settings.worker.context_tokens or None,
-        threads=settings.worker.threads or None,
-        expected_weights_hash=model.weights_hash,
-        memory=memory,
-        progress=tell,
     )
 
 

@@ -17,12 +17,12 @@ from cocoon_p2p.node.measuring import kept_speeds, measure_when_idle, with_slots
 from cocoon_p2p.node.parts import CONTROL_SOCKET, IDENTITY_KEY, KEPT_PEERS, Parts, open_parts
 from cocoon_p2p.node.proving_side import prove
 from cocoon_p2p.node.reaching import open_reach, tell_reachability
+from cocoon_p2p.node.served import prices
 from cocoon_p2p.node.sole import sole
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.overview import PEERS, show_peers
 from cocoon_p2p.payments.treasury.funding import FundingPolicy
 from cocoon_p2p.protocols.ids import Role
-from cocoon_p2p.protocols.messages import Price
 from cocoon_p2p.protocols.papers import decode_signed
 from cocoon_p2p.proxy import ProxyPolicy, serve_proxy
 from cocoon_p2p.records import check_record
@@ -142,8 +142,7 @@ async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.
     """Run a model, and sell it through the proxies that are configured or, by default, found."""
     loaded = with_slots(loaded)
     settings = loaded.settings
-    price = Price(**{name: getattr(settings.price, name) for name in settings.price.__struct_fields__})
-    # The engine comes first: while it loads a model, this process answers nobody.
+    # The engine comes first: before it has loaded, there is nothing to offer.
     async with (
         open_engine(loaded, announce) as engine,
         open_parts(loaded, mode="client", grant=Nano(settings.worker.grant)) as parts,
@@ -163,7 +162,7 @@ async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.
             engine=engine,
             accounts=parts.accounts,
             proxies=[[address] for address in settings.worker.proxies],
-            prices={card.name: price for card in cards},
+            prices=prices(loaded, engine),
             speeds=speeds,
             proving=await prove(
                 settings.attestation,

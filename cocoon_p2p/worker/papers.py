@@ -86,6 +86,7 @@ class Papers:
         self._identity = identity
         self._network = network
         self._models = tuple(models)
+        self._offered = self._models
         self._prices = _complete(models, prices)
         self._speeds = dict(speeds or {})
         self._now = now
@@ -128,6 +129,12 @@ class Papers:
         self._prices = _complete(self._models, prices)
         self.renew()
 
+    def offer(self, models: Sequence[ModelCard]) -> None:
+        """Offer these of the models from now on. What was quoted of others is honoured, if it can be."""
+        if tuple(models) != self._offered:
+            self._offered = tuple(models)
+            self.renew()
+
     def set_speeds(self, model: str, speeds: Speeds) -> None:
         """Say from now on that a model is as quick as this."""
         self._speeds[model] = speeds
@@ -151,7 +158,7 @@ class Papers:
             addresses=(),
             models=[
                 _offer(model, self._prices[model.name], self._speeds.get(model.name))
-                for model in self._models
+                for model in self._offered
             ],
             now=now,
             sequence=sequence,

@@ -17,9 +17,7 @@ from cocoon_p2p.inference.llama_messages import Completion, ServerEvent
 from cocoon_p2p.inference.llama_server import (
     LlamaServer,
     ServerSettings,
-    default_threads,
     library_version,
-    quota_processors,
 )
 
 
@@ -189,18 +187,6 @@ def test_a_model_that_lacks_its_last_bytes_is_incomplete(
 
     assert "download it again" in caught.value.hint
     assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize(
-    ("limit", "processors"),
-    [("200000 100000\n", 2), ("150000 100000", 1), ("50000 100000", 1), ("max 100000", None), ("", None)],
-)
-def test_a_container_s_time_limit_counts_as_that_many_processors(limit: str, processors: int | None) -> None:
-    assert quota_processors(limit) == processors
-
-
-def test_a_thread_is_left_to_the_rest_of_the_process() -> None:
-    assert 1 <= default_threads() <= max(1, (os.cpu_count() or 1) - 1)
 
 
 def test_without_the_library_the_extra_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

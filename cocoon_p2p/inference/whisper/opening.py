@@ -11,8 +11,8 @@ import trio
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.inference.engine import Capabilities, Engine, EngineError, Feature, ModelCard
 from cocoon_p2p.inference.hash_memory import HashMemory
-from cocoon_p2p.inference.llama_server import default_threads
 from cocoon_p2p.inference.manifest import Progress, check_weights, weights_hash
+from cocoon_p2p.inference.processors import default_threads
 from cocoon_p2p.inference.whisper.engine import WhisperEngine
 from cocoon_p2p.inference.whisper.library import Placement, WhisperModel, library_version
 from cocoon_p2p.inference.whisper.model_folder import SpeechFolder, read_folder

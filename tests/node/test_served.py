@@ -1,0 +1,121 @@
+"""Several models in one worker's file: what each is opened with, what it costs, and who answers."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+
+from cocoon_p2p.config import Loaded, WorkerFile, load
+from cocoon_p2p.errors import ConfigurationError
+from cocoon_p2p.inference.engine import ChatMessage, GenerateRequest
+from cocoon_p2p.inference.several import SeveralEngines
+from cocoon_p2p.node.engine import open_engine
+from cocoon_p2p.node.served import one_each, prices
+from cocoon_p2p.testing.engine import ScriptedEngine, scripted_model
+
+BOUND_SECONDS = 60
+
+Write = Callable[[str], Loaded[WorkerFile]]
+
+
+@pytest.fixture
+def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    monkeypatch.setenv("COCOON_CATALOGUE", str(tmp_path / "catalogue"))
+
+    def write(text: str) -> Loaded[WorkerFile]:
+        path = tmp_path / "worker.toml"
+        path.write_text(f'[network]\nname = "local"\n{text}')
+        return load(WorkerFile, path, {})
+
+    return write
+
+
+def test_one_model_is_the_file_as_it_is(worker: Write) -> None:
+    loaded = worker('[worker]\nmodel = "demo"\n')
+
+    assert one_each(loaded) == (loaded,)
+
+
+def test_what_a_model_does_not_say_is_as_for_all(worker: Write) -> None:
+    loaded = worker(
+        "[worker]\ncontext_tokens = 512\nthreads = 3\nslots = 2\n[price]\nprompt = 5\ncompletion = 6\n"
+        '[[model]]\nmodel = "demo"\n[[model]]\nmodel = "b.gguf"\nname = "b"\n'
+        "context_tokens = 64\nthreads = 1\nprice_completion = 0\n"
+    )
+
+    first, second = (one.settings for one in one_each(loaded))
+
+    assert (first.worker.model, first.worker.context_tokens, first.worker.threads) == ("demo", 512, 3)
+    assert (second.worker.name, second.worker.context_tokens, second.worker.threads) == ("b", 64, 1)
+    assert (first.worker.slots, second.worker.slots) == (2, 2)
+    assert (first.price.prompt, first.price.completion) == (5, 6)
+    assert (second.price.prompt, second.price.completion) == (5, 0)
+
+
+def test_processors_are_shared_out_among_models_of_this_machine(
+    worker: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cocoon_p2p.node.served.default_threads", lambda: 7)
+    text = '[worker]\n[[model]]\nmodel = "demo"\n[[model]]\nmodel = "b.gguf"\n[[model]]\nmodel = "http://127.0.0.1:1"\n'
+
+    threads = [one.settings.worker.threads for one in one_each(worker(text))]
+
+    assert threads[:2] == [3, 3]
+
+
+def test_models_of_two_servers_are_two_workers(worker: Write) -> None:
+    text = '[worker]\n[[model]]\nmodel = "http://127.0.0.1:1"\n[[model]]\nmodel = "http://127.0.0.1:2"\n'
+
+    with pytest.raises(ConfigurationError, match="one server"):
+        one_each(worker(text))
+
+
+def test_a_worker_that_proves_itself_serves_one_model(worker: Write) -> None:
+    text = (
+        '[worker]\n[attestation]\nevidence = "sim"\n[[model]]\nmodel = "demo"\n[[model]]\nmodel = "b.gguf"\n'
+    )
+
+    with pytest.raises(ConfigurationError, match="proves itself serves one model"):
+        one_each(worker(text))
+
+
+def test_each_model_has_its_price(worker: Write) -> None:
+    loaded = worker(
+        '[worker]\n[[model]]\nmodel = "a.gguf"\nprice_completion = 7\n[[model]]\nmodel = "b.gguf"\n'
+        "[price]\ncompletion = 9\n"
+    )
+    engines = [ScriptedEngine(models=(scripted_model(name),)) for name in ("a", "b")]
+
+    costs = {name: price.completion for name, price in prices(loaded, SeveralEngines(engines)).items()}
+
+    assert costs == {"a": 7, "b": 9}
+
+
+@pytest.mark.slow
+async def test_two_models_of_one_worker_both_answer(worker: Write) -> None:
+    text = "[worker]\ncontext_tokens = 256\nslots = 1\nthreads = 1\n"
+    loaded = worker(f'{text}[[model]]\nmodel = "demo"\n[[model]]\nmodel = "demo"\nname = "second"\n')
+    hello = (ChatMessage("user", "Hello"),)
+    with trio.fail_after(BOUND_SECONDS):
+        async with open_engine(loaded, lambda step, **facts: None) as engine:
+            names = [card.name for card in engine.capabilities.models]
+            answers: list[str] = []
+            for name in names:
+                async with engine.generate(GenerateRequest(name, hello)) as pieces:
+                    answers.append("".join([piece.text async for piece in pieces]))
+            costs = prices(loaded, engine)
+
+    assert names == ["cocoon-demo", "second"]
+    assert answers == ["Hello! How can I help you?"] * 2
+    assert set(costs) == set(names)
+
+
+@pytest.mark.slow
+async def test_two_models_of_one_name_are_refused_before_anything_is_offered(worker: Write) -> None:
+    text = "[worker]\ncontext_tokens = 256\nslots = 1\nthreads = 1\n"
+    loaded = worker(f'{text}[[model]]\nmodel = "demo"\n[[model]]\nmodel = "demo"\n')
+
+    with trio.fail_after(BOUND_SECONDS), pytest.raises(ConfigurationError, match="two models have one name"):
+        async with open_engine(loaded, lambda step, **facts: None):
+            pass
