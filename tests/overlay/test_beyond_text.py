@@ -1,4 +1,4 @@
-"""Tools, forms, likelihoods, pictures, vectors and speech, from the client to the engine and back, paid for."""
+"""Tools, forms, likelihoods, pictures, vectors, speech: from the client to the engine and back, and paid."""
 
 import json
 import struct
@@ -12,6 +12,8 @@ import trio
 from cocoon_p2p.errors import AnswerBroken, Refused
 from cocoon_p2p.inference import wishes
 from cocoon_p2p.inference.engine import Audio, Feature, GenerateRequest
+from cocoon_p2p.protocols.exchange.findings import Subject
+from cocoon_p2p.protocols.exchange.verification import verify_bundle
 from cocoon_p2p.protocols.ids import Kind
 from cocoon_p2p.protocols.messages import Usage
 from cocoon_p2p.protocols.wishes import ToolCall
@@ -121,6 +123,10 @@ async def test_texts_are_embedded_and_only_their_tokens_are_paid(autojump_clock:
         assert made.receipt is not None
         assert made.receipt.usage == made.usage
         assert made.cost > 0
+        assert made.answer.bundle is not None
+        verified = verify_bundle(made.answer.bundle)
+        assert verified.holds
+        assert "open to 0 characters, 3 vectors" in verified[Subject.ANSWER].words
         assert engine.requests[0].inputs == ("a cocoon", "a moth", "a cocoon")
         await settle(overlay)
         check_sums(overlay)

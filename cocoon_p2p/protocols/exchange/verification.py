@@ -112,6 +112,7 @@ class _Case:
         self.receipt: Receipt | None = None
         self.usage: Usage | None = None
         self.text: str | None = None
+        self._beside = ""
         self.verdict: Verdict | None = None
 
     def questions(self) -> tuple[tuple[Subject, Callable[[], str]], ...]:
@@ -317,16 +318,22 @@ class _Case:
         if not signed_for:
             raise _NotShown(f"it opens, but no receipt of {terms.offer.name} signs for it")
         kept = "" if self._answer is None else ", and they are the answer that was kept"
-        return f"the chunks that the worker signed for open to {len(self.text)} characters{kept}"
+        return (
+            f"the chunks that the worker signed for open to {len(self.text)} characters{self._beside}{kept}"
+        )
 
     def _open(self, key: bytes) -> str:
         texts: list[str] = []
+        calls = vectors = 0
         for number, chunk in enumerate(self._bundle.chunks):
             plain = open_answer_chunk(key, number, chunk.final, chunk.usage, chunk.sealed)
             content = decode_answer(plain)
             if chunk.final is not (content.finish is not None):
                 raise MalformedMessage("chunk: its final flag and its finish reason disagree")
             texts.append(content.text)
+            calls, vectors = calls + len(content.calls), vectors + len(content.vectors)
+        counts = ((calls, "tool calls"), (vectors, "vectors"))
+        self._beside = "".join(f", {count} {what}" for count, what in counts if count)
         return "".join(texts)
 
     def _look_at_evidence(self) -> str:
