@@ -8,30 +8,28 @@ servers do:
     llama.cpp  POST /apply-template {messages, tools} -> {prompt}; POST /tokenize {content} -> {tokens}
     TabbyAPI   GET /props -> {chat_template}, rendered here; POST /v1/token/encode {text} -> {tokens}
 
-Constraints: vLLM `structured_outputs` (0.11 and later; `guided_*` until 0.12), SGLang `json_schema`,
-`regex`, `ebnf`, llama.cpp `grammar` for all of them, TabbyAPI `json_schema`, `regex_pattern`. Which of them
-a server really heeds is found out by `probing`; a version is never believed.
+How each takes a constraint is in `constraining`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import httpx
 import msgspec
 
-from cocoon_p2p.inference.constraints import gbnf_of
 from cocoon_p2p.inference.engine import FeatureMissing, GenerateRequest, RequestMalformed
-from cocoon_p2p.inference.upstream.bodies import Body, Prompt, chat_of, needs_chat, object_of
+from cocoon_p2p.inference.upstream.bodies import Body, Prompt, chat_of, needs_chat
+from cocoon_p2p.inference.upstream.constraining import (
+    Constraining,
+    llama_words,
+    sglang_words,
+    vllm_old_words,
+    vllm_words,
+)
 from cocoon_p2p.inference.upstream.wire import RequestRefused, Unanswered, ask, look
-from cocoon_p2p.inference.wishes import Constraint, Grammar
-
-ANY_OBJECT: Final = '{"type": "object"}'
 
 LOOK_BACK_TOKENS: Final = 1 << 16
 "llama.cpp penalises what was said among so many tokens; left to itself, among 64."
-
-Constraining = Callable[[Constraint], Body | None]
-"One way to say a constraint; None where this way has no words for it."
 
 
 class Dialect(Protocol):
@@ -112,14 +110,11 @@ class VllmDialect:
 
     name = "vllm"
     takes_tokens = True
+    constrainings: Sequence[Constraining] = (vllm_words, vllm_old_words)
 
     def __init__(self, http: httpx.AsyncClient, model: str) -> None:
         self._http = http
         self._model = model
-
-    @property
-    def constrainings(self) -> Sequence[Constraining]:
-        return (_structured, _guided)
 
     def extras(self, request: GenerateRequest) -> Mapping[str, object]:
         return {
@@ -152,15 +147,12 @@ class SglangDialect(VllmDialect):
     """SGLang: it splits as vLLM does, and has other words for the rest."""
 
     name = "sglang"
+    constrainings = (sglang_words,)
 
     def __init__(self, http: httpx.AsyncClient, model: ServedModel) -> None:
         super().__init__(http, model.id)
         # What it says of its tokenizer (`max_model_len` of /tokenize) is not what it can compute.
         self._context = model.max_model_len or 0
-
-    @property
-    def constrainings(self) -> Sequence[Constraining]:
-        return (_sglang,)
 
     def extras(self, request: GenerateRequest) -> Mapping[str, object]:
         return {**super().extras(request), "top_k": -1}
@@ -174,14 +166,11 @@ class LlamaCppDialect:
 
     name = "llama.cpp"
     takes_tokens = True
+    constrainings = (llama_words,)
 
     def __init__(self, http: httpx.AsyncClient, model: str) -> None:
         self._http = http
         self._model = model
-
-    @property
-    def constrainings(self) -> Sequence[Constraining]:
-        return (_llama,)
 
     def extras(self, request: GenerateRequest) -> Mapping[str, object]:
         is_penalised = request.frequency_penalty or request.presence_penalty
@@ -254,50 +243,3 @@ def refuse_to_continue(request: GenerateRequest) -> None:
     """Raise FeatureMissing for an answer that was begun elsewhere, and that only the server can render."""
     if request.answer_prefix:
         raise FeatureMissing("this engine has no continue for answers with tools or pictures")
-
-
-def schema_of(constraint: Constraint) -> msgspec.Raw:
-    """The JSON Schema of a constraint that is one; any object's, where any will do."""
-    is_any = constraint.grammar is Grammar.JSON_OBJECT
-    return object_of(ANY_OBJECT if is_any else constraint.text, "a JSON schema")
-
-
-def _structured(constraint: Constraint) -> Body | None:
-    return {"structured_outputs": {_VLLM[constraint.grammar]: _vllm_text(constraint)}}
-
-
-def _guided(constraint: Constraint) -> Body | None:
-    return {f"guided_{_VLLM[constraint.grammar]}": _vllm_text(constraint)}
-
-
-_VLLM: Final = {
-    Grammar.JSON_OBJECT: "json",
-    Grammar.JSON_SCHEMA: "json",
-    Grammar.REGEX: "regex",
-    Grammar.GBNF: "grammar",
-}
-
-
-def _vllm_text(constraint: Constraint) -> object:
-    match constraint.grammar:
-        case Grammar.REGEX:
-            return constraint.text
-        case Grammar.GBNF:
-            return gbnf_of(constraint)
-        case _:
-            return schema_of(constraint)
-
-
-def _sglang(constraint: Constraint) -> Body | None:
-    match constraint.grammar:
-        case Grammar.REGEX:
-            return {"regex": constraint.text}
-        case Grammar.GBNF:
-            return {"ebnf": gbnf_of(constraint)}
-        case _:
-            return {"json_schema": bytes(schema_of(constraint)).decode()}
-
-
-def _llama(constraint: Constraint) -> Body | None:
-    # It takes no notice of schemas that it does not understand, and has no words for an expression.
-    return {"grammar": gbnf_of(constraint)}

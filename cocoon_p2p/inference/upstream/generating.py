@@ -30,13 +30,14 @@ from cocoon_p2p.inference.engine import (
 from cocoon_p2p.inference.refusing import refuse_endless, refuse_senseless, refuse_unfit
 from cocoon_p2p.inference.upstream import pace
 from cocoon_p2p.inference.upstream.bodies import Body, Prompt, needs_chat, offers_tools, write_body
-from cocoon_p2p.inference.upstream.dialects import Constraining, Dialect
+from cocoon_p2p.inference.upstream.constraining import Constraining
+from cocoon_p2p.inference.upstream.dialects import Dialect
 from cocoon_p2p.inference.upstream.generation import Terms, UpstreamGeneration
 from cocoon_p2p.inference.upstream.health import Health
 from cocoon_p2p.inference.upstream.reading import Reading
 from cocoon_p2p.inference.upstream.telling import tell
 from cocoon_p2p.inference.upstream.wire import stream_steps
-from cocoon_p2p.inference.wishes import Grammar
+from cocoon_p2p.inference.wishes import Constraint, Grammar
 from cocoon_p2p.nursery import open_service_nursery
 
 PROMPTS_KEPT: Final = 64
@@ -69,8 +70,16 @@ class Served:
         path, body = write_body(self.model, request, prompt, tokens_max=tokens_max)
         body |= self.dialect.extras(request)
         if request.constraint is not None:
-            body |= self.constrainings[request.constraint.grammar](request.constraint) or {}
+            body |= self.constrain(request.constraint)
         return path, body
+
+    def constrain(self, constraint: Constraint) -> Body:
+        """Say a constraint in the way that the server heeds.
+
+        Raises:
+            RequestMalformed: It has no words for this one.
+        """
+        return self.constrainings[constraint.grammar](constraint) or {}
 
 
 class GeneratingModel:
@@ -130,6 +139,7 @@ class GeneratingModel:
         if request.constraint is not None:
             # Whoever compiles it would be held up by a hostile one; it is read here first, within bounds.
             await trio.to_thread.run_sync(gbnf_of, request.constraint)
+            self._served.constrain(request.constraint)
         kept = self._prompts.get(request.prompt_key)
         if kept is not None:
             return kept

@@ -15,7 +15,7 @@ from typing import Final
 import trio
 
 from cocoon_p2p.inference.engine import ChatMessage, EngineError, Feature, GenerateRequest
-from cocoon_p2p.inference.upstream.dialects import Constraining
+from cocoon_p2p.inference.upstream.constraining import Constraining
 from cocoon_p2p.inference.upstream.generating import Served
 from cocoon_p2p.inference.upstream.pictures import png
 from cocoon_p2p.inference.upstream.proofs import (

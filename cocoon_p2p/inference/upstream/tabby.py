@@ -7,7 +7,7 @@ beginning. Who opens it is warned.
 Spec: TabbyAPI, endpoints core and OAI: /props, /v1/token/encode, /v1/token/decode, /v1/completions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import httpx
@@ -16,16 +16,14 @@ import trio
 
 from cocoon_p2p.inference.chat_template import ChatTemplate
 from cocoon_p2p.inference.engine import FeatureMissing, GenerateRequest, RequestMalformed
-from cocoon_p2p.inference.upstream.bodies import Body, Prompt, needs_chat
+from cocoon_p2p.inference.upstream.bodies import Prompt, needs_chat
+from cocoon_p2p.inference.upstream.constraining import tabby_words
 from cocoon_p2p.inference.upstream.dialects import (
-    Constraining,
     Properties,
     Tokens,
     refuse_to_continue,
-    schema_of,
 )
 from cocoon_p2p.inference.upstream.wire import RequestRefused, ask, look
-from cocoon_p2p.inference.wishes import Constraint, Grammar
 
 TEMPLATES_AT_ONCE: Final = 4
 
@@ -39,6 +37,7 @@ class TabbyDialect:
 
     name = "tabbyapi"
     takes_tokens = False
+    constrainings = (tabby_words,)
 
     def __init__(self, http: httpx.AsyncClient, properties: Properties, bos: str) -> None:
         self._http = http
@@ -58,10 +57,6 @@ class TabbyDialect:
         begin = await ask(http, "/v1/token/encode", {"text": "", "add_bos_token": True}, Tokens)
         bos = await ask(http, "/v1/token/decode", {"tokens": begin.tokens}, _Text) if begin.tokens else None
         return cls(http, properties, bos.text if bos else "")
-
-    @property
-    def constrainings(self) -> Sequence[Constraining]:
-        return (_tabby,)
 
     def extras(self, request: GenerateRequest) -> Mapping[str, object]:
         return {
@@ -98,13 +93,3 @@ class TabbyDialect:
     async def _encode(self, text: str, *, begins: bool) -> list[int]:
         body = {"text": text, "add_bos_token": begins, "encode_special_tokens": True}
         return (await ask(self._http, "/v1/token/encode", body, Tokens)).tokens
-
-
-def _tabby(constraint: Constraint) -> Body | None:
-    match constraint.grammar:
-        case Grammar.REGEX:
-            return {"regex_pattern": constraint.text}
-        case Grammar.GBNF:
-            return None
-        case _:
-            return {"json_schema": schema_of(constraint)}

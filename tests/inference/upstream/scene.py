@@ -199,6 +199,11 @@ class _Answering:
     async def answer(self, head: h11.Request, body: bytes) -> None:
         asked = json.loads(body) if body.startswith(b"{") else {"form": body}
         match head.target.decode():
+            case path if path in self.script.answers:
+                status, headers, content = self.script.answers[path](asked)
+                await self._send(h11.Response(status_code=status, headers=list(headers)))
+                await self._send(h11.Data(data=content))
+                await self._send(h11.EndOfMessage())
             case "/v1/models":
                 owner = self.script.owner
                 await self._json(
@@ -219,11 +224,6 @@ class _Answering:
             case "/v1/completions" | "/v1/chat/completions":
                 self.script.requests.append(asked)
                 await self._completion(asked)
-            case path if path in self.script.answers:
-                status, headers, content = self.script.answers[path](asked)
-                await self._send(h11.Response(status_code=status, headers=list(headers)))
-                await self._send(h11.Data(data=content))
-                await self._send(h11.EndOfMessage())
             case _:
                 await self._json({"error": {"message": "no such path"}}, status=404)
 

@@ -93,7 +93,7 @@ def says(data: str) -> Answering:
     return lambda _: (200, JSON, data.encode())
 
 
-BAD_VECTORS = {
+BAD_VECTORS: dict[str, Answering] = {
     "of another size": says('{"data": [{"embedding": [1, 2, 3]}]}'),
     "empty": says('{"data": [{"embedding": []}]}'),
     "not a number": says('{"data": [{"embedding": [NaN, 1]}]}'),

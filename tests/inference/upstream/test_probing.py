@@ -209,6 +209,7 @@ HOSTILE = (
     asks_for_tools(ToolUse.AUTO, Tool("a", "", '{"a": ')),
     asks_for_tools(ToolUse.AUTO, Tool("a", "", '{"a":' * 5000 + "1" + "}" * 5000)),
     GenerateRequest("scripted", prompt="a", constraint=Constraint(Grammar.REGEX, "(")),
+    GenerateRequest("scripted", prompt="a", constraint=Constraint(Grammar.JSON_SCHEMA, "true")),
     GenerateRequest("scripted", prompt="a", constraint=Constraint(Grammar.JSON_SCHEMA, '{"type": "frob"}')),
     GenerateRequest("scripted", prompt="a", constraint=Constraint(Grammar.GBNF, "root ::= root")),
 )
