@@ -211,6 +211,22 @@ async def test_a_recording_is_decoded_once_for_its_count_and_its_words(
     assert len(decoded) == 1
 
 
+async def test_recordings_that_are_counted_and_never_asked_for_take_no_more_memory_than_allowed(
+    model: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cocoon_p2p.inference.whisper import engine as engine_module
+
+    padded = wav(0.1) + bytes(40_000)
+    monkeypatch.setattr(engine_module, "SOUNDS_KEPT_BYTES", 100_000)
+    async with open_whisper(model(*HELLO)) as engine:
+        for number in range(6):
+            await engine.count(GenerateRequest(NAME, audio=Audio(padded + bytes([number]))))
+        kept = vars(engine)["_sounds"]
+
+    # The file counts too: a large one may hold a moment of sound.
+    assert len(kept) <= 2
+
+
 async def test_its_card_says_what_it_is(model: Write) -> None:
     path = model(*HELLO)
     async with open_whisper(path, name="small") as engine:

@@ -83,9 +83,22 @@ async def test_channels_are_mixed_and_rates_brought_to_whisper_s() -> None:
         b"\x1a\x45\xdf\xa3" + bytes(100),
         bytes(4) + b"ftypisom" + bytes(100),
         wav(1, channels=16),
+        wav(1, rate=1000),
         wav(0),
     ],
-    ids=["nothing", "text", "a playlist", "a list", "a head", "ogg", "webm", "mp4", "16 channels", "no time"],
+    ids=[
+        "nothing",
+        "text",
+        "a playlist",
+        "a list",
+        "a head",
+        "ogg",
+        "webm",
+        "mp4",
+        "16 channels",
+        "too slow",
+        "no time",
+    ],
 )
 async def test_what_is_no_sound_is_refused(data: bytes) -> None:
     with trio.fail_after(BOUND_SECONDS), pytest.raises(RequestMalformed, match="no sound"):

@@ -6,7 +6,6 @@ leave     the pipe stops; the thread sees it after its window (thirty seconds of
 """
 
 import logging
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
@@ -35,8 +34,11 @@ log = logging.getLogger(__name__)
 LET_GO_SECONDS: Final = 10.0
 "How long leaving a generation waits for its window."
 
+SECONDS_MAX: Final = 3600
+"Of a recording, however long the context is: an hour's samples and spectrum take half a gigabyte."
+
 SOUNDS_KEPT_BYTES: Final = 256 * 1024 * 1024
-"Samples between their count and their generation, so that each is decoded once: two hours of sound."
+"Files and samples between their count and their generation, so that each is decoded once."
 
 DECODERS: Final = 2
 "Child processes at once; more recordings wait."
@@ -60,7 +62,8 @@ class WhisperEngine:
         self._vocabulary = vocabulary
         self._free_slots = trio.Semaphore(capabilities.slots)
         self._decoders = trio.CapacityLimiter(DECODERS)
-        self._sounds = OrderedDict[PromptKey, Sound]()
+        self._sounds = dict[PromptKey, Sound]()
+        self._kept_bytes = dict[PromptKey, int]()
         self._running = dict[Pipe[Piece], trio.Event]()
         self._trio = trio.lowlevel.current_trio_token()
         self._is_closed = False
@@ -68,9 +71,7 @@ class WhisperEngine:
     async def count(self, request: GenerateRequest) -> PromptCount:
         """Decode the recording and count its seconds (`Engine.count`). A cancel kills the decoder."""
         sound = await self._sound(request)
-        self._sounds[request.prompt_key] = sound
-        while sum(len(kept.samples) for kept in self._sounds.values()) > SOUNDS_KEPT_BYTES:
-            self._sounds.popitem(last=False)
+        self._keep(request, sound)
         return PromptCount(sound.begun_seconds * TOKENS_PER_SECOND)
 
     @asynccontextmanager
@@ -81,7 +82,7 @@ class WhisperEngine:
         kept longer is not given to others until then.
         """
         sound = await self._sound(request)
-        self._sounds.pop(request.prompt_key, None)
+        self._forget(request.prompt_key)
         await self._free_slots.acquire()
         if self._is_closed:
             self._free_slots.release()
@@ -117,6 +118,18 @@ class WhisperEngine:
                 return
             await trio.to_thread.run_sync(self._model.close)
 
+    def _keep(self, request: GenerateRequest, sound: Sound) -> None:
+        assert request.audio is not None
+        # The key holds the file.
+        self._kept_bytes[request.prompt_key] = len(request.audio.data) + len(sound.samples)
+        self._sounds[request.prompt_key] = sound
+        while sum(self._kept_bytes.values()) > SOUNDS_KEPT_BYTES:
+            self._forget(next(iter(self._sounds)))
+
+    def _forget(self, key: PromptKey) -> None:
+        self._sounds.pop(key, None)
+        self._kept_bytes.pop(key, None)
+
     async def _sound(self, request: GenerateRequest) -> Sound:
         """The request's samples; refuses what cannot be written down, before anybody has paid."""
         if self._is_closed:
@@ -138,7 +151,7 @@ class WhisperEngine:
 
     @property
     def _seconds_max(self) -> int:
-        return (self._card.context_tokens - 1) // TOKENS_PER_SECOND
+        return min(SECONDS_MAX, (self._card.context_tokens - 1) // TOKENS_PER_SECOND)
 
     def _refuse_language(self, language: str) -> None:
         if not self._model.is_multilingual:
@@ -176,8 +189,9 @@ class WhisperEngine:
             Transcription(self._model, self._vocabulary, pipe.put).run(order)
         except EngineError as exc:
             error = exc
-        except Exception as exc:
-            log.exception("engine thread failed")
+        except Exception as exc:  # noqa: BLE001 (said, and the engine goes on)
+            # Its words may hold the prompt.
+            log.error("engine thread failed", extra={"error": type(exc).__name__})
             error = EngineError(f"whisper failed ({type(exc).__name__})")
         pipe.close(error)
 

@@ -8,6 +8,7 @@ What to know of the library:
 """
 
 import importlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -113,6 +114,8 @@ class WhisperModel:
 
 
 def _library() -> Any:  # ctranslate2's types are those of its C++.
+    # Numpy's own threads, one a processor, would take turns with the model's.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         importlib.import_module("numpy")
         return importlib.import_module("ctranslate2")
