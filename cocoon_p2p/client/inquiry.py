@@ -6,7 +6,7 @@ answer is that worker's: if it breaks, it ends with an error.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -170,14 +170,24 @@ class Inquiry:
                 records = await desk.view.refreshed(desk.policy.first_view_seconds)
             ranked = self._rank(records)
         if not ranked:
-            names = sorted({model.name for record in records for model in record.models})
-            raise Refused(
-                f"unknown model: no proxy offers it (model={self._request.content.model})",
-                code=Reason.UNKNOWN_MODEL.code,
-                hint=f"offered are: {', '.join(names[:8]) or 'none'}",
-            )
+            raise self._not_offered(records)
         left = [record for record in ranked if record.peer not in self._avoided]
         return desk.link(left[0]) if left else None
+
+    def _not_offered(self, records: Sequence[Record]) -> Refused:
+        asked = self._request.content
+        kinds = {model.name: model.kind.name.lower() for record in records for model in record.models}
+        if asked.model in kinds:
+            return Refused(
+                f"unsupported kind: {asked.kind.name.lower()} "
+                f"(model={asked.model} offered_for={kinds[asked.model]})",
+                code=Reason.UNSUPPORTED_KIND.code,
+            )
+        return Refused(
+            f"unknown model: no proxy offers it (model={asked.model})",
+            code=Reason.UNKNOWN_MODEL.code,
+            hint=f"offered are: {', '.join(sorted(kinds)[:8]) or 'none'}",
+        )
 
     def _rank(self, records: Iterable[Record]) -> tuple[Record, ...]:
         desk, now = self._desk, trio.current_time()

@@ -4,9 +4,15 @@ from cocoon_p2p.errors import ConfigurationError
 
 
 def check_range(name: str, value: float | None, least: float, most: float) -> None:
-    """Refuse a number out of its range; None is in any."""
-    # `not` catches NaN too.
-    if value is not None and not least <= value <= most:
+    """Refuse what is no number, or out of its range; None is in any."""
+    if value is None:
+        return
+    try:
+        # A comparison with NaN is false too.
+        is_inside = least <= value <= most
+    except TypeError:
+        raise ConfigurationError(f"{name} is not a number") from None
+    if not is_inside:
         raise ConfigurationError(f"{name} is out of range (got={value} from={least} to={most})")
 
 

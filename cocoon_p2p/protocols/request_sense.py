@@ -64,6 +64,8 @@ def _check_kind(content: RequestContent) -> None:
         )
     if (content.completion_tokens_max == 0) is not (kind is Kind.EMBEDDING):
         raise MalformedMessage("an embedding asks for no completion tokens, and all else for one at least")
+    if content.audio is not None and not content.audio.data:
+        raise MalformedMessage("audio: it is empty")
     if kind is not Kind.CHAT and content.tools:
         raise MalformedMessage("tools are for chats")
 

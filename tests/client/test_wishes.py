@@ -141,6 +141,7 @@ def test_calls_and_what_they_came_to_are_openai_s_messages() -> None:
         ({"tools": [CLOCK], "tool_choice": "weather"}, "names no tool"),
         ({"logit_bias": {-1: 0}}, "out of range"),
         ({"logit_bias": {1: 100.5}}, "out of range"),
+        ({"logit_bias": {"1": 1}}, "not a number"),
         ({"logit_bias": {1: math.nan}}, "out of range"),
         ({"logit_bias": dict.fromkeys(range(1025), 0)}, "number of biased tokens"),
         ({"banned": ["x"] * 129}, "number of banned strings"),

@@ -185,13 +185,13 @@ async def test_what_a_model_lacks_is_refused_by_name_before_anything_is_paid(
 
 async def test_a_model_is_not_asked_for_what_another_kind_does(autojump_clock: trio.abc.Clock) -> None:
     async with network() as (overlay, engine):
-        for name in ("vectors", "speech"):
-            with pytest.raises(Refused):
+        for name, kind in (("vectors", "embedding"), ("speech", "transcription")):
+            with pytest.raises(Refused, match=f"unsupported kind: chat .*offered_for={kind}"):
                 async with overlay.client.chat(name, HOW_WARM):
                     pytest.fail("there can be no answer")
-        with pytest.raises(Refused):
+        with pytest.raises(Refused, match="unsupported kind: embedding"):
             await overlay.client.embed("scripted", ["a"])
-        with pytest.raises(Refused):
+        with pytest.raises(Refused, match="unsupported kind: transcription"):
             async with overlay.client.transcribe("vectors", b"sound"):
                 pytest.fail("there can be no answer")
 

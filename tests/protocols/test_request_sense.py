@@ -16,7 +16,7 @@ from cocoon_p2p.protocols.ids import IMAGES_MAX, JSON_DEPTH_MAX, Kind
 from cocoon_p2p.protocols.image_size import pixels_of
 from cocoon_p2p.protocols.json_text import check_depth, read_json_object
 from cocoon_p2p.protocols.request_sense import check_request
-from cocoon_p2p.protocols.wishes import Constraint, Grammar, Tool, ToolCall, ToolUse
+from cocoon_p2p.protocols.wishes import Audio, Constraint, Grammar, Tool, ToolCall, ToolUse
 from tests.protocols.samples import EMBEDDING_REQUEST, REQUEST, SPEECH_REQUEST
 from tests.protocols.shapes import values
 
@@ -82,6 +82,7 @@ def test_what_makes_sense_is_taken(content: RequestContent) -> None:
         (replace(EMBEDDING_REQUEST, prompt="x"), "an embedding inputs"),
         (replace(SPEECH_REQUEST, audio=None), "a transcription audio"),
         (replace(SPEECH_REQUEST, inputs=("x",)), "a transcription audio"),
+        (replace(SPEECH_REQUEST, audio=Audio(b"")), "audio: it is empty"),
         (replace(REQUEST, audio=SPEECH_REQUEST.audio), "a chat has messages"),
         (replace(REQUEST, completion_tokens_max=0), "no completion tokens"),
         (replace(EMBEDDING_REQUEST, completion_tokens_max=1), "no completion tokens"),
