@@ -5,15 +5,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock
 
-from cocoon_p2p.config import SLOTS_UNMEASURED, Loaded, WorkerFile, load
+from cocoon_p2p.config import SLOTS_UNMEASURED, Loaded, ModelSection, WorkerFile, load
 from cocoon_p2p.inference.engine import Capabilities, Engine
 from cocoon_p2p.inference.measuring.kept import FILE, read_measurements
 from cocoon_p2p.inference.measuring.levels import Speeds
+from cocoon_p2p.inference.several import SeveralEngines
 from cocoon_p2p.node import measuring
 from cocoon_p2p.node.measuring import SLOTS_TRIED, bench, kept_speeds, measure_when_idle, with_slots
 from cocoon_p2p.protocols.messages import ChannelId, ExchangeId
@@ -131,6 +133,17 @@ async def test_who_switches_measuring_off_promises_nothing(autojump_clock: MockC
     assert engine.requests == []
 
 
+async def test_an_engine_with_a_fault_of_its_own_ends_no_worker(
+    autojump_clock: MockClock, worker: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_running: int) -> float:
+        raise RuntimeError("what the prompt was")
+
+    assert await find_speeds(worker(), PacedEngine(write=broken)) == {}
+    assert "not measured" in caplog.text
+    assert "what the prompt was" not in caplog.text
+
+
 async def test_an_engine_that_fails_at_it_promises_nothing_and_is_served(
     autojump_clock: MockClock, worker: Load, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -216,6 +229,25 @@ async def test_auto_is_what_a_bench_found_worth_having(autojump_clock: MockClock
     speeds = await find_speeds(settled, opened)
     assert opened.requests == []
     assert speeds["scripted"].decode_full == pytest.approx(10)
+
+
+async def test_of_several_models_the_one_that_is_worth_most_slots_decides(
+    autojump_clock: MockClock, worker: Load
+) -> None:
+    loaded = worker(slots="auto")
+    models = [ModelSection(model="one"), ModelSection(model="two")]
+    loaded = replace(loaded, settings=msgspec.structs.replace(loaded.settings, model=models))
+    sharing_engine, other = (
+        PacedEngine(write=sharing, slots=8),
+        PacedEngine(slots=8, card=scripted_model("two")),
+    )
+    engine = SeveralEngines([sharing_engine, other])
+
+    measured = await bench(with_slots(loaded, is_bench=True), engine, seconds=15, is_auto=True)
+
+    assert {name: each.slots for name, each in measured.items()} == {"scripted": 2, "two": 8}
+    assert with_slots(loaded).settings.worker.slots == 8
+    assert Start(with_slots(loaded), engine).speeds.keys() == {"scripted", "two"}
 
 
 async def test_auto_holds_for_its_model_and_machine_only(
