@@ -20,6 +20,7 @@ import trio
 from cocoon_p2p.config import BootstrapFile, ClientFile, ProxyFile, WorkerFile, load
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.testing.processes import NodeProcess, open_local_network
+from tests.inference.random_gguf import HIDDEN, write_embedding_model
 from tests.inference.upstream.scene import KEY, llama_server
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -37,9 +38,11 @@ STORY = "It was a sunny day. Anna bought a red car in Paris. The shops were clos
         (BootstrapFile, "bootstrap"),
         (ProxyFile, "proxy"),
         (WorkerFile, "worker"),
+        (WorkerFile, "worker-several"),
         (WorkerFile, "worker-upstream"),
         (WorkerFile, "worker-exllama"),
         (WorkerFile, "worker-speech"),
+        (WorkerFile, "worker-several"),
         (ClientFile, "client"),
     ],
 )
@@ -63,6 +66,16 @@ def test_an_example_file_has_no_mistake_in_what_is_commented_out(
 
     assert settings.chain.network == "local"
     assert settings.wallet.file or settings.wallet.payout
+
+
+def test_the_speech_model_that_is_commented_out_has_no_mistake(tmp_path: Path) -> None:
+    text = (EXAMPLES / "worker-several.toml").read_text()
+    file = tmp_path / "worker.toml"
+    file.write_text(re.sub(r"^# (?=\[|\w+ = )", "", text, flags=re.MULTILINE))
+
+    models = load(WorkerFile, file, {}).settings.model
+
+    assert [section.name for section in models] == ["", "nomic-embed", "whisper-small"]
 
 
 def test_the_server_that_is_commented_out_has_no_mistake(tmp_path: Path) -> None:
@@ -106,17 +119,20 @@ def test_a_worker_s_example_says_what_to_install_where_it_lacks(
 
 @pytest.mark.long
 async def test_a_network_of_the_examples_answers_every_command_that_buys(tmp_path: Path) -> None:
+    write_embedding_model(tmp_path / "embedder.gguf")
     with trio.fail_after(BOUND_SECONDS), llama_server() as server:
         async with network_of_the_examples(tmp_path, server) as place:
             offered = {offer["model"] for offer in await place.cocoon("models")}
             own = await place.cocoon("ask", "Hello", "--model", "cocoon-demo")
             elsewhere = await place.cocoon("ask", "Hello", "--model", "qwen3-32b")
             spanish = await place.cocoon("translate", "the red house", "--to", "es", "--model", "cocoon-demo")
+            embedded = await place.cocoon("embed", "the red house", "--model", "nomic-embed")
             short = await place.cocoon("summarize", "--model", "cocoon-demo", given=STORY)
 
-    assert offered == {"cocoon-demo", "qwen3-32b"}
+    assert offered == {"cocoon-demo", "qwen3-32b", "nomic-embed"}
     assert own["answer"] == elsewhere["answer"] == "Hello! How can I help you?"
     assert spanish["answer"]
+    assert [len(vector) for vector in embedded["vectors"]] == [HIDDEN]
     assert short["answer"] == "Anna bought a red car in Paris."
 
 
@@ -171,6 +187,8 @@ async def network_of_the_examples(folder: Path, server: str) -> AsyncIterator[Pl
             place.take("client", there)
             proxy = {"0.0.0.0/tcp/4002": "127.0.0.1/tcp/0", '"/dns4/proxy.example.org/tcp/4002"': ""}
             await start("proxy", "proxy", there | proxy)
+            several = {"models/nomic-embed-text-v1.5.Q8_0.gguf": "embedder.gguf", "worker-data": "several"}
+            await start("worker", "worker-several", there | several)
             await start("worker", "worker", there)
             upstream = {
                 "http://127.0.0.1:8000": server,

@@ -15,6 +15,7 @@ from cocoon_p2p.node.served import one_each, prices
 from cocoon_p2p.testing.engine import ScriptedEngine, scripted_model
 
 BOUND_SECONDS = 60
+EXAMPLE = Path(__file__).parents[2] / "examples/worker-several.toml"
 
 Write = Callable[[str], Loaded[WorkerFile]]
 
@@ -93,9 +94,16 @@ def test_each_model_has_its_price(worker: Write) -> None:
 
 
 @pytest.mark.slow
-async def test_two_models_of_one_worker_both_answer(worker: Write) -> None:
-    text = "[worker]\ncontext_tokens = 256\nslots = 1\nthreads = 1\n"
-    loaded = worker(f'{text}[[model]]\nmodel = "demo"\n[[model]]\nmodel = "demo"\nname = "second"\n')
+async def test_both_models_of_the_example_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the demo model in the place of the one that a user would have pulled."""
+    monkeypatch.setenv("COCOON_CATALOGUE", str(tmp_path / "catalogue"))
+    text = EXAMPLE.read_text()
+    for word, own in (('"qwen3-0.6b-q8_0"', '"demo"'), ("slots = 4", "slots = 1\ncontext_tokens = 256")):
+        assert word in text
+        text = text.replace(word, own)
+    file = tmp_path / "worker.toml"
+    file.write_text(text)
+    loaded = load(WorkerFile, file, {})
     hello = (ChatMessage("user", "Hello"),)
     with trio.fail_after(BOUND_SECONDS):
         async with open_engine(loaded, lambda step, **facts: None) as engine:
@@ -104,11 +112,11 @@ async def test_two_models_of_one_worker_both_answer(worker: Write) -> None:
             for name in names:
                 async with engine.generate(GenerateRequest(name, hello)) as pieces:
                     answers.append("".join([piece.text async for piece in pieces]))
-            costs = prices(loaded, engine)
+            costs = {name: price.completion for name, price in prices(loaded, engine).items()}
 
-    assert names == ["cocoon-demo", "second"]
     assert answers == ["Hello! How can I help you?"] * 2
-    assert set(costs) == set(names)
+    assert names == ["cocoon-demo", "qwen3-small"]
+    assert costs == {"cocoon-demo": 5_000, "qwen3-small": 20_000}
 
 
 @pytest.mark.slow
