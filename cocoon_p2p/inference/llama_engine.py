@@ -12,11 +12,9 @@ Equal seeds give equal answers while nothing else moves the last digit of the nu
 what else is in the batch does, and what comes from the cache.
 """
 
-import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
@@ -25,39 +23,22 @@ from cocoon_p2p.inference.cache_slots import cache_slots
 from cocoon_p2p.inference.chat_template import ChatTemplate
 from cocoon_p2p.inference.engine import (
     Capabilities,
-    EngineError,
     GenerateRequest,
     Piece,
     PromptCount,
     PromptKey,
 )
 from cocoon_p2p.inference.llama_generation import LlamaGeneration
-from cocoon_p2p.inference.llama_messages import Completion
 from cocoon_p2p.inference.llama_server import LlamaServer
+from cocoon_p2p.inference.llama_threads import LlamaThreads, Work
 from cocoon_p2p.inference.llama_wishes import calls_of, completion, grammar_of, refuse_tokens
 from cocoon_p2p.inference.pipe import Pipe
 from cocoon_p2p.inference.refusing import TOKEN_SIZE_MAX, refuse_endless, refuse_senseless, refuse_unfit
 from cocoon_p2p.inference.tools import CallForm
 from cocoon_p2p.inference.wishes import ToolUse
 
-log = logging.getLogger(__name__)
-
-LET_GO_SECONDS: Final = 10.0
-"""How long leaving a generation waits for the engine. A decoding step takes a tenth of a second at
-most, a step of a long prompt some seconds on a slow machine."""
-
 PROMPTS_KEPT: Final = 32
 "Prompts between their count and their generation, so that each is split once."
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Running:
-    """A generation in progress."""
-
-    pipe: Pipe[Piece]
-    slot: int
-    has_let_go: trio.Event
-    "Set once the engine's thread is done with the slot."
 
 
 class LlamaCppEngine:
@@ -94,12 +75,9 @@ class LlamaCppEngine:
         self._vocabulary = vocabulary
         self._form = form
         self._table = cache_slots(capabilities.slots)
-        self._free_slots = trio.Semaphore(capabilities.slots)
         self._splitting = trio.CapacityLimiter(4)
         self._prompts = OrderedDict[PromptKey, list[int]]()
-        self._running = set[_Running]()
-        self._trio = trio.lowlevel.current_trio_token()
-        self._is_closed = False
+        self._threads = LlamaThreads(capabilities.slots, server.close)
 
     async def count(self, request: GenerateRequest) -> PromptCount:
         """Tokenise the prompt (`Engine.count`). A cancel waits for the splitting, some milliseconds."""
@@ -111,50 +89,19 @@ class LlamaCppEngine:
 
     @asynccontextmanager
     async def generate(self, request: GenerateRequest) -> AsyncIterator[AsyncIterator[Piece]]:
-        """Generate (`Engine.generate`). Waits for a slot if all are taken.
-
-        Leaving waits until the engine has let go of the slot, for `LET_GO_SECONDS` at most;
-        a slot that is kept longer is not given to others until it is free.
-        """
+        """Generate (`Engine.generate`). Waits for a slot if all are taken; leaving, for the engine."""
         prompt, grammar = await self._prepared(request)
         self._prompts.pop(request.prompt_key, None)
-        await self._free_slots.acquire()
-        if self._is_closed:
-            self._free_slots.release()
-            raise EngineError("the engine is closed")
-        running = self._start(request, prompt, grammar)
-        try:
-            with running.pipe as pieces:
-                yield pieces
-        finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + LET_GO_SECONDS):
-                await running.has_let_go.wait()
-            if not running.has_let_go.is_set():
-                log.warning("engine keeps a slot", extra={"slot": running.slot, "seconds": LET_GO_SECONDS})
+        async with self._threads.run(lambda: self._work(request, prompt, grammar)) as pieces:
+            yield pieces
 
     async def aclose(self) -> None:
-        """Stop all generations, wait until the engine has let go of them, and unload the model.
-
-        A cancel does not cut it short; it waits for `LET_GO_SECONDS` at most. An engine that
-        has not let go by then is left as it is: unloading it would stop this process.
-        """
-        self._is_closed = True
-        for running in self._running:
-            running.pipe.close(EngineError("the engine was closed"))
-            running.pipe.stop()
-        with trio.CancelScope(shield=True):
-            with trio.move_on_after(LET_GO_SECONDS):
-                for running in tuple(self._running):
-                    await running.has_let_go.wait()
-            if self._running:
-                log.error("engine does not stop", extra={"generations": len(self._running)})
-                return
-            await trio.to_thread.run_sync(self._server.close)
+        """Stop all generations and unload the model (`LlamaThreads.aclose`)."""
+        await self._threads.aclose()
 
     async def _prepared(self, request: GenerateRequest) -> tuple[list[int], str]:
         """The request's tokens, as the engine splits them, and the grammar of its answer."""
-        if self._is_closed:
-            raise EngineError("the engine is closed")
+        self._threads.refuse_closed()
         refuse_senseless(request, self._card)
         refuse_tokens(request, self._vocabulary)
         grammar = ""
@@ -189,11 +136,9 @@ class LlamaCppEngine:
             return text.removeprefix(self._bos)
         return text
 
-    def _start(self, request: GenerateRequest, prompt: list[int], grammar: str) -> _Running:
-        """Start the thread that takes the answer out of the engine."""
+    def _work(self, request: GenerateRequest, prompt: list[int], grammar: str) -> Work:
+        """Claim a slot for a request, which is there to be had, and say what its thread does."""
         self._table, claim = self._table.claim(request.cache_scope, prompt)
-        running = _Running(Pipe[Piece](), claim.slot, trio.Event())
-        self._running.add(running)
         asked = completion(
             request,
             prompt,
@@ -203,38 +148,14 @@ class LlamaCppEngine:
             grammar=grammar,
             form=self._form,
         )
-        generation = LlamaGeneration(
-            request.stop,
-            running.pipe.put,
-            calls=calls_of(request, self._form),
-            logprobs=request.logprobs,
-        )
-        trio.lowlevel.start_thread_soon(
-            lambda: self._compute(asked, generation, running.pipe),
-            lambda _: self._has_let_go_soon(running),
-            name="llama.cpp request",
-        )
-        return running
 
-    def _compute(self, asked: Completion, generation: LlamaGeneration, pipe: Pipe[Piece]) -> None:
-        """Take one answer out of the engine. The top of its thread."""
-        error: EngineError | None = None
-        try:
+        def compute(pipe: Pipe[Piece]) -> None:
+            calls = calls_of(request, self._form)
+            generation = LlamaGeneration(request.stop, pipe.put, calls=calls, logprobs=request.logprobs)
             self._server.complete(asked, generation.on_event)
             generation.end()
-        except EngineError as exc:
-            error = exc
-        except Exception as exc:
-            log.exception("engine thread failed")
-            error = EngineError(f"llama.cpp failed: {exc!r}")
-        pipe.close(error)
 
-    def _has_let_go_soon(self, running: _Running) -> None:
-        with suppress(trio.RunFinishedError):
-            self._trio.run_sync_soon(self._has_let_go, running)
+        def let_go() -> None:
+            self._table = self._table.release(claim.slot)
 
-    def _has_let_go(self, running: _Running) -> None:
-        self._running.discard(running)
-        self._table = self._table.release(running.slot)
-        self._free_slots.release()
-        running.has_let_go.set()
+        return Work(compute, let_go)

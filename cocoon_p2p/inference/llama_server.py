@@ -17,7 +17,7 @@ import http.client
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -26,7 +26,7 @@ import msgspec
 
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.inference.engine import EngineError, RequestMalformed
-from cocoon_p2p.inference.llama_messages import Completion, ServerEvent
+from cocoon_p2p.inference.llama_messages import Completion, Failure, ServerEvent
 
 BATCH_TOKENS: Final = 128
 """Prompt tokens computed in one step. A cancel, and every other request's next token, wait for at
@@ -49,6 +49,8 @@ class _Server(Protocol):
 
     def handle_completions(self, prompt: bytes, callback: Callable[[bytes], bool]) -> None: ...
 
+    def handle_embeddings(self, prompt: bytes) -> bytes: ...
+
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
@@ -58,6 +60,8 @@ class ServerSettings:
     "For each slot."
 
     threads: int
+    embeds: bool = False
+    "Whether it is an embedding model, which answers nothing else."
 
 
 def library_version() -> str:
@@ -146,6 +150,28 @@ class LlamaServer:
         if raised:
             raise raised[0]
 
+    def embed(self, text: Sequence[int]) -> bytes:
+        """Compute the vector of one text: of length 1, float32, little-endian.
+
+        Args:
+            text: Its tokens, `context_tokens` at most.
+
+        Raises:
+            EngineError: The server is closed, refuses the text, or gives what is no vector.
+        """
+        server = self._server
+        if server is None:
+            raise EngineError("llama.cpp is closed")
+        body = msgspec.json.encode({"input": [text], "encoding_format": "base64"})
+        try:
+            answer = _VECTORS.decode(server.handle_embeddings(body))
+        except (RuntimeError, msgspec.MsgspecError) as exc:
+            raise EngineError(f"llama.cpp gave no vector (error={type(exc).__name__})") from None
+        if answer.error is not None or len(answer.data) != 1:
+            kind = answer.error.type if answer.error else "none"
+            raise EngineError(f"llama.cpp gave no vector (type={kind})")
+        return answer.data[0].embedding
+
     def close(self) -> None:
         """Unload the model.
 
@@ -159,6 +185,12 @@ class LlamaServer:
         The library is ready a moment before its loop begins; unloaded in that moment, it
         waits for ever for a loop that was told to end too early.
         """
+        if settings.embeds:
+            try:
+                self.embed([0])
+            except EngineError as exc:
+                raise _cannot_compute(str(exc), settings) from exc
+            return
         last = ServerEvent()
 
         def on_event(event: ServerEvent) -> bool:
@@ -170,16 +202,24 @@ class LlamaServer:
         self.complete(first, on_event)
         if last.usage is None:
             reason = last.error.message if last.error else "it says nothing"
-            raise ConfigurationError(
-                f"llama.cpp loads the model and cannot compute it: {reason} (path={settings.model})",
-                hint="choose another model, or a newer llama.cpp: pip install -U xllamacpp",
-            )
+            raise _cannot_compute(reason, settings)
 
 
 class _Tokens(msgspec.Struct):
     tokens: list[int]
 
 
+class _Vector(msgspec.Struct):
+    embedding: bytes
+    "In base64 on its way."
+
+
+class _Embeddings(msgspec.Struct):
+    data: list[_Vector] = []
+    error: Failure | None = None
+
+
+_VECTORS = msgspec.json.Decoder(_Embeddings)
 _TOKENS = msgspec.json.Decoder(_Tokens)
 _EVENTS = msgspec.json.Decoder(ServerEvent)
 _ENCODER = msgspec.json.Encoder()
@@ -204,7 +244,9 @@ def _parameters(settings: ServerSettings, key: str) -> Any:
     parameters.n_ctx = settings.slots * context
     parameters.kv_unified = False
     parameters.ctx_shift = False
-    parameters.n_batch = parameters.n_ubatch = BATCH_TOKENS
+    # The model looks at a text as a whole, so that is computed in one step.
+    parameters.n_batch = parameters.n_ubatch = context if settings.embeds else BATCH_TOKENS
+    parameters.embedding = settings.embeds
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = settings.threads
 
     # The first sizes the model by loading it twice; the second keeps prompts of all who ask.
@@ -219,6 +261,13 @@ def _parameters(settings: ServerSettings, key: str) -> Any:
     parameters.endpoint_slots = False
     parameters.verbosity = 0
     return parameters
+
+
+def _cannot_compute(reason: str, settings: ServerSettings) -> ConfigurationError:
+    return ConfigurationError(
+        f"llama.cpp loads the model and cannot compute it: {reason} (path={settings.model})",
+        hint="choose another model, or a newer llama.cpp: pip install -U xllamacpp",
+    )
 
 
 _EXPLAIN = """

@@ -16,12 +16,14 @@ from cocoon_p2p.inference.chat_template import ChatTemplate
 from cocoon_p2p.inference.engine import Capabilities, ChatMessage, Engine, EngineError, Feature, ModelCard
 from cocoon_p2p.inference.gguf import GgufHead, read_gguf
 from cocoon_p2p.inference.hash_memory import HashMemory
+from cocoon_p2p.inference.llama_embedding import LlamaCppEmbedding
 from cocoon_p2p.inference.llama_engine import LlamaCppEngine
 from cocoon_p2p.inference.llama_server import LlamaServer, ServerSettings, library_version
 from cocoon_p2p.inference.manifest import Progress, check_weights, weights_hash
 from cocoon_p2p.inference.processors import default_threads
 from cocoon_p2p.inference.refusing import TOKEN_SIZE_MAX
-from cocoon_p2p.inference.tools import form_of
+from cocoon_p2p.inference.tools import CallForm, form_of
+from cocoon_p2p.protocols.ids import Kind
 
 CONTEXT_TOKENS: Final = 4096
 "For each request, unless the operator says otherwise or the model was trained for less."
@@ -42,6 +44,9 @@ FEATURES: Final = frozenset(
     }
 )
 "Of every model that answers. One whose way of calling tools is known has those, too."
+
+_POOLINGS: Final = (1, 2, 3)
+"How a GGUF file spells mean, cls and last."
 
 
 @asynccontextmanager
@@ -84,8 +89,12 @@ async def open_llamacpp(
     version = library_version()
     head = await trio.to_thread.run_sync(read_gguf, model)
     template = await trio.to_thread.run_sync(_checked_template, head) if has_chat else ChatTemplate("")
+    kind = _kind(head)
+    embeds = kind is Kind.EMBEDDING
     form = form_of(head.chat_template) if has_chat else None
-    settings = ServerSettings(model, slots, _context(head, context_tokens), threads or default_threads())
+    settings = ServerSettings(
+        model, slots, _context(head, context_tokens), threads or default_threads(), embeds=embeds
+    )
     weights = await weights_hash(model, memory=memory, progress=progress)
     check_weights(model, weights, expected_weights_hash)
     card = ModelCard(
@@ -93,23 +102,53 @@ async def open_llamacpp(
         weights_hash=weights,
         tokenizer_hash=head.tokenizer_hash,
         context_tokens=settings.context_tokens,
-        features=FEATURES if form is None else FEATURES | {Feature.TOOLS},
+        features=_features(kind, form),
         is_demo=is_demo(weights),
+        kind=kind,
     )
     server = await trio.to_thread.run_sync(LlamaServer, settings)
-    engine = LlamaCppEngine(
-        server,
-        Capabilities(version, (card,), slots),
-        template,
-        bos=head.bos,
-        token_size_max_bytes=head.token_size_max_bytes or TOKEN_SIZE_MAX,
-        vocabulary=head.vocabulary,
-        form=form,
-    )
+    capabilities = Capabilities(version, (card,), slots)
+    token_size_max = head.token_size_max_bytes or TOKEN_SIZE_MAX
+    engine: Engine
+    if embeds:
+        engine = LlamaCppEmbedding(server, capabilities, token_size_max_bytes=token_size_max)
+    else:
+        engine = LlamaCppEngine(
+            server,
+            capabilities,
+            template,
+            bos=head.bos,
+            token_size_max_bytes=token_size_max,
+            vocabulary=head.vocabulary,
+            form=form,
+        )
     try:
         yield engine
     finally:
         await engine.aclose()
+
+
+def _kind(head: GgufHead) -> Kind:
+    """What a model is for: one that says how it sums a text up into a vector is for that.
+
+    Raises:
+        ConfigurationError: It ranks texts, or leaves summing up to others.
+    """
+    pooling = head.values.get(f"{head.architecture}.pooling_type")
+    if pooling is None and "bert" not in head.architecture:
+        return Kind.CHAT
+    if pooling not in _POOLINGS:
+        raise ConfigurationError(
+            f"the model gives no vector for a text (pooling={pooling} path={head.path})",
+            hint="choose an embedding model whose file says how it pools: mean, cls or last",
+        )
+    return Kind.EMBEDDING
+
+
+def _features(kind: Kind, form: CallForm | None) -> frozenset[Feature]:
+    if kind is Kind.EMBEDDING:
+        return frozenset()
+    return FEATURES if form is None else FEATURES | {Feature.TOOLS}
 
 
 def _context(head: GgufHead, asked: int | None) -> int:

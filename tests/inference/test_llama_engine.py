@@ -22,9 +22,10 @@ from cocoon_p2p.inference.engine import (
     Piece,
     PromptTooLong,
 )
-from cocoon_p2p.inference.llama_engine import LET_GO_SECONDS, LlamaCppEngine
+from cocoon_p2p.inference.llama_engine import LlamaCppEngine
 from cocoon_p2p.inference.llama_messages import Choice, Completion, ServerEvent, Timings
 from cocoon_p2p.inference.llama_server import LlamaServer
+from cocoon_p2p.inference.llama_threads import LET_GO_SECONDS
 from cocoon_p2p.inference.llamacpp import open_llamacpp
 from cocoon_p2p.protocols.ids import ENGINE_STALL_SECONDS
 

@@ -191,7 +191,7 @@ class _Writer:
             raise ConstraintRefused("the schema has properties or required that are none")
         known = cast("Schema", properties)
         needed = [name for name in cast("list[object]", required) if isinstance(name, str)]
-        members = {**known, **{name: {} for name in needed if name not in known}}
+        members: Schema = {**known, **dict.fromkeys([name for name in needed if name not in known], True)}
         if not members:
             return self._map(fields.get("additionalProperties", True), depth)
         return self._members(members, frozenset(needed), depth)
