@@ -244,7 +244,8 @@ class UpstreamSection(Section, frozen=True, kw_only=True):
     """The server that runs the model, where `worker.model` is its address. It sees prompts in the clear."""
 
     model: str = ""
-    "What it calls the model; may be left out if it has one only."
+    """What it calls the model; may be left out if it has one only. Several with commas between, or `*` for
+    all that it has: each is then sold by the server's name for it."""
 
     api_key_file: str = ""
     "A file of mode 0600 that holds the key it asks for."
@@ -456,7 +457,7 @@ def _served_mistakes(tables: Mapping[str, Any]) -> list[tuple[Where, str]]:
     if not isinstance(worker, dict):
         return []
     is_several = bool(tables.get("model"))
-    said = [key for key in ("model", "name") if worker.get(key)]
+    said = [key for key in ("model", "name") if cast("dict[str, Any]", worker).get(key)]
     if is_several:
         return [(("worker", key), f"`{key}` in [worker] beside [[model]]: write it there") for key in said]
     if "model" not in said:

@@ -40,6 +40,7 @@ STORY = "It was a sunny day. Anna bought a red car in Paris. The shops were clos
         (WorkerFile, "worker"),
         (WorkerFile, "worker-several"),
         (WorkerFile, "worker-upstream"),
+        (WorkerFile, "worker-cluster"),
         (WorkerFile, "worker-exllama"),
         (WorkerFile, "worker-speech"),
         (WorkerFile, "worker-several"),

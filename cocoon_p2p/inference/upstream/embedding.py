@@ -9,7 +9,6 @@ Spec: OpenAI API reference, Embeddings: an input may be a list of lists of token
 import math
 import sys
 from array import array
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
@@ -18,6 +17,7 @@ import httpx
 import msgspec
 import trio
 
+from cocoon_p2p.inference.counted import Counted
 from cocoon_p2p.inference.engine import (
     EngineError,
     Finish,
@@ -25,7 +25,6 @@ from cocoon_p2p.inference.engine import (
     ModelCard,
     Piece,
     PromptCount,
-    PromptKey,
     PromptTooLong,
 )
 from cocoon_p2p.inference.refusing import TOKEN_SIZE_MAX, refuse_senseless
@@ -43,9 +42,6 @@ TEXTS_AT_ONCE: Final = 16
 
 NUMBER_SIZE_MAX_BYTES: Final = 32
 "Of one number of a vector in JSON, with what stands around it."
-
-REQUESTS_KEPT: Final = 64
-"Requests between their count and their generation, so that each is split once."
 
 ALIKE: Final = 0.99
 "Cosine of the angle between vectors of one text; other texts' have less, half precision's error is less."
@@ -148,21 +144,18 @@ class EmbeddingModel:
         self._splitter = dialect
         self._slots = slots
         self._size = size
-        self._splits = OrderedDict[PromptKey, list[list[int]]]()
+        self._counted = Counted[list[list[int]]]()
 
     async def count(self, request: GenerateRequest) -> PromptCount:
         """Let the server tokenise the texts (`Engine.count`). A cancel leaves nothing behind."""
         self.health.require()
-        texts = self._splits[request.prompt_key] = await self._split(request)
-        if len(self._splits) > REQUESTS_KEPT:
-            self._splits.popitem(last=False)
-        return PromptCount(sum(map(len, texts)))
+        return PromptCount(sum(map(len, self._counted.keep(request, await self._split(request)))))
 
     @asynccontextmanager
     async def generate(self, request: GenerateRequest) -> AsyncIterator[AsyncIterator[Piece]]:
         """Embed (`Engine.generate`). Waits for a slot if all are taken."""
         texts = await self._split(request)
-        self._splits.pop(request.prompt_key, None)
+        self._counted.drop(request)
         async with self._slots, aclosing(self._pieces(texts)) as pieces:
             yield pieces
 
@@ -195,7 +188,7 @@ class EmbeddingModel:
 
     async def _split(self, request: GenerateRequest) -> list[list[int]]:
         refuse_senseless(request, self.card)
-        kept = self._splits.get(request.prompt_key)
+        kept = self._counted.find(request)
         if kept is not None:
             return kept
         texts = list[list[int]]()

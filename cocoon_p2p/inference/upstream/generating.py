@@ -9,23 +9,21 @@ The tokens that were counted are what is sent, so what was paid for is what is c
 server's chat can grant is counted by its own tokenizer, which was seen to count as it computes (`probing`).
 """
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
 
 import httpx
 import trio
 
 from cocoon_p2p.inference.constraints import gbnf_of
+from cocoon_p2p.inference.counted import Counted
 from cocoon_p2p.inference.engine import (
     FeatureMissing,
     GenerateRequest,
     ModelCard,
     Piece,
     PromptCount,
-    PromptKey,
 )
 from cocoon_p2p.inference.refusing import refuse_endless, refuse_senseless, refuse_unfit
 from cocoon_p2p.inference.upstream import pace
@@ -39,9 +37,6 @@ from cocoon_p2p.inference.upstream.telling import tell
 from cocoon_p2p.inference.upstream.wire import stream_steps
 from cocoon_p2p.inference.wishes import Constraint, Grammar
 from cocoon_p2p.nursery import open_service_nursery
-
-PROMPTS_KEPT: Final = 64
-"Prompts between their count and their generation: a template that says the time would make another."
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +97,8 @@ class GeneratingModel:
         self._served = served
         self._slots = slots
         self._pace = prefill
-        self._prompts = OrderedDict[PromptKey, Prompt]()
+        # A template that says the time would make another prompt when it is generated from.
+        self._counted = Counted[Prompt]()
 
     async def count(self, request: GenerateRequest) -> PromptCount:
         """Let the server tokenise the prompt (`Engine.count`). A cancel leaves nothing behind.
@@ -110,10 +106,7 @@ class GeneratingModel:
         What the server has cached is not known before, and so not promised.
         """
         self.health.require()
-        prompt = self._prompts[request.prompt_key] = await self._split(request)
-        if len(self._prompts) > PROMPTS_KEPT:
-            self._prompts.popitem(last=False)
-        return PromptCount(prompt.tokens)
+        return PromptCount(self._counted.keep(request, await self._split(request)).tokens)
 
     @asynccontextmanager
     async def generate(self, request: GenerateRequest) -> AsyncIterator[AsyncIterator[Piece]]:
@@ -122,7 +115,7 @@ class GeneratingModel:
         Leaving closes the connection, by which the server learns that nobody reads any more.
         """
         prompt = await self._split(request)
-        self._prompts.pop(request.prompt_key, None)
+        self._counted.drop(request)
         tokens_max = min(request.completion_tokens_max, self.card.context_tokens - prompt.tokens)
         path, body = self._served.write(request, prompt, tokens_max)
         generation = UpstreamGeneration(_terms(request, prompt, tokens_max))
@@ -140,7 +133,7 @@ class GeneratingModel:
             # Whoever compiles it would be held up by a hostile one; it is read here first, within bounds.
             await trio.to_thread.run_sync(gbnf_of, request.constraint)
             self._served.constrain(request.constraint)
-        kept = self._prompts.get(request.prompt_key)
+        kept = self._counted.find(request)
         if kept is not None:
             return kept
         refuse_endless(request, self.card)
