@@ -1,13 +1,14 @@
-"""What our engine costs on top of bare xllamacpp, in the same process and on the same loaded model.
+"""What our llama.cpp engine costs on top of bare xllamacpp: in the same process, and in one of its own.
 
     python benchmarks/engine_overhead.py [--model FILE.gguf] [--rounds N] [--tokens N]
 
-Each round streams the same answers twice, in turn: through `open_llamacpp`'s engine to a
-trio task, and through the library to a callback that does nothing; who begins alternates.
-The ratio of the two rates is taken within a round, so that a busy machine disturbs both;
-the ratio of processor time, which a busy machine disturbs less, stands beside it. Also
-printed: how soon a slot is free after its reader left, and how long other trio tasks had to
-wait meanwhile.
+Each round streams the same answers in turn, in changing order: through the library to a callback that does
+nothing (bare), through `open_llamacpp`'s engine on the same loaded model to a trio task (here), and through
+an engine that a child process has loaded (isolated, as a worker runs it). The ratio of two rates is taken
+within a round, so that a busy machine disturbs both; the ratio of processor time, which a busy machine
+disturbs less, stands beside it. Before: what one token costs on its way from an engine's thread to the task that reads
+it, with nothing computed. After: how soon a slot is free when its reader left, how long other tasks had to
+wait, and what a reader that takes nothing costs the others.
 """
 
 import argparse
@@ -23,11 +24,13 @@ from pathlib import Path
 from statistics import median
 
 import trio
+from _flood_child import FloodEngine, FloodOpening
 from _random_model import PARAMETERS, write_random_model
 
 from cocoon_p2p.inference.engine import Engine, GenerateRequest
+from cocoon_p2p.inference.isolated import open_isolated
 from cocoon_p2p.inference.llama_engine import LlamaCppEngine
-from cocoon_p2p.inference.llamacpp import open_llamacpp
+from cocoon_p2p.inference.openings import LlamaCppOpening
 
 SLOTS = 4
 PROMPT = "Once upon a time"
@@ -43,13 +46,14 @@ class Run:
     "Tokens a second, of all streams together."
 
     processor_seconds: float
-    "Of the whole process, a token."
+    "Of this process and the engine's, a token."
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    bare: Run
-    ours: Run
+Way = Callable[[int, int], Awaitable[None]]
+"Streams so many answers at once, of so many tokens each."
+
+Round = dict[str, Run]
+"By the name of the way."
 
 
 def main() -> None:
@@ -60,6 +64,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--tokens", type=int, default=128, help="of each answer")
     arguments = parser.parse_args()
+    # For `_flood_child`, which a child of ours runs.
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
     print(f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as folder:
         model = arguments.model
@@ -71,38 +77,47 @@ def main() -> None:
 
 
 async def measure(model: Path, rounds: int, tokens: int) -> None:
+    await _report_way(tokens=200_000)
+    settings = LlamaCppOpening(model=model, slots=SLOTS, context_tokens=512)
     started = time.perf_counter()
-    async with open_llamacpp(model, slots=SLOTS, context_tokens=512) as engine:
-        print(f"{engine.capabilities.engine}, open after {time.perf_counter() - started:.2f} s")
+    async with settings.open(None, None) as here, open_isolated(settings) as isolated:
+        print(f"{here.capabilities.engine}, both open after {time.perf_counter() - started:.2f} s")
+        ways: dict[str, Way] = {
+            "bare": lambda streams, tokens: trio.to_thread.run_sync(_bare, here, streams, tokens),
+            "here": lambda streams, tokens: _ours(here, streams, tokens),
+            "isolated": lambda streams, tokens: _ours(isolated, streams, tokens),
+        }
         for streams in (1, SLOTS):
-            await _round(engine, streams, tokens)  # Warm up: caches, threads, allocator.
-            results = [
-                await _round(engine, streams, tokens, ours_first=bool(number % 2)) for number in range(rounds)
-            ]
-            _report(streams, results)
-        await _report_cancels(engine)
-        await _report_lag(engine, tokens)
+            await _round(ways, streams, tokens, 0)  # Warm up: caches, threads, allocator.
+            _report(streams, [await _round(ways, streams, tokens, number) for number in range(rounds)])
+        for name, engine in (("here", here), ("isolated", isolated)):
+            print(f"{name}:")
+            await _report_cancels(engine)
+            await _report_lag(engine, tokens)
+            await _report_slow_reader(engine, tokens, rounds)
 
 
-async def _round(engine: Engine, streams: int, tokens: int, *, ours_first: bool = False) -> Round:
-    if ours_first:
-        ours = await _timed(_ours, engine, streams, tokens)
-        return Round(await _timed(_bare_in_thread, engine, streams, tokens), ours)
-    bare = await _timed(_bare_in_thread, engine, streams, tokens)
-    return Round(bare, await _timed(_ours, engine, streams, tokens))
+async def _round(ways: dict[str, Way], streams: int, tokens: int, number: int) -> Round:
+    names = list(ways)
+    first = number % len(names)
+    return {name: await _timed(ways[name], streams, tokens) for name in names[first:] + names[:first]}
 
 
-async def _timed(
-    run: Callable[[Engine, int, int], Awaitable[None]], engine: Engine, streams: int, tokens: int
-) -> Run:
-    started, processor = time.perf_counter(), time.process_time()
-    await run(engine, streams, tokens)
+async def _timed(way: Way, streams: int, tokens: int) -> Run:
+    started, processor = time.perf_counter(), _processor_seconds()
+    await way(streams, tokens)
     total = streams * tokens
-    return Run(total / (time.perf_counter() - started), (time.process_time() - processor) / total)
+    return Run(total / (time.perf_counter() - started), (_processor_seconds() - processor) / total)
 
 
-async def _bare_in_thread(engine: Engine, streams: int, tokens: int) -> None:
-    await trio.to_thread.run_sync(_bare, engine, streams, tokens)
+def _processor_seconds() -> float:
+    """Of this process, and of the children that it has."""
+    total = time.process_time()
+    for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        # After the name, which may hold anything: the 12th and 13th field are its ticks.
+        fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
 
 
 def _bare(engine: Engine, streams: int, tokens: int) -> None:
@@ -116,10 +131,11 @@ def _bare(engine: Engine, streams: int, tokens: int) -> None:
         "cache_prompt": False, "samplers": ["temperature", "top_p"], "top_p": 1.0,
     }  # fmt: skip
     body = json.dumps(request).encode()
-    threads = [
-        threading.Thread(target=server.handle_completions, args=(body, lambda _: False))
-        for _ in range(streams)
-    ]
+
+    def go_on(_event: bytes) -> bool:
+        return False
+
+    threads = [threading.Thread(target=server.handle_completions, args=(body, go_on)) for _ in range(streams)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -143,14 +159,61 @@ async def _stream(engine: Engine, tokens: int) -> None:
             pass
 
 
+async def _report_way(tokens: int) -> None:
+    """What a token costs from an engine's thread to the task that reads it."""
+    request = GenerateRequest("scripted", prompt=PROMPT, completion_tokens_max=tokens)
+    async with open_isolated(FloodOpening(), module="_flood_child") as isolated:
+        engines: dict[str, Engine] = {"here": FloodEngine(), "isolated": isolated}
+        for name, engine in engines.items():
+            costs: list[Run] = []
+            for _ in range(5):
+                started, processor = time.perf_counter(), _processor_seconds()
+                async with engine.generate(request) as pieces:
+                    async for _piece in pieces:
+                        pass
+                seconds = time.perf_counter() - started
+                costs.append(Run(tokens / seconds, (_processor_seconds() - processor) / tokens))
+            clock = 1e6 / median(cost.rate for cost in costs)
+            processor = 1e6 * median(cost.processor_seconds for cost in costs)
+            print(f"thread to reader, {name}: {clock:.1f} us a token, {processor:.1f} us of processor time")
+
+
 def _report(streams: int, results: Sequence[Round]) -> None:
-    bare, ours = (median(getattr(result, way).rate for result in results) for way in ("bare", "ours"))
-    extra = median(result.ours.processor_seconds - result.bare.processor_seconds for result in results)
-    rates = [result.ours.rate / result.bare.rate for result in results]
-    costs = [result.ours.processor_seconds / result.bare.processor_seconds for result in results]
-    print(f"{streams} stream(s), {len(results)} rounds: bare {bare:.1f} tokens/s, ours {ours:.1f} tokens/s")
-    print(f"  rate, ours to bare:           {_spread(rates)}")
-    print(f"  processor time, ours to bare: {_spread(costs)}, {1e6 * extra:+.0f} us a token")
+    print(f"{streams} stream(s), {len(results)} rounds")
+    for name in results[0]:
+        rates = [result[name].rate / result["bare"].rate for result in results]
+        costs = [result[name].processor_seconds / result["bare"].processor_seconds for result in results]
+        extra = median(
+            result[name].processor_seconds - result["bare"].processor_seconds for result in results
+        )
+        print(
+            f"  {name:8} {median(result[name].rate for result in results):7.1f} tokens/s, to bare: "
+            f"{_spread(rates)}; processor time to bare: {_spread(costs)}, {1e6 * extra:+.0f} us a token"
+        )
+
+
+async def _report_slow_reader(engine: Engine, tokens: int, rounds: int) -> None:
+    """How quick others are beside a reader that takes nothing, to how quick beside one that reads."""
+    ratios: list[float] = []
+    for _ in range(rounds):
+        seconds: dict[bool, float] = {}
+        for reads in (True, False):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_read_or_not, engine, tokens, reads)
+                started = time.perf_counter()
+                await _ours(engine, SLOTS - 1, tokens)
+                seconds[reads] = time.perf_counter() - started
+                nursery.cancel_scope.cancel()
+        ratios.append(seconds[True] / seconds[False])
+    print(f"  rate of three beside a reader that takes nothing, to beside one that reads: {_spread(ratios)}")
+
+
+async def _read_or_not(engine: Engine, tokens: int, reads: bool) -> None:
+    async with engine.generate(_request(engine, tokens)) as pieces:
+        if not reads:
+            await trio.sleep_forever()
+        async for _ in pieces:
+            pass
 
 
 def _spread(ratios: Sequence[float]) -> str:
@@ -167,7 +230,9 @@ async def _report_cancels(engine: Engine) -> None:
                     break
             left = time.perf_counter()
         milliseconds.append(1e3 * (time.perf_counter() - left))
-    print(f"slot free after its reader left: {median(milliseconds):.1f} ms, {max(milliseconds):.1f} at most")
+    print(
+        f"  slot free after its reader left: {median(milliseconds):.1f} ms, {max(milliseconds):.1f} at most"
+    )
 
 
 async def _report_lag(engine: Engine, tokens: int) -> None:
@@ -187,8 +252,8 @@ async def _report_lag(engine: Engine, tokens: int) -> None:
     lags.sort()
     p99 = lags[int(len(lags) * 0.99)]
     print(
-        f"lag of other tasks with {SLOTS} streams: {1e3 * median(lags):.2f} ms, {1e3 * p99:.2f} at the 99th "
-        f"percentile, {1e3 * lags[-1]:.2f} at most"
+        f"  lag of other tasks with {SLOTS} streams: {1e3 * median(lags):.2f} ms, {1e3 * p99:.2f} at the "
+        f"99th percentile, {1e3 * lags[-1]:.2f} at most"
     )
 
 

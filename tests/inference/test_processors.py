@@ -70,6 +70,13 @@ def test_there_are_never_more_threads_than_processors_but_one(
     assert limit is None or threads <= max(1, limit - 1)
 
 
+def allow(monkeypatch: pytest.MonkeyPatch, processors: set[int]) -> None:
+    def allowed(_process: int) -> set[int]:
+        return processors
+
+    monkeypatch.setattr("os.sched_getaffinity", allowed, raising=False)
+
+
 @pytest.mark.parametrize(
     ("limit", "processors"),
     [("200000 100000\n", 2), ("150000 100000", 1), ("50000 100000", 1), ("max 100000", None), ("", None)],
@@ -109,7 +116,7 @@ def test_a_limit_of_the_older_kind_of_groups_counts(tmp_path: Path) -> None:
 def test_what_the_system_says_of_its_processors_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 9}, raising=False)
+    allow(monkeypatch, {0, 1, 2, 9})
     system = tmp_path / "sys/devices/system"
     for number, core in {0: 0, 1: 0, 2: 1, 9: 7}.items():
         folder = system / f"cpu/cpu{number}/topology"
@@ -133,7 +140,7 @@ def test_what_the_system_says_of_its_processors_is_read(
 def test_the_system_s_own_word_on_a_core_s_capacity_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0}, raising=False)
+    allow(monkeypatch, {0})
     folder = tmp_path / "sys/devices/system/cpu/cpu0"
     folder.mkdir(parents=True)
     (folder / "cpu_capacity").write_text("430\n")
@@ -144,7 +151,7 @@ def test_the_system_s_own_word_on_a_core_s_capacity_counts(
 def test_a_system_that_says_nothing_of_itself_has_threads_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {3, 4, 5, 6}, raising=False)
+    allow(monkeypatch, {3, 4, 5, 6})
 
     assert default_threads(tmp_path) == 3
 
