@@ -164,7 +164,7 @@ def _choose(there: list[ServedModel], said: str, root: str) -> list[ServedModel]
         return there
     missing = ", ".join(repr(name) for name in wanted if name not in by_id)
     problem = f"has no model {missing}" if wanted else f"has {len(there)} models"
-    listed = ", ".join(list(by_id)[:8]) or "none"
+    listed = ", ".join(_cut(name) for name in list(by_id)[:8]) or "none"
     raise ConfigurationError(
         f"the server {problem} (url={root} models={listed})",
         hint="name those that are wanted in upstream.model, with commas between, or * for all",

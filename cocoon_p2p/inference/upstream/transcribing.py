@@ -25,7 +25,7 @@ from cocoon_p2p.inference.refusing import refuse_senseless
 from cocoon_p2p.inference.upstream.dialects import Dialect
 from cocoon_p2p.inference.upstream.generation import Terms, UpstreamGeneration
 from cocoon_p2p.inference.upstream.health import Health
-from cocoon_p2p.inference.upstream.pace import Pace
+from cocoon_p2p.inference.upstream.pace import PREFILL_MAX_SECONDS, Pace
 from cocoon_p2p.inference.upstream.reading import Reading
 from cocoon_p2p.inference.upstream.steps import Choice, Step, Usage
 from cocoon_p2p.inference.upstream.telling import tell
@@ -67,7 +67,10 @@ async def transcribe(
     form |= {"prompt": prompt} if prompt else {}
     file = ("speech.wav", _wav(sound), "audio/wav")
     request = http.build_request("POST", TRANSCRIPTIONS, data=form, files={"file": file}, timeout=None)
-    return (await exchange(http, request, _Words, size_max_bytes=ANSWER_SIZE_MAX_BYTES)).text
+    words = await exchange(
+        http, request, _Words, size_max_bytes=ANSWER_SIZE_MAX_BYTES, within_seconds=PREFILL_MAX_SECONDS
+    )
+    return words.text
 
 
 class TranscribingModel:

@@ -255,6 +255,7 @@ def _within(compute: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[
 
 
 def _context(said: int, wanted: Wanted) -> int:
+    said = max(said, 0)
     if said and wanted.context_tokens and wanted.context_tokens > said:
         raise ConfigurationError(
             "the server's context is shorter "

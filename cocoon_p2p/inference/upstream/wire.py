@@ -19,10 +19,12 @@ from typing import Final, Self, TypeVar
 
 import httpx
 import msgspec
+import trio
 from httpx_sse import EventSource, SSEError
 
 from cocoon_p2p.inference.engine import EngineError, PromptTooLong, RequestMalformed
 from cocoon_p2p.inference.upstream.steps import Step, decode_step
+from cocoon_p2p.protocols.ids import ENGINE_STALL_SECONDS
 
 JSON: Final = {"Content-Type": "application/json"}
 
@@ -122,17 +124,16 @@ async def exchange(
     answer: type[T],
     *,
     size_max_bytes: int = ANSWER_SIZE_MAX_BYTES,
+    within_seconds: float = ENGINE_STALL_SECONDS,
 ) -> T:
     """Send any request, and read JSON. Raises as `ask` does."""
     _require_open(http)
     try:
-        response = await http.send(request, stream=True)
-        try:
-            if response.status_code != 200:
-                raise await _refusal(response)
-            data = await _read(response, size_max_bytes)
-        finally:
-            await response.aclose()
+        # A server that trickles is never silent, and never done.
+        with trio.fail_after(within_seconds):
+            data = await _answer(http, request, size_max_bytes)
+    except trio.TooSlowError:
+        raise EngineError(f"the server gives no answer (waited={within_seconds:g} s)") from None
     except httpx.HTTPError as exc:
         raise EngineError(f"the server is not reached ({type(exc).__name__})") from exc
     try:
@@ -178,6 +179,17 @@ def _require_plain(response: httpx.Response) -> None:
     """Refuse a body that is packed: a few bytes of it can stand for gigabytes."""
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise EngineError("the server packs what must come as it is")
+
+
+async def _answer(http: httpx.AsyncClient, request: httpx.Request, size_max_bytes: int) -> bytes:
+    response = await http.send(request, stream=True)
+    try:
+        if response.status_code != 200:
+            raise await _refusal(response)
+        return await _read(response, size_max_bytes)
+    finally:
+        with trio.CancelScope(shield=True):
+            await response.aclose()
 
 
 async def _read(response: httpx.Response, size_max_bytes: int) -> bytes:

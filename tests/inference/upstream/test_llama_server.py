@@ -23,9 +23,10 @@ from cocoon_p2p.inference.engine import (
     RequestMalformed,
 )
 from cocoon_p2p.inference.llamacpp import open_llamacpp
-from cocoon_p2p.inference.upstream import Upstream, open_upstream
+from cocoon_p2p.inference.upstream import Upstream, open_upstream, trying
 from cocoon_p2p.inference.upstream.dialects import LlamaCppDialect
 from cocoon_p2p.inference.upstream.generating import Served
+from cocoon_p2p.inference.upstream.probing import Found, probe
 from cocoon_p2p.inference.upstream.proofs import answer
 from cocoon_p2p.inference.wishes import Constraint, Grammar, Tool, ToolCall
 from cocoon_p2p.protocols.ids import Kind
@@ -42,8 +43,21 @@ def address() -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="module")
+def found() -> list[Found]:
+    """What the server was seen to do, once it was."""
+    return []
+
+
 @pytest.fixture
-async def engine(address: str) -> AsyncIterator[Engine]:
+async def engine(address: str, found: list[Found], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Engine]:
+    async def probe_once(served: Served) -> Found:
+        if not found:
+            found.append(await probe(served))
+        known = found[0]
+        return replace(known, served=replace(served, constrainings=known.served.constrainings))
+
+    monkeypatch.setattr(trying, "probe", probe_once)
     with trio.fail_after(BOUND_SECONDS):
         async with open_upstream(Upstream(address, api_key=KEY), slots=2) as engine:
             yield engine

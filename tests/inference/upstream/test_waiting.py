@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
+import httpx
 import pytest
 import trio
 import trio.testing
@@ -19,7 +20,7 @@ from cocoon_p2p.inference.upstream.pace import BEAT_SECONDS, PREFILL_MAX_SECONDS
 from cocoon_p2p.inference.upstream.reading import Reading
 from cocoon_p2p.inference.upstream.steps import Choice, Progress, Step, Usage
 from cocoon_p2p.inference.upstream.telling import tell
-from cocoon_p2p.inference.upstream.wire import ServerBusy
+from cocoon_p2p.inference.upstream.wire import ServerBusy, look
 from cocoon_p2p.nursery import open_service_nursery
 from tests.inference.upstream.scene import Script, scripted_server
 
@@ -155,6 +156,19 @@ async def test_a_prompt_that_the_server_finds_too_long_is_said_so(unprobed: None
                     await anext(pieces)
 
     assert "[3, 3]" not in str(raised.value)
+
+
+async def test_an_answer_that_trickles_for_ever_is_given_up(autojump_clock: trio.testing.MockClock) -> None:
+    class Trickle(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            while True:
+                await trio.sleep(1)
+                yield b" "
+
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Trickle()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://server") as http:
+        with pytest.raises(EngineError, match="waited=30 s"):
+            await look(http, "/v1/models", dict)
 
 
 @pytest.mark.parametrize("status", [401, 403])
