@@ -43,7 +43,6 @@ STORY = "It was a sunny day. Anna bought a red car in Paris. The shops were clos
         (WorkerFile, "worker-cluster"),
         (WorkerFile, "worker-exllama"),
         (WorkerFile, "worker-speech"),
-        (WorkerFile, "worker-several"),
         (ClientFile, "client"),
     ],
 )
@@ -69,14 +68,14 @@ def test_an_example_file_has_no_mistake_in_what_is_commented_out(
     assert settings.wallet.file or settings.wallet.payout
 
 
-def test_the_speech_model_that_is_commented_out_has_no_mistake(tmp_path: Path) -> None:
+def test_the_models_that_are_commented_out_have_no_mistake(tmp_path: Path) -> None:
     text = (EXAMPLES / "worker-several.toml").read_text()
     file = tmp_path / "worker.toml"
     file.write_text(re.sub(r"^# (?=\[|\w+ = )", "", text, flags=re.MULTILINE))
 
     models = load(WorkerFile, file, {}).settings.model
 
-    assert [section.name for section in models] == ["", "nomic-embed", "whisper-small"]
+    assert [section.name for section in models] == ["", "qwen3-small", "nomic-embed", "whisper-small"]
 
 
 def test_the_server_that_is_commented_out_has_no_mistake(tmp_path: Path) -> None:
@@ -127,10 +126,10 @@ async def test_a_network_of_the_examples_answers_every_command_that_buys(tmp_pat
             own = await place.cocoon("ask", "Hello", "--model", "cocoon-demo")
             elsewhere = await place.cocoon("ask", "Hello", "--model", "qwen3-32b")
             spanish = await place.cocoon("translate", "the red house", "--to", "es", "--model", "cocoon-demo")
-            embedded = await place.cocoon("embed", "the red house", "--model", "nomic-embed")
+            embedded = await place.cocoon("embed", "the red house", "--model", "embedder")
             short = await place.cocoon("summarize", "--model", "cocoon-demo", given=STORY)
 
-    assert offered == {"cocoon-demo", "qwen3-32b", "nomic-embed"}
+    assert offered == {"cocoon-demo", "qwen3-32b", "embedder"}
     assert own["answer"] == elsewhere["answer"] == "Hello! How can I help you?"
     assert spanish["answer"]
     assert [len(vector) for vector in embedded["vectors"]] == [HIDDEN]
@@ -188,7 +187,11 @@ async def network_of_the_examples(folder: Path, server: str) -> AsyncIterator[Pl
             place.take("client", there)
             proxy = {"0.0.0.0/tcp/4002": "127.0.0.1/tcp/0", '"/dns4/proxy.example.org/tcp/4002"': ""}
             await start("proxy", "proxy", there | proxy)
-            several = {"models/nomic-embed-text-v1.5.Q8_0.gguf": "embedder.gguf", "worker-data": "several"}
+            several = {
+                '"qwen3-0.6b-q8_0"': '"./embedder.gguf"',
+                '"qwen3-small"': '"embedder"',
+                "worker-data": "several",
+            }
             await start("worker", "worker-several", there | several)
             await start("worker", "worker", there)
             upstream = {
