@@ -68,8 +68,12 @@ def told_bound(tokens: int) -> int:
 
 
 def speech_seconds_max(data: bytes) -> int:
-    """Bound how long a recording is, in begun seconds: exactly for WAV, by its size for all else."""
-    return math.ceil(len(data) / (_wav_bytes_per_second(data) or SPEECH_BYTES_PER_SECOND_MIN))
+    """Bound how long a recording is, in begun seconds: closely for WAV and Ogg Opus, else by its size.
+
+    A closer bound leaves a worker less room to count sound that is not there.
+    """
+    by_size = len(data) / (_wav_bytes_per_second(data) or SPEECH_BYTES_PER_SECOND_MIN)
+    return math.ceil(min(by_size, _opus_seconds(data) or by_size))
 
 
 def _wav_bytes_per_second(data: bytes) -> int | None:
@@ -80,6 +84,15 @@ def _wav_bytes_per_second(data: bytes) -> int | None:
     # Integers, floats, and either with the long header.
     is_plain = form in (1, 3, 0xFFFE) and rate >= SPEECH_BYTES_PER_SECOND_MIN
     return rate if is_plain else None
+
+
+def _opus_seconds(data: bytes) -> float | None:
+    """Read from its last page where a recording in Ogg Opus ends (RFC 7845, section 4), if it is one."""
+    # Two one after the other would each begin at 0.
+    if data[:4] != b"OggS" or data[28:36] != b"OpusHead" or data.count(b"OpusHead") > 1:
+        return None
+    page = data.rfind(b"OggS")
+    return int.from_bytes(data[page + 6 : page + 14], "little") / 48_000
 
 
 def _turn_bound(turn: ChatTurn) -> int:

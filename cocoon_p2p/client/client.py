@@ -228,8 +228,8 @@ class Client:
             wishes: How it is to be answered. Left out, `completion_tokens_max` is as much as can be said
                 in the time that the file's size allows.
 
-        The prompt is counted in seconds: 50 tokens each. How long a file that is not WAV can be is
-        reckoned at 6 kbit/s, so a `max_cost` that is close to what it will cost can be too low to begin.
+        The prompt is counted in seconds: 50 tokens each. How long a file can be that is neither WAV nor
+        Ogg Opus is reckoned at 6 kbit/s, so a `max_cost` close to what it will cost can be too low to begin.
         """
         sound = Audio(audio, language or None)
         return self._ask(build_request(model, wishes, self._desk.policy, audio=sound, prompt=prompt or None))

@@ -201,9 +201,22 @@ def wav(seconds: float, rate: int = 16_000) -> bytes:
     return head + struct.pack("<4sI", b"data", len(sound)) + sound
 
 
+def opus(*ends: float, size: int = 30_000) -> bytes:
+    """Spell one page with the header and one that ends there, and this again for each end."""
+
+    def page(granule: int, body: bytes) -> bytes:
+        return b"OggS" + struct.pack("<BBqIIIB", 0, 0, granule, 1, 0, 0, 1) + b"\1" + body
+
+    return b"".join(page(0, b"OpusHead" + bytes(11)) + page(int(end * 48_000), bytes(size)) for end in ends)
+
+
 @pytest.mark.parametrize(
     ("data", "seconds"),
     [
+        (opus(4.5), 5),
+        (opus(4.5, 4.5), 81),
+        (opus(-1.0), 41),
+        (opus(4.5)[:40], 1),
         (wav(1.0), 2),
         (wav(2.5), 3),
         (wav(2.5, 48_000), 3),
@@ -212,7 +225,19 @@ def wav(seconds: float, rate: int = 16_000) -> bytes:
         (wav(1.0)[:20] + b"\x55\x00" + wav(1.0)[22:], 43),
         (wav(1.0)[:28] + bytes(4) + wav(1.0)[32:], 43),
     ],
-    ids=["wav", "begun seconds", "a higher rate", "opus", "nothing", "compressed wav", "a rate of nothing"],
+    ids=[
+        "opus",
+        "two recordings",
+        "a page that ends nowhere",
+        "cut short",
+        "wav",
+        "begun seconds",
+        "a higher rate",
+        "by size",
+        "nothing",
+        "compressed wav",
+        "a rate of nothing",
+    ],
 )
 def test_how_long_a_recording_can_be_follows_from_its_size(data: bytes, seconds: int) -> None:
     assert speech_seconds_max(data) == seconds
