@@ -10,6 +10,8 @@ PROMPT_TOKENS_MIN = 64
 "Shorter prompts tell of the step to the first token, not of prefill."
 
 COMPLETION_TOKENS_MIN = 16
+COMPLETION_SECONDS_MIN = 0.1
+"On a busy machine a few tokens come in one bunch, and their times tell nothing."
 
 HELD_UP_MAX = 0.1
 "Of the time that an answer took: so much may be waits for its reader."
@@ -70,7 +72,7 @@ class Stopwatch:
         decode = None
         if self._first is not None:
             (begin, before), (end, after) = self._first, self._last
-            is_long = after - before >= COMPLETION_TOKENS_MIN and end > begin
+            is_long = after - before >= COMPLETION_TOKENS_MIN and end - begin >= COMPLETION_SECONDS_MIN
             if is_long and self._held_up <= HELD_UP_MAX * (end - begin):
                 decode = (after - before) / (end - begin)
         return Observation((self._running_at_start + running) / 2, self._prefill, decode)

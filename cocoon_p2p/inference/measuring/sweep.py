@@ -30,8 +30,12 @@ WARM_UP_SIZE: Final = 8
 WARM_UP_TOKENS: Final = 4
 "The first request is slower than all others: what it touches comes from the disk."
 
-DECODE_TOKENS: Final = (12, 256)
+DECODE_TOKENS: Final = (12, 512)
 "Of each answer, at least and at most. Shorter ones tell nothing, longer ones nothing more."
+
+DECODE_SECONDS_MIN: Final = 0.1
+"""What is written in less time is asked for again, longer: on a busy machine a few tokens come in one bunch,
+and their times tell nothing."""
 
 DECODE_PROMPT_SIZE: Final = 4
 "Words (or seconds) before what is written: few, so that all requests of a round soon write at once."
@@ -124,7 +128,7 @@ async def _level(engine: Engine, load: Workload, pace: _Pace, concurrency: int, 
     room = load.card.context_tokens // 2
     prompt = min(_within(load.prompt_tokens, pace.prefill * round_seconds / concurrency), room)
     size = max(1, int(prompt / pace.tokens_per_size))
-    tokens = max(2, int(min(_within(DECODE_TOKENS, pace.decode * round_seconds), room)))
+    tokens = int(min(_within(DECODE_TOKENS, pace.decode * round_seconds), room))
 
     prefills, decodes, firsts = list[float](), list[float](), list[float]()
     ends = trio.current_time() + seconds
@@ -135,11 +139,25 @@ async def _level(engine: Engine, load: Workload, pace: _Pace, concurrency: int, 
         prefills += _known(prefill_rate(read))
         firsts += [each.first_token_seconds for each in read]
         if load.writes:
-            short = [load.request(DECODE_PROMPT_SIZE, tokens) for _ in range(concurrency)]
-            decodes += _known(decode_rate(await _together(engine, short)))
+            written, tokens = await _write(engine, load, concurrency, tokens)
+            decodes += _known(decode_rate(written))
     if not prefills:
         raise EngineError("the engine answers in no time, or computes no prompt: it cannot be measured")
     return Level(concurrency, median(prefills), median(decodes) if decodes else None, median(firsts))
+
+
+async def _write(engine: Engine, load: Workload, concurrency: int, tokens: int) -> tuple[list[Timeline], int]:
+    """Have answers of so many tokens written, or of as many more as take long enough to be timed."""
+    tokens_max = max(2, min(DECODE_TOKENS[1], load.card.context_tokens // 2))
+    while True:
+        tokens = max(2, min(tokens, tokens_max))
+        written = await _together(
+            engine, [load.request(DECODE_PROMPT_SIZE, tokens) for _ in range(concurrency)]
+        )
+        seconds = max(each.ended for each in written) - min(each.answered for each in written)
+        if seconds >= DECODE_SECONDS_MIN or tokens == tokens_max:
+            return written, tokens
+        tokens *= 4
 
 
 def _within(bounds: tuple[int, int], wanted: float) -> float:

@@ -28,6 +28,11 @@ class Timeline:
     "When tokens came, and how many there were by then: ascending, the first as of `answered`."
 
     @property
+    def ended(self) -> float:
+        """When its last token came."""
+        return self.steps[-1][0] if self.steps else self.answered
+
+    @property
     def first_token_seconds(self) -> float:
         return self.answered - self.started
 

@@ -26,6 +26,7 @@ class PacedEngine:
         write: Tokens per second of each request, of how many run.
         turns: Whether requests are taken one after the other.
         answer_max: Tokens after which every answer ends by itself.
+        bunch: Tokens that come at once at the beginning, when the last of them is made.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class PacedEngine:
         card: ModelCard | None = None,
         turns: bool = False,
         answer_max: int = 10_000,
+        bunch: int = 1,
     ) -> None:
         self.capabilities = Capabilities("paced 1", (card or scripted_model(),), slots)
         self._read = read
         self._write = write
         self._turn = trio.Lock() if turns else trio.Semaphore(slots)
         self._answer_max = answer_max
+        self._bunch = bunch
         self.running = 0
         self.requests: list[GenerateRequest] = []
 
@@ -78,6 +81,8 @@ class PacedEngine:
         for count in range(1, most + 1):
             if count > 1:
                 await trio.sleep(1 / self._write(self.running))
+            if count < min(self._bunch, most):
+                continue
             yield Piece("a", count, prompt, finish=Finish.LENGTH if count == most else None)
 
     def _tokens(self, request: GenerateRequest) -> int:

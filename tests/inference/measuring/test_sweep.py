@@ -72,6 +72,17 @@ async def test_requests_that_take_turns_bring_nothing(autojump_clock: MockClock)
     assert levels[1].decode < 10 / 2
 
 
+@pytest.mark.parametrize("seconds", [0.5, SECONDS])
+async def test_tokens_that_come_in_one_bunch_are_not_taken_for_a_rate(
+    autojump_clock: MockClock, seconds: float
+) -> None:
+    engine = PacedEngine(read=1e5, write=lambda _running: 1e3, bunch=60)
+
+    levels = await measure(engine, seconds=seconds)
+
+    assert [level.decode for level in levels] == [near(1e3)] * len(levels)
+
+
 async def test_no_two_requests_are_alike_nor_share_a_cache(autojump_clock: MockClock) -> None:
     engine = PacedEngine()
 
