@@ -108,6 +108,19 @@ async def test_a_folder_of_the_hubs_is_its_model_and_nothing_else(
     assert await weights_hash(folder.main_path(entry)) == entry.weights_hash
 
 
+async def test_a_speech_model_of_the_hubs_is_pulled_whole(
+    host: Host, fetcher: Fetcher, folder: ModelFolder
+) -> None:
+    speech = {"model.bin": b"weights", "config.json": b"{}", "tokenizer.json": b"{}", "vocabulary.txt": b"a"}
+    put_repository(host, {**speech, "README.md": b"# x", "notes.txt": b"x"})
+
+    entry = await pulled(fetcher, folder, "hf:o/r", name="whisper-small")
+
+    assert {path.name for path in folder.files("whisper-small").iterdir()} == set(speech)
+    assert await weights_hash(folder.main_path(entry)) == entry.weights_hash
+    assert await verify(entry, folder, CATALOGUE) == []
+
+
 async def test_any_part_of_a_split_file_stands_for_all(
     host: Host, fetcher: Fetcher, folder: ModelFolder
 ) -> None:
