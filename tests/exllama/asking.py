@@ -3,7 +3,7 @@
 from typing import TypedDict, Unpack
 
 from cocoon_p2p.inference.engine import ChatMessage, Engine, GenerateRequest, Piece
-from cocoon_p2p.inference.wishes import Constraint
+from cocoon_p2p.inference.wishes import Constraint, Tool, ToolUse
 
 BOUND_SECONDS = 120
 NAME = "cocoon-demo"
@@ -24,6 +24,8 @@ class Options(TypedDict, total=False):
     logprobs: int
     frequency_penalty: float
     presence_penalty: float
+    tools: tuple[Tool, ...]
+    tool_use: ToolUse
 
 
 def chat(text: str, **options: Unpack[Options]) -> GenerateRequest:

@@ -10,7 +10,7 @@ import trio
 from cocoon_p2p.inference.engine import Engine, EngineError, FeatureMissing, Finish, RequestMalformed
 from cocoon_p2p.inference.exllama.splitting import Splitter
 from cocoon_p2p.inference.wishes import Constraint, Grammar
-from tests.exllama.asking import BOUND_SECONDS, chat, endless, pieces_of, text
+from tests.exllama.asking import BOUND_SECONDS, chat, pieces_of, text
 from tests.exllama.conftest import Bench
 
 WORKER = "A worker is a computer in the network that runs a model and answers questions for pay."
@@ -44,7 +44,7 @@ async def engine(bench: Bench, request: pytest.FixtureRequest) -> AsyncIterator[
 
 async def test_an_answer_has_the_schema_that_was_asked_for(engine: Engine) -> None:
     wish = Constraint(Grammar.JSON_SCHEMA, json.dumps(SCHEMA))
-    for request in (chat("Hello", constraint=wish), endless(constraint=wish, seed=3)):
+    for request in (chat("Hello", constraint=wish), chat("Hello", constraint=wish, temperature=1.5, seed=3)):
         pieces = await pieces_of(engine, request)
 
         answer = json.loads(text(pieces))
@@ -113,7 +113,7 @@ async def test_an_expression_that_could_take_for_ever_stops_nobody(bench: Bench,
     with trio.fail_after(BOUND_SECONDS):
         async with bench.open() as engine:
             try:
-                request = endless(constraint=wish, completion_tokens_max=40)
+                request = chat("Hello", constraint=wish, completion_tokens_max=40)
                 await engine.count(request)
                 assert (await pieces_of(engine, request))[-1].finish is not None
             except EngineError as refused:
@@ -231,7 +231,7 @@ async def test_a_bias_forbids_and_forces(bench: Bench, engine: Engine) -> None:
 
 async def test_a_bias_for_no_token_of_the_model_is_refused(engine: Engine) -> None:
     for token in (-1, 1536, 1 << 40):
-        with pytest.raises(RequestMalformed, match="no such token"):
+        with pytest.raises(RequestMalformed, match=r"no such token|out of range"):
             await engine.count(chat("Hello", logit_bias=((token, 1.0),)))
 
 

@@ -2,8 +2,9 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Final, NamedTuple
 
 import trio
@@ -24,6 +25,8 @@ from cocoon_p2p.inference.exllama.splitting import Kind, Splitter
 from cocoon_p2p.inference.exllama.thread import GeneratorThread, Job
 from cocoon_p2p.inference.pipe import Pipe
 from cocoon_p2p.inference.refusing import refuse_endless, refuse_senseless, refuse_unfit
+from cocoon_p2p.inference.tools import CallForm, PieceCalls
+from cocoon_p2p.inference.wishes import ToolUse
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,7 @@ class ExllamaEngine:
         template: The model's chat template.
         splitter: Its tokenizer.
         forms: What answers can be kept to.
+        call_form: How the model writes tool calls, if it does.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class ExllamaEngine:
         template: ChatTemplate,
         splitter: Splitter,
         forms: Forms,
+        call_form: CallForm | None = None,
     ) -> None:
         self.capabilities = capabilities
         (self._card,) = capabilities.models
@@ -67,6 +72,7 @@ class ExllamaEngine:
         self._template = template
         self._splitter = splitter
         self._forms = forms
+        self._call_form = call_form
         self._free_slots = trio.Semaphore(capabilities.slots)
         self._splitting = trio.CapacityLimiter(4)
         self._prompts = OrderedDict[PromptKey, Prompt]()
@@ -103,7 +109,7 @@ class ExllamaEngine:
             with suppress(trio.RunFinishedError):
                 self._trio.run_sync_soon(let_go)
 
-        job = Job(order, request.stop, Pipe[Piece](), let_go_soon)
+        job = Job(order, request.stop, Pipe[Piece](), let_go_soon, self._calls(request))
         try:
             self._thread.submit(job)
         except EngineError:
@@ -137,16 +143,25 @@ class ExllamaEngine:
             presence_penalty=request.presence_penalty,
             banned=request.banned,
             logprobs=request.logprobs,
+            shows_control_tokens=self._calls(request) is not None,
             form=form,
         )
 
-    async def _form(self, request: GenerateRequest, prompt: Prompt) -> Form | None:
-        if request.constraint is None:
+    def _calls(self, request: GenerateRequest) -> PieceCalls | None:
+        if self._call_form is None or not request.tools or request.tool_use is ToolUse.NONE:
             return None
+        return PieceCalls(self._call_form, request.tools)
+
+    async def _form(self, request: GenerateRequest, prompt: Prompt) -> Form | None:
         answered = prompt.tokens[len(prompt.tokens) - prompt.answered :]
-        return await trio.to_thread.run_sync(
-            self._forms.make, request.constraint, answered, limiter=self._splitting
-        )
+        make: Callable[[], Form]
+        if request.constraint is not None:
+            make = partial(self._forms.make, request.constraint, answered)
+        elif request.tool_use is ToolUse.REQUIRED and self._call_form is not None:
+            make = partial(self._forms.make_calls, self._call_form, request.tools, answered)
+        else:
+            return None
+        return await trio.to_thread.run_sync(make, limiter=self._splitting)
 
     async def _prompt(self, request: GenerateRequest) -> Prompt:
         if not self._thread.is_alive:
@@ -175,7 +190,9 @@ class ExllamaEngine:
         """Render and split. What was answered already is split by itself and as plain text: that is how it
         came out of the model. Blocks."""
         if request.prompt is None:
-            prompt = self._splitter.split(self._template.render(request.messages), Kind.CHAT)
+            # A model that is not told of any tool calls none.
+            tools = () if request.tool_use is ToolUse.NONE else request.tools
+            prompt = self._splitter.split(self._template.render(request.messages, tools), Kind.CHAT)
         else:
             prompt = self._splitter.split(request.prompt, Kind.PROMPT)
         answered = self._splitter.split(request.answer_prefix, Kind.PLAIN)

@@ -10,12 +10,15 @@ Spec: JSON Schema 2020-12, as far as the library keeps it; what it does not keep
 
 import importlib
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.inference.engine import FeatureMissing, RequestMalformed
+from cocoon_p2p.inference.exllama.call_grammar import ANY_OBJECT, JSON_SPELLING, calls_lark
 from cocoon_p2p.inference.exllama.model_folder import ModelFolder, tokenizer_text
-from cocoon_p2p.inference.wishes import Constraint, Grammar
+from cocoon_p2p.inference.tools import CallForm
+from cocoon_p2p.inference.wishes import Constraint, Grammar, Tool
 from cocoon_p2p.protocols.ids import CONSTRAINT_MAX_BYTES
 
 FORM_SECONDS_MAX: Final = 2.0
@@ -35,9 +38,6 @@ _LIMITS: Final = {
     "verbose_errors": False,
 }
 "A tenth of the library's own, which let one token take half a second and 200 MB."
-
-_JSON_SPELLING: Final = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"On one line: where any white space is allowed, a model may write nothing else to the end."
 
 
 class Form:
@@ -78,7 +78,8 @@ class Forms:
         ConfigurationError: The library is missing, or cannot read the model's tokenizer.
     """
 
-    def __init__(self, folder: ModelFolder) -> None:
+    def __init__(self, folder: ModelFolder, vocabulary: Mapping[str, int]) -> None:
+        self._vocabulary = vocabulary
         try:
             self._library = importlib.import_module("llguidance")
         except ImportError as exc:
@@ -110,18 +111,38 @@ class Forms:
             raise RequestMalformed(
                 f"the constraint is too long (length={len(constraint.text)} most={CONSTRAINT_MAX_BYTES})"
             )
-        matcher = self._library.LLMatcher(
-            self._tokenizer, self._grammar(constraint), log_level=0, limits=self._limits
-        )
+        matcher = self._matcher(self._grammar(constraint))
         if matcher.is_error():
             raise _refusal(constraint, matcher.get_error())
+        return self._form(matcher, answered)
+
+    def make_calls(self, form: CallForm, tools: tuple[Tool, ...], answered: list[int]) -> Form:
+        """Make the form of an answer that calls one of these tools, and go on by what was answered already.
+
+        Raises:
+            RequestMalformed: What was answered has not this form, or there are too many tools to keep to.
+        """
+        grammar = calls_lark(form, tools, self._control_token, self._is_kept)
+        return self._form(self._matcher(self._library.LLMatcher.grammar_from_lark(grammar)), answered)
+
+    def _form(self, matcher: Any, answered: list[int]) -> Form:
         form = Form(matcher, self._ends)
         form.allowed()
         if form.has_failed:
-            raise RequestMalformed("the constraint takes too much to keep to")
+            raise RequestMalformed("the form that is asked for takes too much to keep to")
         if answered and not matcher.consume_tokens(answered):
             raise RequestMalformed("what was answered already has not the form that is asked for")
         return form
+
+    def _matcher(self, grammar: str) -> Any:
+        return self._library.LLMatcher(self._tokenizer, grammar, log_level=0, limits=self._limits)
+
+    def _is_kept(self, schema: str) -> bool:
+        return not self._matcher(self._library.LLMatcher.grammar_from_json_schema(schema)).is_error()
+
+    def _control_token(self, text: str) -> int | None:
+        number = self._vocabulary.get(text)
+        return number if number is not None and self._tokenizer.is_special_token(number) else None
 
     def text(self, token: int) -> bytes:
         """Say what a token spells, which may be a part of a character."""
@@ -132,9 +153,9 @@ class Forms:
         library: Any = self._library.LLMatcher
         if constraint.grammar is Grammar.REGEX:
             return str(library.grammar_from_regex(constraint.text))
-        schema = '{"type": "object"}' if constraint.grammar is Grammar.JSON_OBJECT else constraint.text
+        schema = ANY_OBJECT if constraint.grammar is Grammar.JSON_OBJECT else constraint.text
         try:
-            return str(library.grammar_from_json_schema(schema, overrides=_JSON_SPELLING))
+            return str(library.grammar_from_json_schema(schema, overrides=JSON_SPELLING))
         except (ValueError, RecursionError) as exc:
             raise RequestMalformed("the schema is no JSON") from exc
 

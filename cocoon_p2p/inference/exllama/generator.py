@@ -37,6 +37,9 @@ class Order:
     presence_penalty: float = 0.0
     banned: tuple[str, ...] = ()
     logprobs: int | None = None
+    shows_control_tokens: bool = False
+    "Whether their names are text: models write tool calls with them."
+
     form: Form | None = None
     "This order's own: it goes on with the answer, and what was answered is behind it."
 

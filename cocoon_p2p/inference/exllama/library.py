@@ -98,15 +98,14 @@ class ExllamaGenerator:
 
     def _enqueue(self, ticket: Ticket, running: _Running) -> None:
         order, drawn = running.order, running.shaping.drawn
-        is_formed = order.form is not None
         job = self._job_class(
             input_ids=self._torch.tensor([[*order.prompt, *drawn]], dtype=self._torch.long),
             # The library takes what it drafts off the limit.
             max_new_tokens=order.tokens_max - len(drawn) + self._generator.num_draft_tokens,
             gen_settings=self._settings(order),
             seed=order.seed,
-            # Where a form is complete, nothing but an end may come.
-            stop_conditions=[] if order.ignore_eos and not is_formed else self._eos_ids,
+            stop_conditions=[] if order.ignore_eos else self._eos_ids,
+            decode_special_tokens=order.shows_control_tokens,
             identifier=ticket,
         )
         job.scope, job.shaping = order.cache_scope, running.shaping

@@ -33,6 +33,7 @@ from cocoon_p2p.inference.exllama.splitting import Splitter
 from cocoon_p2p.inference.exllama.thread import GeneratorThread
 from cocoon_p2p.inference.hash_memory import HashMemory
 from cocoon_p2p.inference.manifest import Progress, check_weights, weights_hash
+from cocoon_p2p.inference.tools import form_of
 
 CONTEXT_TOKENS: Final = 4096
 "For each request, unless the operator says otherwise or the model was trained for less."
@@ -52,6 +53,7 @@ FEATURES: Final = frozenset(
         Feature.PENALTIES,
     }
 )
+"Of every model. One whose way of calling tools is known has those, too."
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,20 +134,21 @@ async def serve_loaded(
 ) -> AsyncIterator[Engine]:
     """Serve a model that is loaded. Raises as `open_exllama` does."""
     splitter = await trio.to_thread.run_sync(Splitter, folder)
-    forms = await trio.to_thread.run_sync(Forms, folder)
+    forms = await trio.to_thread.run_sync(Forms, folder, splitter.vocabulary())
     if placement.draft is not None:
         await trio.to_thread.run_sync(check_draft, folder, splitter, placement.draft)
     # Also a thread's: it starts a process, and a hostile template takes its time.
     template = await trio.to_thread.run_sync(
         lambda: ChatTemplate(folder.template, bos=folder.bos, eos=folder.eos)
     )
+    call_form = form_of(folder.template)
     card = ModelCard(
         name=name
         or "+".join([folder.path.resolve().name.lower(), *(each.name for each in placement.adapters)]),
         weights_hash=weights,
         tokenizer_hash=folder.tokenizer_hash,
         context_tokens=placement.usable_tokens,
-        features=FEATURES,
+        features=FEATURES if call_form is None else FEATURES | {Feature.TOOLS},
         is_demo=is_demo(weights),
     )
 
@@ -165,7 +168,9 @@ async def serve_loaded(
             f"exllamav2 loads the model and cannot compute it: {exc} (path={folder.path})",
             hint="see that drivers, torch and exllamav2 fit together",
         ) from exc
-    engine = ExllamaEngine(thread, Capabilities(version, (card,), slots), template, splitter, forms)
+    engine = ExllamaEngine(
+        thread, Capabilities(version, (card,), slots), template, splitter, forms, call_form
+    )
     try:
         yield engine
     finally:

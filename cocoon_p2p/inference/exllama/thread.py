@@ -20,6 +20,7 @@ from cocoon_p2p.inference.engine import EngineError, Finish, Piece
 from cocoon_p2p.inference.exllama.generator import Generator, Order, Step, Ticket
 from cocoon_p2p.inference.pipe import Pipe
 from cocoon_p2p.inference.text import AnswerText
+from cocoon_p2p.inference.tools import PieceCalls
 from cocoon_p2p.inference.wishes import TokenLogprob
 
 log = logging.getLogger(__name__)
@@ -40,12 +41,14 @@ class Job:
         stop: Stop strings. They are looked for here: the library would count what it cuts off.
         pipe: Where pieces go.
         let_go: Told, in the thread, once the generator holds nothing of it any more.
+        calls: Takes tool calls out of the text, where the model may call any.
     """
 
     order: Order
     stop: tuple[str, ...]
     pipe: Pipe[Piece]
     let_go: Callable[[], None]
+    calls: PieceCalls | None = None
     text: AnswerText = field(init=False)
     said_tokens: int = 0
     unsaid: tuple[TokenLogprob, ...] = ()
@@ -70,7 +73,7 @@ class Job:
         if text or finish is not None:
             logprobs = self._logprobs(tokens)
             piece = Piece(text, tokens, len(self.order.prompt), step.cached_tokens, finish, logprobs=logprobs)
-            self.pipe.offer(piece)
+            self.pipe.offer(piece if self.calls is None else self.calls.read(piece))
         return finish is not None
 
     def _logprobs(self, tokens: int) -> tuple[TokenLogprob, ...]:
