@@ -34,7 +34,6 @@ def write_worker_file(network: LocalNetwork, name: str, *, is_proxy_named: bool 
     tables = {
         "worker": {
             "model": "demo",
-            "measure_seconds": 0,
             "name": name,
             "proxies": proxy[:1] if is_proxy_named else [],
         },
