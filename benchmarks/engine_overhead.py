@@ -6,9 +6,11 @@ Each round streams the same answers in turn, in changing order: through the libr
 nothing (bare), through `open_llamacpp`'s engine on the same loaded model to a trio task (here), and through
 an engine that a child process has loaded (isolated, as a worker runs it). The ratio of two rates is taken
 within a round, so that a busy machine disturbs both; the ratio of processor time, which a busy machine
-disturbs less, stands beside it. Before: what one token costs on its way from an engine's thread to the task that reads
-it, with nothing computed. After: how soon a slot is free when its reader left, how long other tasks had to
-wait, and what a reader that takes nothing costs the others.
+disturbs less, stands beside it.
+
+Before: what one token costs on its way from an engine's thread to the task that reads it, with nothing
+computed. After: how soon a slot is free when its reader left, how long other tasks had to wait, and what a
+reader that takes nothing costs the others.
 """
 
 import argparse

@@ -14,7 +14,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import Final, NoReturn, cast
 
@@ -57,6 +57,9 @@ def run(open_engine: OpenEngine) -> NoReturn:
     for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     faulthandler.enable()
+    # Where memory runs out, the system takes the engine and not the node. Not every system lets us.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
     try:
         trio.run(_run, socket.socket(fileno=descriptor), open_engine)
     except BaseException as exc:  # noqa: BLE001  # the top of this process

@@ -13,6 +13,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Final
 
 import trio
 
@@ -22,6 +23,9 @@ from cocoon_p2p.inference.isolated.lives import Lives, died, opened
 from cocoon_p2p.inference.isolated.running import Plan, RunningChild, open_child
 
 log = logging.getLogger(__name__)
+
+RELOAD_SECONDS: Final = 3600.0
+"How long another child may load. The first may take its time: somebody waits for it and sees it."
 
 
 class IsolatedEngine:
@@ -106,15 +110,21 @@ class IsolatedEngine:
             return why
         log.error("engine process died", extra={**facts, "next_start_seconds": self._lives.rest_seconds})
         await trio.sleep(self._lives.rest_seconds)
-        try:
-            async with open_child(self._plan) as child:
-                if child.capabilities != self._known:
-                    self._give_up("its model is not what it was; start the worker again")
-                    return ""
-                log.info("engine process serves again", extra={"deaths": self._lives.deaths})
-                return await self._attend(child)
-        except CocoonError as exc:
-            return str(exc)
+        with trio.CancelScope(deadline=trio.current_time() + RELOAD_SECONDS) as loading:
+            try:
+                async with open_child(self._plan) as child:
+                    loading.deadline = float("inf")
+                    return await self._attend_again(child)
+            except CocoonError as exc:
+                return str(exc)
+        return "it loads for ever"
+
+    async def _attend_again(self, child: RunningChild) -> str:
+        if child.capabilities != self._known:
+            self._give_up("its model is not what it was; start the worker again")
+            return ""
+        log.info("engine process serves again", extra={"deaths": self._lives.deaths})
+        return await self._attend(child)
 
     async def _attend(self, child: RunningChild) -> str:
         self._lives = opened(self._lives, trio.current_time())

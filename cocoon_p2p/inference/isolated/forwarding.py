@@ -30,6 +30,8 @@ def forward_logs(line: Line[ToChild], level: int) -> None:
     log.setLevel(level)
     log.propagate = False
     log.handlers[:] = [_Forwarding(line)]
+    # Without any handler, Python would print others' warnings.
+    logging.getLogger().addHandler(logging.NullHandler())
 
 
 class _Forwarding(logging.Handler):

@@ -37,7 +37,7 @@ async def open_isolated(
     Args:
         opening: What to open (`inference.openings`).
         memory: The file of a `HashMemory`, for the child.
-        progress: Told how far the hashing is, at the first start.
+        progress: Told how far the hashing is, at every start.
         module: What the child runs; another one for tests.
         patience_seconds: A child is killed, and another started, if it says nothing for so long, or its
             engine makes no step.

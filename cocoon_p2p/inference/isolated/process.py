@@ -36,7 +36,10 @@ class EngineProcess:
     """
 
     def __init__(self, module: str) -> None:
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as exc:
+            raise _no_process(exc) from exc
         command = [sys.executable, "-P", "-m", module, str(theirs.fileno()), str(os.getpid())]
         try:
             self._process = subprocess.Popen(
@@ -49,10 +52,7 @@ class EngineProcess:
             )
         except OSError as exc:
             ours.close()
-            raise ConfigurationError(
-                f"no process for the engine: {exc.strerror}",
-                hint="see the limits on memory and processes of this user or container",
-            ) from exc
+            raise _no_process(exc) from exc
         finally:
             theirs.close()
         self.line = ours
@@ -78,6 +78,13 @@ class EngineProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             self._process.kill()
+
+
+def _no_process(exc: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"no process for the engine: {exc.strerror}",
+        hint="see the limits on memory, files and processes of this user or container",
+    )
 
 
 def environment() -> dict[str, str]:

@@ -338,6 +338,8 @@ async def _loaded(process: EngineProcess, line: Line[FromChild], plan: Plan) -> 
         for message, _ in messages:
             match message:
                 case Opened(capabilities):
+                    if capabilities.slots < 1 or not capabilities.models:
+                        raise LineBroken("an engine that offers nothing")
                     return capabilities
                 case OpenFailed(fault):
                     raise error_of(fault)

@@ -30,6 +30,7 @@ class Orders(msgspec.Struct, frozen=True):
 
     refuses: bool = False
     loads_for_ever: bool = False
+    slots: int = 2
     changes_at: int = 1000
     "From this start on it has another model."
 
@@ -37,7 +38,7 @@ class Orders(msgspec.Struct, frozen=True):
 class Puppet:
     def __init__(self, number: int, orders: Orders) -> None:
         name = "other" if number >= orders.changes_at else "scripted"
-        self.capabilities = Capabilities("puppet 1", (scripted_model(name),), 2)
+        self.capabilities = Capabilities("puppet 1", (scripted_model(name),), orders.slots)
 
     async def count(self, request: GenerateRequest) -> PromptCount:
         await trio.lowlevel.checkpoint()

@@ -16,6 +16,7 @@ from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.inference.catalogue import DEMO_NAME, demo_model
 from cocoon_p2p.inference.engine import ChatMessage, EngineError, GenerateRequest
 from cocoon_p2p.inference.isolated import IsolatedEngine, lives, open_isolated
+from cocoon_p2p.inference.isolated.frames import LineBroken
 from cocoon_p2p.inference.isolated.process import describe_end, environment
 from cocoon_p2p.inference.openings import LlamaCppOpening
 from tests.inference.isolated.scripted_child import Orders
@@ -157,6 +158,13 @@ async def test_what_is_wrong_with_a_model_arrives_with_its_class_text_and_hint(t
 
     assert caught.value.hint == "take another"
     assert orders.starts.stat().st_size == 1
+
+
+@pytest.mark.slow
+async def test_an_engine_that_offers_nothing_is_not_believed(tmp_path: Path) -> None:
+    with pytest.raises(LineBroken, match="offers nothing"):
+        async with puppet(Orders(tmp_path / "starts", slots=-1)):
+            pass
 
 
 @pytest.mark.slow
