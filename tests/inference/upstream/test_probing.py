@@ -28,6 +28,7 @@ ALL = frozenset(Feature) - {Feature.BANNED_STRINGS}
 "vLLM has no words for banned strings."
 
 BOUND_SECONDS = 60
+pytestmark = pytest.mark.slow
 LOOK = Tool("zq_look", "Look.", '{"type": "object"}')
 
 

@@ -17,7 +17,7 @@ from cocoon_p2p.inference.upstream.address import is_in_clear
 from cocoon_p2p.inference.upstream.generation import Terms, UpstreamGeneration
 from cocoon_p2p.inference.upstream.health import Health
 from cocoon_p2p.inference.upstream.pace import BEAT_SECONDS, PREFILL_MAX_SECONDS, SLACK, STEP_SECONDS, Pace
-from cocoon_p2p.inference.upstream.reading import Reading
+from cocoon_p2p.inference.upstream.reading import AHEAD_STEPS, Reading
 from cocoon_p2p.inference.upstream.steps import Choice, Progress, Step, Usage
 from cocoon_p2p.inference.upstream.telling import tell
 from cocoon_p2p.inference.upstream.wire import ServerBusy, look
@@ -100,6 +100,32 @@ async def test_arguments_of_a_call_that_take_long_are_no_stall(
 
     waits = [after for after, _ in got]
     assert max(later - sooner for sooner, later in pairwise(waits)) <= STEP_SECONDS / 2
+
+
+async def test_a_slow_reader_stops_its_own_server(autojump_clock: trio.testing.MockClock) -> None:
+    made = list[int]()
+
+    @asynccontextmanager
+    async def endless() -> AsyncIterator[AsyncIterator[Step]]:
+        async def steps() -> AsyncIterator[Step]:
+            for number in range(10_000):
+                await trio.lowlevel.checkpoint()
+                made.append(number)
+                yield Step()
+
+        yield steps()
+
+    reading = Reading(endless())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reading.run)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(made) == AHEAD_STEPS + 1
+        steps = reading.steps(lambda: STEP_SECONDS)
+        await anext(steps)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(made) == AHEAD_STEPS + 2
+        await steps.aclose()
+        nursery.cancel_scope.cancel()
 
 
 def test_all_prompts_that_wait_may_be_computed_first() -> None:
