@@ -1,8 +1,8 @@
 """How long a server may be silent, and what it says of itself that is no answer."""
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from itertools import pairwise
 
 import httpx
@@ -107,13 +107,14 @@ async def test_a_slow_reader_stops_its_own_server(autojump_clock: trio.testing.M
 
     @asynccontextmanager
     async def endless() -> AsyncIterator[AsyncIterator[Step]]:
-        async def steps() -> AsyncIterator[Step]:
+        async def steps() -> AsyncGenerator[Step, None]:
             for number in range(10_000):
                 await trio.lowlevel.checkpoint()
                 made.append(number)
                 yield Step()
 
-        yield steps()
+        async with aclosing(steps()) as said:
+            yield said
 
     reading = Reading(endless())
     async with trio.open_nursery() as nursery:
