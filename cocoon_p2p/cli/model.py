@@ -34,8 +34,15 @@ def model() -> None:
 
 @model.command("hash")
 @click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--adapter",
+    "adapters",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A folder with a LoRA adapter that it is served with; may be said again.",
+)
 @_json
-def hash_model(path: Path, as_json: bool) -> None:
+def hash_model(path: Path, adapters: tuple[Path, ...], as_json: bool) -> None:
     """Print the weights hash of the model at PATH: a GGUF file, or a folder.
 
     It is what `cocoon ask --weights` and a worker's record name (inference/engines.md). Everything is
@@ -44,7 +51,7 @@ def hash_model(path: Path, as_json: bool) -> None:
     from cocoon_p2p.inference.manifest import weights_hash
 
     async def run() -> bytes:
-        return await weights_hash(path, progress=_show_progress)
+        return await weights_hash(path, adapters=adapters, progress=_show_progress)
 
     found = trio.run(run).hex()
     click.echo(json.dumps({"path": str(path), "weights_hash": found}) if as_json else found)

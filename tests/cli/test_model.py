@@ -20,6 +20,16 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
     return code, out, err
 
 
+def test_the_hash_of_a_model_tells_its_adapters(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (tmp_path / name).write_bytes(b"{}")
+    _, plain, _ = run(capsys, "model", "hash", demo_model())
+    code, adapted, _ = run(capsys, "model", "hash", demo_model(), "--adapter", tmp_path)
+
+    assert code == 0
+    assert adapted != plain
+
+
 def test_the_hash_of_a_model_is_all_that_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "model", "hash", demo_model())
 
