@@ -22,7 +22,8 @@ from cocoon_p2p.inference.llama_server import LlamaServer, ServerSettings, libra
 from cocoon_p2p.inference.manifest import Progress, check_weights, weights_hash
 from cocoon_p2p.inference.processors import default_threads
 from cocoon_p2p.inference.refusing import TOKEN_SIZE_MAX
-from cocoon_p2p.inference.tools import CallForm, form_of
+from cocoon_p2p.inference.tools import CallForm, form_of, new_call_id
+from cocoon_p2p.inference.wishes import Tool, ToolCall
 from cocoon_p2p.protocols.ids import Kind
 
 CONTEXT_TOKENS: Final = 4096
@@ -91,7 +92,7 @@ async def open_llamacpp(
     template = await trio.to_thread.run_sync(_checked_template, head) if has_chat else ChatTemplate("")
     kind = _kind(head)
     embeds = kind is Kind.EMBEDDING
-    form = form_of(head.chat_template) if has_chat else None
+    form = await trio.to_thread.run_sync(_checked_form, head, template) if has_chat else None
     settings = ServerSettings(
         model, slots, _context(head, context_tokens), threads or default_threads(), embeds=embeds
     )
@@ -126,6 +127,24 @@ async def open_llamacpp(
         yield engine
     finally:
         await engine.aclose()
+
+
+def _checked_form(head: GgufHead, template: ChatTemplate) -> CallForm | None:
+    """How the model calls tools, if that is known and its template takes a conversation with a call in it."""
+    form = form_of(head.chat_template)
+    if form is None:
+        return None
+    call = ToolCall(new_call_id(), "time", "{}")
+    conversation = [
+        ChatMessage("user", "Hello"),
+        ChatMessage("assistant", "", calls=(call,)),
+        ChatMessage("tool", "12:00", call_id=call.id),
+    ]
+    try:
+        template.render(conversation, [Tool("time", "What time it is.", '{"type": "object"}')])
+    except EngineError:
+        return None
+    return form
 
 
 def _kind(head: GgufHead) -> Kind:

@@ -11,13 +11,20 @@ Value = str | int | float | bool | Sequence[str] | Sequence[int]
 HIDDEN: Final = 64
 CONTEXT_TOKENS: Final = 512
 END: Final = 256
+CONTROL: Final = 257
 _ALIGNMENT: Final = 32
 _UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
 
 
-def write_chat_model(file: Path, template: str) -> None:
-    """Write a llama model with a token for each byte and this chat template: it says anything at all."""
-    tokens = [*_byte_tokens(), "<end>", *(f"<unused {number}>" for number in range(257, 288))]
+def write_chat_model(file: Path, template: str, *, control: str = "<unused>") -> None:
+    """Write a llama model with a token for each byte and this chat template: it says anything at all.
+
+    Args:
+        file: Where to.
+        template: In Jinja.
+        control: The text of one more control token, `CONTROL`.
+    """
+    tokens = [*_byte_tokens(), "<end>", control, *(f"<unused {number}>" for number in range(258, 288))]
     metadata: dict[str, Value] = {
         "general.architecture": "llama",
         "general.name": "random",

@@ -29,7 +29,7 @@ from cocoon_p2p.inference.engine import (
 from cocoon_p2p.inference.llamacpp import open_llamacpp
 from cocoon_p2p.inference.tools.forms import GRANITE, HERMES, LLAMA, MISTRAL, MISTRAL_NAMED, CallForm
 from cocoon_p2p.inference.wishes import Constraint, Grammar, Tool, ToolCall, ToolUse
-from tests.inference.random_gguf import write_chat_model
+from tests.inference.random_gguf import CONTROL, write_chat_model
 
 BOUND_SECONDS = 60
 "A bound for a test that hangs; none waits for it."
@@ -201,6 +201,22 @@ async def test_a_model_that_must_call_calls_what_is_offered(form: CallForm, tmp_
             arguments = json.loads(call.arguments)
             assert call.name == "time" or arguments["city"] in ("Oslo", "Lima")
     assert len({call.id for pieces in ended for call in calls(pieces)}) == sum(map(len, map(calls, ended)))
+
+
+async def test_a_call_that_begins_by_a_control_token_is_read_too(tmp_path: Path) -> None:
+    file = tmp_path / "random.gguf"
+    write_chat_model(file, TEMPLATES[HERMES], control=HERMES.begin)
+    request = ask(tools=(Tool("time", "", '{"type": "object", "additionalProperties": false}'),), seed=3)
+
+    async with open_llamacpp(file, slots=1, threads=1) as engine:
+        required = replace(
+            request, tool_use=ToolUse.REQUIRED, logit_bias=((CONTROL, 100.0),), temperature=0.0
+        )
+        called = await pieces_of(engine, required)
+        free = await pieces_of(engine, replace(required, tool_use=ToolUse.AUTO, completion_tokens_max=3))
+
+    assert [call.name for call in calls(called)][:1] == ["time"]
+    assert text(free) == HERMES.begin * 3
 
 
 async def test_a_conversation_with_calls_is_counted_as_the_model_reads_it(engine: Engine) -> None:
