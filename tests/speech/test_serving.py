@@ -1,5 +1,6 @@
 """Speech, from a client to a worker's engine and back, and from a worker's file."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from cocoon_p2p.inference.whisper import open_whisper
 from cocoon_p2p.node.engine import open_engine
 from cocoon_p2p.protocols.ids import Kind
 from cocoon_p2p.testing.overlay import open_overlay
+from cocoon_p2p.testing.processes import open_local_network
 from tests.speech.conftest import wav
 from tests.speech.test_engine import HELLO, NAME, pieces_of, request, text
 
@@ -47,6 +49,20 @@ async def test_what_is_no_sound_is_refused_and_costs_nothing(model: Write) -> No
                     pass
 
     assert refused.value.code == "malformed"
+
+
+async def test_the_command_prints_what_was_said_and_what_it_cost(model: Write, tmp_path: Path) -> None:
+    (tmp_path / "speech.wav").write_bytes(wav(2.5))
+    keys = {"model": str(model(*HELLO)), "threads": 1}
+    command = [sys.executable, "-m", "cocoon_p2p.cli", "transcribe", tmp_path / "speech.wav", "--config"]
+
+    with trio.fail_after(BOUND_SECONDS):
+        async with open_local_network(tmp_path, workers=1, worker_keys=keys) as network:
+            command.append(network.client_file)
+            done = await trio.run_process(command, capture_stdout=True, capture_stderr=True)
+
+    assert done.stdout.decode() == "Hällo. Wörld\n"
+    assert b"150 + 15 tokens" in done.stderr
 
 
 async def test_it_runs_in_a_process_of_its_own_too(model: Write) -> None:
