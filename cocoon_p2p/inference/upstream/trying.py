@@ -16,7 +16,7 @@ import httpx
 import trio
 
 from cocoon_p2p.errors import ConfigurationError
-from cocoon_p2p.inference.engine import EngineError, Feature, GenerateRequest, ModelCard
+from cocoon_p2p.inference.engine import ChatMessage, EngineError, Feature, GenerateRequest, ModelCard
 from cocoon_p2p.inference.upstream.dialects import Dialect, ServedModel
 from cocoon_p2p.inference.upstream.embedding import EmbeddingModel, are_alike, embed
 from cocoon_p2p.inference.upstream.engine import UpstreamModel
@@ -169,13 +169,25 @@ class _Trial:
         """Probe what it can besides, and promise that."""
         pace = Pace(await self._seconds_per_token())
         found = await probe(self.served)
-        card = self._card(Kind.CHAT, found.features)
+        card = self._card(Kind.CHAT if await self._chats() else Kind.COMPLETION, found.features)
         quick = round(1 / pace.seconds_per_token) if pace.seconds_per_token else 0
         features = sorted(feature.value for feature in found.features)
         self._tell(card, {"features": features, "prompt_tokens_per_second": quick})
         one = GenerateRequest(self.model, prompt="Hello", completion_tokens_max=1)
         health = Health(_within(lambda: answer(found.served, one)))
         return GeneratingModel(found.served, card, self.slots, health, pace)
+
+    async def _chats(self) -> bool:
+        """Whether a chat is rendered, and computed as long as it was counted. Some models only complete."""
+        chat = (ChatMessage("user", "Hello"),)
+        request = GenerateRequest(self.model, chat, completion_tokens_max=1)
+        try:
+            with trio.move_on_after(TRIAL_SECONDS):
+                prompt = await self.served.split(request)
+                return (await answer(self.served, request, prompt)).prompt_tokens == prompt.tokens
+        except EngineError as exc:
+            log.debug("upstream lacks", extra={"what": "chat", "reason": str(exc)})
+        return False
 
     async def _seconds_per_token(self) -> float:
         """Measure how long a prompt takes, with the first token of its answer."""

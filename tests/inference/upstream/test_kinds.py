@@ -184,6 +184,21 @@ async def test_without_a_recording_nothing_is_written_down(decoder: None) -> Non
             await engine.count(GenerateRequest("scripted", prompt="a"))
 
 
+# ---------------------------------------------------------------- completions
+
+
+def completes_only(asked: Mapping[str, Any]) -> Answer:
+    """Split text, and render no chat."""
+    tokens = [len(word) for word in asked.get("prompt", "").split()]
+    said = json.dumps({"tokens": tokens, "max_model_len": 100}).encode()
+    return (400, JSON, b"{}") if "messages" in asked else (200, JSON, said)
+
+
+async def test_a_model_without_chats_is_served_for_completions() -> None:
+    async with opened(Script(answers={"/tokenize": completes_only})) as engine:
+        assert engine.capabilities.models[0].kind is Kind.COMPLETION
+
+
 # ---------------------------------------------------------------- several models
 
 
