@@ -4,7 +4,8 @@
     opening    the way in
     engine     the face: an `Engine` that keeps a child running
     lives      when a dead child is followed by another    (pure)
-    running    one child, as the node sees it
+    starting   one child, from its start to its end
+    running    one child that serves, as the node sees it
     intake     one answer on its way to its reader
     process    starting and ending a process
     line       messages over a socket

@@ -20,7 +20,8 @@ import trio
 from cocoon_p2p.errors import CocoonError
 from cocoon_p2p.inference.engine import Capabilities, EngineError, GenerateRequest, Piece, PromptCount
 from cocoon_p2p.inference.isolated.lives import Lives, died, opened
-from cocoon_p2p.inference.isolated.running import Plan, RunningChild, open_child
+from cocoon_p2p.inference.isolated.running import RunningChild
+from cocoon_p2p.inference.isolated.starting import Plan, open_child
 
 log = logging.getLogger(__name__)
 

@@ -5,6 +5,8 @@ its text may quote. Other libraries' logs stay where they are.
 """
 
 import logging
+import time
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -18,7 +20,11 @@ TEXT_SIZE_MAX_CHARACTERS: Final = 512
 FACTS_MAX: Final = 16
 
 LINES_MAX: Final = 1000
-"Of one child's life: what says more is broken, and is not to fill the disk."
+LINES_PER_SECOND: Final = 1.0
+"A child says so many at once, and so many on and on: one that is broken is not to fill the disk."
+
+HEARD_MAX: Final = 2 * LINES_MAX
+"What a node hears at once, whose clock is another."
 
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 "What a record has by itself; the rest are facts."
@@ -34,6 +40,25 @@ def forward_logs(line: Line[ToChild], level: int) -> None:
     logging.getLogger().addHandler(logging.NullHandler())
 
 
+class Allowance:
+    """Tells whether one more line is within bounds."""
+
+    def __init__(self, lines_max: int = LINES_MAX, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max = lines_max
+        self._clock = clock
+        self._left = float(lines_max)
+        self._at = clock()
+
+    def take(self) -> bool:
+        now = self._clock()
+        self._left = min(self._max, self._left + (now - self._at) * LINES_PER_SECOND)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
 class _Forwarding(logging.Handler):
     """Runs in whatever thread logs."""
 
@@ -41,11 +66,10 @@ class _Forwarding(logging.Handler):
         super().__init__()
         self._line = line
         self._trio = trio.lowlevel.current_trio_token()
-        self._left = LINES_MAX
+        self._allowance = Allowance()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self._left > 0:
-            self._left -= 1
+        if self._allowance.take():
             self._trio.run_sync_soon(self._line.send, logged(record))
 
 
@@ -61,8 +85,12 @@ def logged(record: logging.LogRecord) -> Logged:
     return Logged(record.levelno, record.name, _short(str(record.msg)), dict(list(facts.items())[:FACTS_MAX]))
 
 
-def write_log(said: Logged) -> None:
+def write_log(said: Logged, allowance: Allowance) -> None:
     """Write what a child logged into our own log.
+
+    Args:
+        said: What it says that it logged.
+        allowance: This child's, of `HEARD_MAX` lines.
 
     Raises:
         LineBroken: It is not as a child of ours says it.
@@ -75,7 +103,8 @@ def write_log(said: Logged) -> None:
         *(text for text in said.facts.values() if isinstance(text, str)),
     )
     if (
-        not is_ours
+        not allowance.take()
+        or not is_ours
         or len(said.facts) > FACTS_MAX
         or not _OWN.isdisjoint(said.facts)
         or any(len(text) > TEXT_SIZE_MAX_CHARACTERS for text in texts)

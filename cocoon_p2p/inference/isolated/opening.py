@@ -11,7 +11,7 @@ import msgspec
 from cocoon_p2p.inference.isolated.engine import IsolatedEngine
 from cocoon_p2p.inference.isolated.forwarding import PACKAGE
 from cocoon_p2p.inference.isolated.frames import Open
-from cocoon_p2p.inference.isolated.running import Plan
+from cocoon_p2p.inference.isolated.starting import Plan
 from cocoon_p2p.inference.manifest import Progress
 from cocoon_p2p.inference.openings import encode_opening
 from cocoon_p2p.nursery import open_service_nursery

@@ -1,14 +1,12 @@
-"""The node's side of one child: started, heard, judged, and ended when it dies, hangs or lies."""
+"""The node's side of one child that serves: heard, judged, and given up when it dies, hangs or lies."""
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Final, assert_never
 
 import trio
 
-from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.inference.engine import (
     Capabilities,
     EngineError,
@@ -17,10 +15,9 @@ from cocoon_p2p.inference.engine import (
     PromptCount,
     RequestMalformed,
 )
-from cocoon_p2p.inference.isolated.faults import engine_error_of, error_of
-from cocoon_p2p.inference.isolated.forwarding import write_log
+from cocoon_p2p.inference.isolated.faults import engine_error_of
+from cocoon_p2p.inference.isolated.forwarding import HEARD_MAX, Allowance, write_log
 from cocoon_p2p.inference.isolated.frames import (
-    FROM_CHILD,
     WINDOW_BYTES,
     Beat,
     Begun,
@@ -33,7 +30,6 @@ from cocoon_p2p.inference.isolated.frames import (
     Left,
     LineBroken,
     Logged,
-    Open,
     Opened,
     OpenFailed,
     Progress,
@@ -42,10 +38,6 @@ from cocoon_p2p.inference.isolated.frames import (
 )
 from cocoon_p2p.inference.isolated.intake import Intake
 from cocoon_p2p.inference.isolated.line import Line
-from cocoon_p2p.inference.isolated.process import EngineProcess
-from cocoon_p2p.inference.manifest import Progress as TellProgress
-from cocoon_p2p.nursery import open_service_nursery
-from cocoon_p2p.protocols.ids import ENGINE_STALL_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -55,17 +47,6 @@ LISTENS_A_SILENCE: Final = 6
 
 LET_GO_SECONDS: Final = 12.0
 "How long leaving a call waits for the child, whose engine gives up waiting after ten seconds itself."
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a child is started with."""
-
-    module: str
-    first: Open
-    progress: TellProgress | None
-    patience_seconds: float = ENGINE_STALL_SECONDS
-    "A child that says nothing for so long hangs; so does one whose engine makes no step, or lets go of none."
 
 
 class _Call:
@@ -93,13 +74,14 @@ class _Call:
 
 
 class RunningChild:
-    """A child that serves. One task attends to it, many ask it. Made by `open_child`.
+    """A child that serves. One task attends to it, many ask it. Made by `starting.open_child`.
 
     Args:
         line: To the child.
         capabilities: What it says that it offers.
         end: Ends its process, if it has not ended, and says how it did.
-        patience_seconds: As in `Plan`.
+        patience_seconds: It hangs if it says nothing for so long, or its engine makes no step, or lets go
+            of none.
 
     Attributes:
         capabilities: As given.
@@ -124,6 +106,7 @@ class RunningChild:
         self._attending = trio.CancelScope()
         self.is_over = trio.Event()
         self._why_over = ""
+        self._log_allowance = Allowance(HEARD_MAX)
 
     # ------------------------------------------------------------ who asks
 
@@ -205,7 +188,7 @@ class RunningChild:
     async def attend(self) -> str:
         """Hear the child until it is gone, or must be. What still ran has failed when this returns.
 
-        A cancel ends it too; the child lives on, for `open_child` to end.
+        A cancel ends it too; the child lives on, for who opened it to end.
 
         Returns:
             Why it is over, in words.
@@ -254,7 +237,7 @@ class RunningChild:
             case Beat():
                 pass
             case Logged():
-                write_log(message)
+                write_log(message, self._log_allowance)
             case Left(number):
                 self._drop(self._call(number))
             case Begun(number):
@@ -307,50 +290,3 @@ def _unsendable(exc: ValueError) -> RequestMalformed:
     if isinstance(exc, UnicodeEncodeError):
         return RequestMalformed("the request holds half of a character (a lone surrogate)")
     return RequestMalformed(f"the request cannot be sent to the engine: {exc}")
-
-
-# ---------------------------------------------------------------- its start
-
-
-@asynccontextmanager
-async def open_child(plan: Plan) -> AsyncIterator[RunningChild]:
-    """Start a child, wait until it has loaded, and end it when the block ends. A cancel does so too.
-
-    Raises:
-        ConfigurationError: It cannot be started, cannot load, or died over it.
-        CocoonError: What else its engine raised when it was opened.
-    """
-    process = EngineProcess(plan.module)
-    line = Line(process.line, FROM_CHILD)
-    try:
-        async with open_service_nursery() as nursery:
-            nursery.start_soon(line.write)
-            line.send(plan.first)
-            capabilities = await _loaded(process, line, plan)
-            yield RunningChild(line, capabilities, process.end, patience_seconds=plan.patience_seconds)
-    finally:
-        line.close()
-        await process.end()
-
-
-async def _loaded(process: EngineProcess, line: Line[FromChild], plan: Plan) -> Capabilities:
-    while messages := await line.receive():
-        for message, _ in messages:
-            match message:
-                case Opened(capabilities):
-                    if capabilities.slots < 1 or not capabilities.models:
-                        raise LineBroken("an engine that offers nothing")
-                    return capabilities
-                case OpenFailed(fault):
-                    raise error_of(fault)
-                case Progress(done_bytes, total_bytes):
-                    if plan.progress is not None:
-                        plan.progress(done_bytes, total_bytes)
-                case Logged():
-                    write_log(message)
-                case _:
-                    raise LineBroken("an engine that speaks before it is open")
-    raise ConfigurationError(
-        f"the engine's process died while it loaded the model ({await process.end()})",
-        hint="SIGKILL: too little memory, try fewer slots or a shorter context; else the file may be broken",
-    )

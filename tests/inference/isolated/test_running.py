@@ -19,7 +19,7 @@ from cocoon_p2p.inference.engine import (
     PromptCount,
     RequestMalformed,
 )
-from cocoon_p2p.inference.isolated.forwarding import FACTS_MAX, logged, write_log
+from cocoon_p2p.inference.isolated.forwarding import FACTS_MAX, Allowance, logged, write_log
 from cocoon_p2p.inference.isolated.frames import (
     FROM_CHILD,
     TO_CHILD,
@@ -357,7 +357,7 @@ def record(message: str, **facts: object) -> logging.LogRecord:
 
 
 def test_a_line_of_log_arrives_with_its_facts(caplog: pytest.LogCaptureFixture) -> None:
-    write_log(logged(record("engine keeps a slot", slot=3, seconds=10.0, path=["x"])))
+    write_log(logged(record("engine keeps a slot", slot=3, seconds=10.0, path=["x"])), Allowance())
 
     (line,) = caplog.records
     assert (line.getMessage(), line.name, line.levelno) == (
@@ -393,10 +393,30 @@ def test_of_an_exception_that_was_logged_only_the_class_is_told() -> None:
 )
 def test_a_line_of_log_that_is_none_breaks_the_line(said: Logged) -> None:
     with pytest.raises(LineBroken):
-        write_log(said)
+        write_log(said, Allowance())
 
 
 def test_a_percent_sign_in_a_line_of_log_is_only_that(caplog: pytest.LogCaptureFixture) -> None:
-    write_log(Logged(40, "cocoon_p2p", "100 %s", {}))
+    write_log(Logged(40, "cocoon_p2p", "100 %s", {}), Allowance())
 
     assert caplog.records[0].getMessage() == "100 %s"
+
+
+def test_a_child_that_logs_without_end_is_not_heard() -> None:
+    now = 0.0
+    allowance = Allowance(3, clock=lambda: now)
+
+    at_once = [allowance.take() for _ in range(5)]
+    now = 2.0
+    later = [allowance.take() for _ in range(3)]
+    now = 1000.0
+    rested = [allowance.take() for _ in range(4)]
+
+    assert at_once == [True, True, True, False, False]
+    assert later == [True, True, False]
+    assert rested == [True, True, True, False]
+
+
+def test_a_line_of_log_beyond_the_allowance_breaks_the_line() -> None:
+    with pytest.raises(LineBroken):
+        write_log(Logged(40, "cocoon_p2p", "x", {}), Allowance(0))
