@@ -3,7 +3,7 @@
 OpenAI's interface does not say how many tokens a prompt has before it is computed and paid for. These
 servers do:
 
-    vLLM       POST /tokenize {messages, tools | prompt} -> {tokens, max_model_len}   0.9 and later
+    vLLM       POST /tokenize {messages, tools | prompt} -> {tokens, max_model_len}  (0.10 to 0.16)
     SGLang     the same, in releases whose /tokenize takes messages (2026)
     llama.cpp  POST /apply-template {messages, tools} -> {prompt}; POST /tokenize {content} -> {tokens}
     TabbyAPI   GET /props -> {chat_template}, rendered here; POST /v1/token/encode {text} -> {tokens}

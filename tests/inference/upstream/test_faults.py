@@ -166,6 +166,21 @@ async def test_a_cancel_hangs_up_and_gives_the_slot_back() -> None:
             assert len(await pieces_of(engine, ask())) == 6
 
 
+async def test_what_still_runs_when_the_engine_is_closed_fails_as_an_engine_does() -> None:
+    script = Script()
+    with trio.fail_after(BOUND_SECONDS):
+        async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+            script.hangs_after = 2
+            with pytest.raises(EngineError):
+                async with engine.generate(ask()) as pieces:
+                    await anext(pieces)
+                    await engine.aclose()
+                    async for _ in pieces:
+                        pass
+            with pytest.raises(EngineError, match="closed"):
+                await engine.count(ask())
+
+
 async def test_a_stop_string_ends_it_and_is_not_delivered() -> None:
     script = Script()
     async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
