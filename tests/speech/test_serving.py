@@ -41,6 +41,19 @@ async def test_a_client_has_speech_written_down_and_pays_for_its_seconds(model: 
     assert answer.receipt is not None
 
 
+async def test_a_limit_ends_it_and_the_recording_is_charged_whole(model: Write) -> None:
+    with trio.fail_after(BOUND_SECONDS):
+        async with (
+            open_whisper(model(*HELLO)) as engine,
+            open_overlay(engines=[engine]) as overlay,
+            overlay.client.transcribe(NAME, wav(70), completion_tokens_max=4) as answer,
+        ):
+            words = await answer.read()
+
+    assert (words, answer.finish) == ("Hä", "length")
+    assert (answer.usage.prompt, answer.usage.completion) == (3500, 4)
+
+
 async def test_what_is_no_sound_is_refused_and_costs_nothing(model: Write) -> None:
     with trio.fail_after(BOUND_SECONDS):
         async with open_whisper(model(*HELLO)) as engine, open_overlay(engines=[engine]) as overlay:
