@@ -27,8 +27,8 @@ FILE_HASHES = "file-hashes.json"
 
 
 def measured(loaded: Loaded[WorkerFile], engine: Engine) -> MeasuredConfiguration:
-    """Say what decides who can read a prompt here."""
-    model = loaded.settings.worker.model
+    """Say what decides who can read a prompt here. Who proves it serves one model (`one_each`)."""
+    model = one_each(loaded)[0].settings.worker.model
     return MeasuredConfiguration(
         engine=engine.capabilities.engine.split()[0],
         weights_hash=engine.capabilities.models[0].weights_hash,

@@ -10,7 +10,7 @@ from cocoon_p2p.config import Loaded, WorkerFile, load
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.inference.engine import ChatMessage, GenerateRequest
 from cocoon_p2p.inference.several import SeveralEngines
-from cocoon_p2p.node.engine import open_engine
+from cocoon_p2p.node.engine import measured, open_engine
 from cocoon_p2p.node.served import one_each, prices
 from cocoon_p2p.testing.engine import ScriptedEngine, scripted_model
 
@@ -79,6 +79,13 @@ def test_a_worker_that_proves_itself_serves_one_model(worker: Write) -> None:
 
     with pytest.raises(ConfigurationError, match="proves itself serves one model"):
         one_each(worker(text))
+
+
+@pytest.mark.parametrize("text", ['[worker]\nmodel = "{0}"\n', '[worker]\n[[model]]\nmodel = "{0}"\n'])
+def test_what_is_measured_names_the_server_however_the_file_does(worker: Write, text: str) -> None:
+    loaded = worker(text.format("http://192.0.2.1:8000"))
+
+    assert measured(loaded, ScriptedEngine()).upstream == "http://192.0.2.1:8000"
 
 
 def test_each_model_has_its_price(worker: Write) -> None:
