@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
+from cocoon_p2p.inference.constraints.effort import Effort
 from cocoon_p2p.inference.constraints.expressions import (
     Characters,
     Choice,
@@ -30,8 +31,6 @@ PLACES_MAX: Final = 20_000
 "Of the expression, with every count written out."
 
 STATES_MAX: Final = 4_000
-WORK_MAX: Final = 400_000
-"Steps to find the states: some tenths of a second."
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +43,20 @@ class Automaton:
     accepting: frozenset[int]
 
 
-def automaton(expression: Expression) -> Automaton:
+def automaton(expression: Expression, effort: Effort | None = None) -> Automaton:
     """Find the automaton of an expression without references.
+
+    Args:
+        expression: What it matches.
+        effort: What is left for it; by default, all that one constraint may take.
 
     Raises:
         ConstraintRefused: It is too large, or nothing matches it.
     """
-    places = _Places()
+    effort = effort or Effort()
+    places = _Places(effort)
     end = places.add(expression, start := places.new())
-    return _without_dead_ends(*_Subsets(places, end).found(start))
+    return _without_dead_ends(*_Subsets(places, end, effort).found(start))
 
 
 def rules(prefix: str, found: Automaton) -> list[str]:
@@ -71,10 +75,9 @@ def rules(prefix: str, found: Automaton) -> list[str]:
 class _Places:
     """An automaton with many ways to go: places, free moves, and moves by a character."""
 
+    effort: Effort
     free: list[list[int]] = field(default_factory=list[list[int]])
     by: list[tuple[Ranges, int] | None] = field(default_factory=list[tuple[Ranges, int] | None])
-    parts: int = 0
-    "Added so far, those too that need no place."
 
     def new(self) -> int:
         if len(self.free) >= PLACES_MAX:
@@ -85,9 +88,7 @@ class _Places:
 
     def add(self, expression: Expression, start: int) -> int:
         """Add an expression that begins at a place; give the place where it ends."""
-        self.parts += 1
-        if self.parts > PLACES_MAX:
-            raise _too_large()
+        self.effort.pay_work(1)
         match expression:
             case Characters(by):
                 end = self.new()
@@ -127,10 +128,10 @@ class _Places:
 class _Subsets:
     """Finds the states of the automaton that is in all its places at once."""
 
-    def __init__(self, places: _Places, end: int) -> None:
+    def __init__(self, places: _Places, end: int, effort: Effort) -> None:
         self._places = places
         self._end = end
-        self._work = 0
+        self._pay = effort.pay_work
 
     def found(self, start: int) -> tuple[list[dict[int, Ranges]], set[int]]:
         first = self._reached([start])
@@ -165,17 +166,13 @@ class _Subsets:
     def _parted(self, state: frozenset[int]) -> Iterable[tuple[int, int, list[int]]]:
         """Part all characters by where they lead: from, to, and the places after them."""
         moves = [move for place in state if (move := self._places.by[place]) is not None]
+        cost = sum(len(by) for by, _ in moves)
         cuts = sorted({point for by, _ in moves for low, high in by for point in (low, high + 1)})
         for low, after in pairwise(cuts):
-            self._pay(len(moves))
+            self._pay(cost)
             places = [to for by, to in moves if _has(by, low)]
             if places:
                 yield low, after - 1, places
-
-    def _pay(self, steps: int) -> None:
-        self._work += steps
-        if self._work > WORK_MAX:
-            raise ConstraintRefused("the constraint takes too much work to read")
 
 
 def _too_large() -> ConstraintRefused:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
+from cocoon_p2p.inference.constraints.effort import Effort
 from cocoon_p2p.inference.constraints.expressions import ConstraintRefused
 from cocoon_p2p.inference.constraints.json_schema import schema_rules
 from cocoon_p2p.inference.constraints.json_text import ANY_JSON, quoted
@@ -21,11 +22,11 @@ def calls_gbnf(form: CallForm, tools: tuple[Tool, ...]) -> str:
     """Write the grammar of calls in a model's own form, as many as it likes and one at least.
 
     Arguments keep to a tool's schema where that can be put into a grammar, and are any object elsewhere:
-    who offers tools checks what he gets, as always.
+    who offers tools checks what he gets, as always. All tools together take what one constraint may.
     """
-    options, lines = list[str](), list[str]()
+    options, lines, effort = list[str](), list[str](), Effort()
     for number, tool in enumerate(tools):
-        arguments, its_rules = _arguments(tool, f"t{number}-")
+        arguments, its_rules = _arguments(tool, f"t{number}-", effort)
         options.append(_option(form, tool.name, arguments))
         lines += its_rules
     more = f"{{0,{CALLS_AT_ONCE - 1}}}"
@@ -48,9 +49,9 @@ def _option(form: CallForm, name: str, arguments: str) -> str:
     return f'{quoted(before)} {arguments} "}}"'
 
 
-def _arguments(tool: Tool, prefix: str) -> tuple[str, Sequence[str]]:
+def _arguments(tool: Tool, prefix: str, effort: Effort) -> tuple[str, Sequence[str]]:
     try:
-        lines = schema_rules(tool.parameters or "{}", prefix=prefix)
+        lines = schema_rules(tool.parameters or "{}", prefix=prefix, effort=effort)
     except ConstraintRefused:
         return "object", ()
     name, _, body = lines[0].partition(" ::= ")

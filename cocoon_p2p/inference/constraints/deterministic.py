@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final, assert_never
 
 from cocoon_p2p.inference.constraints.automaton import automaton, rules
+from cocoon_p2p.inference.constraints.effort import Effort
 from cocoon_p2p.inference.constraints.expressions import (
     Characters,
     Choice,
@@ -91,6 +92,7 @@ class _Check:
         self._follow: dict[str, Ranges] = dict.fromkeys(grammar, ())
         self._rule = ""
         self._is_strict = False
+        self._pay = Effort().pay_work
 
     def check(self) -> None:
         before = None
@@ -109,6 +111,7 @@ class _Check:
             self._go_over(rule, self._follow[name])
 
     def _can_end(self, expression: Expression) -> bool:
+        self._pay(1)
         match expression:
             case Characters(by):
                 return bool(by)
@@ -122,6 +125,7 @@ class _Check:
                 return self._ends[name]
 
     def _can_be_empty(self, expression: Expression) -> bool:
+        self._pay(1)
         match expression:
             case Characters():
                 return False
@@ -135,6 +139,7 @@ class _Check:
                 return self._empty[name]
 
     def _first_of(self, expression: Expression) -> Ranges:
+        self._pay(1)
         match expression:
             case Characters(by):
                 return by
@@ -142,6 +147,7 @@ class _Check:
                 found: Ranges = ()
                 for part in parts:
                     found = ranges((*found, *self._first_of(part)))
+                    self._pay(len(found))
                     if not self._can_be_empty(part):
                         break
                 return found
@@ -158,6 +164,7 @@ class _Check:
 
     def _go_over(self, expression: Expression, follow: Ranges) -> None:
         """Add to FOLLOW what this part brings; once all is found, look for two ways to go."""
+        self._pay(1 + len(follow))
         match expression:
             case Characters():
                 pass
@@ -172,6 +179,7 @@ class _Check:
                     starts = self._starts(option, follow)
                     self._decide(taken, starts)
                     taken = ranges((*taken, *starts))
+                    self._pay(len(taken))
                 if sum(map(self._can_be_empty, options)) > 1:
                     self._refuse()
             case Repeat(of, low, high):

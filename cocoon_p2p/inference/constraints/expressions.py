@@ -12,6 +12,9 @@ from cocoon_p2p.inference.engine import RequestMalformed
 
 CHARACTER_MAX: Final = 0x10FFFF
 
+CLASS_RANGES_MAX: Final = 128
+"A script's letters come to some tens."
+
 _HALVES: Final = (0xD800, 0xDFFF)
 
 Ranges = tuple[tuple[int, int], ...]
@@ -97,12 +100,29 @@ def others(given: Ranges) -> Ranges:
 
 def both(first: Ranges, second: Ranges) -> Ranges:
     """The characters that are in both."""
-    return tuple(
-        (max(low, from_), min(high, to))
-        for low, high in first
-        for from_, to in second
-        if max(low, from_) <= min(high, to)
-    )
+    found, mine, theirs = list[tuple[int, int]](), 0, 0
+    while mine < len(first) and theirs < len(second):
+        low = max(first[mine][0], second[theirs][0])
+        high = min(first[mine][1], second[theirs][1])
+        if low <= high:
+            found.append((low, high))
+        if first[mine][1] < second[theirs][1]:
+            mine += 1
+        else:
+            theirs += 1
+    return tuple(found)
+
+
+def given_class(pairs: Iterable[tuple[int, int]], *, is_negated: bool) -> Ranges:
+    """Read a class of characters as it was written.
+
+    Raises:
+        ConstraintRefused: It has more parts than anybody means.
+    """
+    given = ranges(pairs)
+    if len(given) > CLASS_RANGES_MAX:
+        raise ConstraintRefused(f"a class of characters has too many ranges (max={CLASS_RANGES_MAX})")
+    return others(given) if is_negated else given
 
 
 def written(given: Ranges) -> str:

@@ -18,9 +18,9 @@ from cocoon_p2p.inference.constraints.expressions import (
     Reference,
     Repeat,
     Sequence,
+    given_class,
     literal,
     others,
-    ranges,
     single,
 )
 
@@ -147,8 +147,7 @@ class _Reader:
                     self._refuse("a range of characters that is none")
                 members = ((members[0][0], last[0][0]),)
             pairs += members
-        given = ranges(pairs)
-        return others(given) if is_negated else given
+        return given_class(pairs, is_negated=is_negated)
 
     def _character(self) -> Ranges:
         character = self._next()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from cocoon_p2p.inference.constraints.automaton import automaton, rules
+from cocoon_p2p.inference.constraints.effort import Effort
 from cocoon_p2p.inference.constraints.expressions import (
     Choice,
     ConstraintRefused,
@@ -28,15 +29,11 @@ from cocoon_p2p.inference.constraints.json_text import in_string, quoted, value_
 from cocoon_p2p.inference.constraints.regex import read_pattern
 
 DEPTH_MAX: Final = 32
-RULES_MAX: Final = 6_000
 WIDTH_MAX: Final = 64
 "Ways to go on at once. Engines compare each with every other, at every character."
 
 COUNT_MAX: Final = 1_000
 "Of items or characters, where a schema says how many."
-
-COUNTS_MAX: Final = 8_000
-"All of them together: engines write them out."
 
 INTEGERS_MAX: Final = 1_000
 "Whole numbers between two bounds: each is written out."
@@ -63,12 +60,13 @@ class _Rule:
     width: int = 1
 
 
-def schema_rules(text: str, *, prefix: str = "") -> list[str]:
+def schema_rules(text: str, *, prefix: str = "", effort: Effort | None = None) -> list[str]:
     """Write a schema as rules; the first, `root`, is its values. They need those of `json_text`.
 
     Args:
         text: The schema.
         prefix: Of the names of all rules, where others stand beside them.
+        effort: What is left for it; by default, all that one constraint may take.
 
     Raises:
         ConstraintRefused: It is no JSON Schema, uses what is not known here, or is out of bounds.
@@ -77,17 +75,20 @@ def schema_rules(text: str, *, prefix: str = "") -> list[str]:
         schema: object = json.loads(text)
     except (ValueError, RecursionError):
         raise ConstraintRefused("the schema is no JSON") from None
-    return _Writer(schema, prefix).rules()
+    try:
+        return _Writer(schema, prefix, effort or Effort()).rules()
+    except RecursionError:
+        raise ConstraintRefused("the schema is nested too deeply") from None
 
 
 class _Writer:
     """Writes one schema."""
 
-    def __init__(self, schema: object, prefix: str) -> None:
+    def __init__(self, schema: object, prefix: str, effort: Effort) -> None:
         self._whole = schema
         self._prefix = prefix
         self._lines = list[str]()
-        self._counts = 0
+        self._effort = effort
         self._referred = dict[str, _Rule]()
         self._open = list[str]()
 
@@ -259,21 +260,19 @@ class _Writer:
 
     def _counted(self, fields: Schema, low_key: str, high_key: str) -> tuple[int, int | None]:
         low, high = fields.get(low_key, 0), fields.get(high_key)
-        for count in (low, high):
-            if count is not None and (type(count) is not int or not 0 <= count <= COUNT_MAX):
+        for count in (low, 0 if high is None else high):
+            if type(count) is not int or not 0 <= count <= COUNT_MAX:
                 raise ConstraintRefused(
                     f"the schema has {low_key} or {high_key} out of range (max={COUNT_MAX})"
                 )
         if high is not None and high < low:
             raise ConstraintRefused(f"the schema has {high_key} below {low_key}")
-        self._counts += low if high is None else high
-        if self._counts > COUNTS_MAX:
-            raise ConstraintRefused(f"the schema counts too much (together={COUNTS_MAX} at most)")
+        self._effort.pay_count(low if high is None else high)
         return low, high
 
     def _regular(self, expression: Expression) -> _Rule:
         name = self._new_name()
-        self._add(*rules(name, automaton(expression)))
+        self._add(*rules(name, automaton(expression, self._effort)))
         return _Rule(name)
 
     def _named(self, rule: _Rule) -> _Rule:
@@ -288,9 +287,8 @@ class _Writer:
         return f"{self._prefix}s{len(self._lines)}"
 
     def _add(self, *lines: str) -> None:
+        self._effort.pay_rules(len(lines))
         self._lines += lines
-        if len(self._lines) > RULES_MAX:
-            raise ConstraintRefused(f"the schema is too large (rules={RULES_MAX} at most)")
 
 
 def _implied(fields: Schema) -> str | None:

@@ -10,6 +10,7 @@ from typing import Final
 from cocoon_p2p.inference.constraints.expressions import (
     Characters,
     Choice,
+    ConstraintRefused,
     Expression,
     Reference,
     Repeat,
@@ -68,8 +69,15 @@ def quoted(text: str) -> str:
 
 
 def value_text(value: object) -> str:
-    """Write a JSON value as an answer is to have it."""
-    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "), allow_nan=False)
+    """Write a JSON value as an answer is to have it.
+
+    Raises:
+        ConstraintRefused: It holds half of a character, which no answer can.
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ConstraintRefused("the schema has half of a character (a lone surrogate)")
+    return text
 
 
 def _point(character: str) -> str:

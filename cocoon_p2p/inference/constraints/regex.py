@@ -17,6 +17,7 @@ from cocoon_p2p.inference.constraints.expressions import (
     Ranges,
     Repeat,
     Sequence,
+    given_class,
     others,
     ranges,
     single,
@@ -149,8 +150,7 @@ class _Reader:
                     self._refuse("a range of characters that is none")
                 members = ((members[0][0], last[0][0]),)
             pairs += members
-        given = ranges(pairs)
-        return others(given) if is_negated else given
+        return given_class(pairs, is_negated=is_negated)
 
     def _class_member(self) -> Ranges:
         character = self._next()

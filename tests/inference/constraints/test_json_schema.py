@@ -37,6 +37,9 @@ REFUSED: list[tuple[object, str]] = [
     ({"type": "string", "maxLength": 10**9}, "out of range"),
     ({"type": "string", "pattern": "(a?b?){500}"}, "too much work"),
     ({"type": "string", "pattern": "a", "maxLength": 3}, "beside a length"),
+    ({"type": "array", "minItems": None}, "out of range"),
+    ({"properties": {"\ud800": {}}, "required": ["\ud800"]}, "half of a character"),
+    ({"const": "\ud800"}, "half of a character"),
     ({"enum": []}, "without values"),
     ({"enum": ["x" * 30_000]}, "too large"),
     ({"anyOf": []}, "without schemas"),
@@ -98,6 +101,22 @@ def schemas() -> st.SearchStrategy[object]:
 def test_whatever_is_asked_for_is_written_or_refused_by_name(schema: object) -> None:
     with suppress(ConstraintRefused):
         assert written(schema).startswith("root ::= ")
+
+
+def test_many_patterns_take_no_more_than_one_may() -> None:
+    patterns = {"anyOf": [{"type": "string", "pattern": "^(a?b?){60}$"}] * 60}
+
+    with pytest.raises(ConstraintRefused, match="too much work"):
+        written(patterns)
+
+
+def test_many_tools_take_no_more_than_one_constraint_may() -> None:
+    schema = json.dumps({"type": "object", "properties": {"a": {"type": "array", "maxItems": 900}}})
+    tools = tuple(Tool(f"f{number}", "", schema) for number in range(128))
+
+    lines = calls_gbnf(HERMES, tools).splitlines()
+
+    assert sum("{0,899}" in line for line in lines) == 8
 
 
 @pytest.mark.parametrize("form", [HERMES, MISTRAL, MISTRAL_NAMED, GRANITE, LLAMA])
