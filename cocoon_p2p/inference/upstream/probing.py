@@ -25,7 +25,7 @@ from cocoon_p2p.inference.upstream.proofs import (
     answer,
     heeds_constraint,
 )
-from cocoon_p2p.inference.upstream.wire import KeyRefused
+from cocoon_p2p.inference.upstream.wire import KeyRefused, ServerBusy
 from cocoon_p2p.inference.wishes import Grammar
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ async def probe(served: Served) -> Found:
                 served = replace(served, constrainings={**served.constrainings, grammar: way})
                 features.add(feature)
         for feature, proves in PROOFS.items():
-            if await _is_proven(feature.value, partial(proves, served)):
+            if await is_proven(feature.value, partial(proves, served)):
                 features.add(feature)
         tokens = await _image_tokens(served)
         if tokens is not None:
@@ -83,7 +83,7 @@ async def _constraining(served: Served, grammar: Grammar) -> Constraining | None
         if way(CONSTRAINED[grammar]) is None:
             continue
         trial = replace(served, constrainings={grammar: way})
-        if await _is_proven(grammar.value, partial(heeds_constraint, trial, grammar)):
+        if await is_proven(grammar.value, partial(heeds_constraint, trial, grammar)):
             return way
     return None
 
@@ -101,19 +101,29 @@ async def _image_tokens(served: Served) -> int | None:
         return len(added) == 1
 
     for width, height in PICTURES:
-        if not await _is_proven(f"images {width}x{height}", partial(proves, png(width, height))):
+        if not await is_proven(f"images {width}x{height}", partial(proves, png(width, height))):
             return None
     return added.pop()
 
 
-async def _is_proven(what: str, proves: Callable[[], Awaitable[bool]]) -> bool:
-    try:
-        with trio.move_on_after(PROBE_SECONDS):
-            is_proven = await proves()
-            log.debug("upstream probed", extra={"what": what, "proven": is_proven})
-            return is_proven
-    except KeyRefused:
-        raise
-    except EngineError as exc:
-        log.debug("upstream lacks", extra={"what": what, "reason": str(exc)})
+async def is_proven(what: str, proves: Callable[[], Awaitable[bool]]) -> bool:
+    """Try one proof, within `PROBE_SECONDS`; a server without room is asked again when it wants to be.
+
+    Raises:
+        KeyRefused: The server wants a key: nothing could be proven.
+    """
+    with trio.move_on_after(PROBE_SECONDS):
+        while True:
+            try:
+                proven = await proves()
+            except ServerBusy as exc:
+                await trio.sleep(exc.retry_after or 1.0)
+            except KeyRefused:
+                raise
+            except EngineError as exc:
+                log.debug("upstream lacks", extra={"what": what, "reason": str(exc)})
+                return False
+            else:
+                log.debug("upstream probed", extra={"what": what, "proven": proven})
+                return proven
     return False

@@ -173,6 +173,27 @@ async def test_a_server_without_room_says_when_to_come_back_and_is_not_ill(
             assert (await engine.count(ASK)).prompt_tokens == 2
 
 
+async def test_a_server_without_room_is_probed_again(autojump_clock: trio.testing.MockClock) -> None:
+    asked = list[float]()
+
+    async def proves() -> bool:
+        asked.append(trio.current_time())
+        if len(asked) < 3:
+            raise ServerBusy("no room", retry_after=4.0)
+        return True
+
+    assert await probing.is_proven("a wish", proves)
+    assert [at - asked[0] for at in asked] == [0.0, 4.0, 8.0]
+
+
+async def test_a_probe_that_takes_too_long_proves_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    async def proves() -> bool:
+        await trio.sleep(probing.PROBE_SECONDS + 1)
+        return True
+
+    assert not await probing.is_proven("a wish", proves)
+
+
 async def test_a_prompt_that_the_server_finds_too_long_is_said_so(unprobed: None) -> None:
     script = Script()
     with trio.fail_after(BOUND_SECONDS):
