@@ -20,7 +20,7 @@ name = "my-network"
 """
 
 
-def announce(event: str, **facts: object) -> None:
+def announce(step: str, **facts: object) -> None:
     """Nobody listens."""
 
 
