@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import Annotated
 
 from cocoon_p2p.errors import LocalProtocolError, MalformedMessage
+from cocoon_p2p.protocols.cbor import Value, decode
 from cocoon_p2p.protocols.ids import (
     ANSWER_TEXT_MAX_BYTES,
     BANNED_MAX,
@@ -18,6 +19,7 @@ from cocoon_p2p.protocols.ids import (
     CALL_ID_MAX_BYTES,
     CALLS_MAX,
     CARRIED_MAX,
+    CHAT_CALLS_MAX,
     CHAT_MESSAGES_MAX,
     IMAGE_MAX_BYTES,
     IMAGES_MAX,
@@ -34,7 +36,7 @@ from cocoon_p2p.protocols.ids import (
     Kind,
 )
 from cocoon_p2p.protocols.messages import AName, AToken
-from cocoon_p2p.protocols.schema import Key, Max, decode_paper, encode_paper
+from cocoon_p2p.protocols.schema import Key, Max, decode_paper, encode_paper, read_shape
 from cocoon_p2p.protocols.wishes import (
     Audio,
     AVector,
@@ -155,8 +157,16 @@ def encode_request(content: RequestContent) -> bytes:
 
 
 def decode_request(plain: bytes) -> RequestContent:
-    """Read what `encode_request` made, its opened parts joined. Raises `MalformedMessage`."""
-    return decode_paper(RequestContent, unpad(plain))
+    """Read what `encode_request` made, its opened parts joined.
+
+    Raises:
+        MalformedMessage: It is none, or looks back on more than CHAT_CALLS_MAX tool calls.
+    """
+    value = decode(unpad(plain))
+    # Reading so many would take seconds.
+    if _calls_in(value) > CHAT_CALLS_MAX:
+        raise MalformedMessage(f"tool calls: too many (max={CHAT_CALLS_MAX})")
+    return read_shape(RequestContent, value)
 
 
 def encode_answer(content: AnswerContent) -> bytes:
@@ -199,6 +209,13 @@ def unpad(padded: bytes) -> bytes:
     if not marked or marked[-1] != _PAD_MARK or len(padded) != _padded_size(len(marked)):
         raise MalformedMessage(f"not padded as the protocol pads (size={len(padded)} bytes)")
     return marked[:-1]
+
+
+def _calls_in(value: Value) -> int:
+    """Count tool calls in what may be a request."""
+    turns = value.get(3) if isinstance(value, dict) else None
+    calls = [turn.get(3) for turn in turns if isinstance(turn, dict)] if isinstance(turns, list) else []
+    return sum(len(one) for one in calls if isinstance(one, list))
 
 
 def _padded_size(size: int) -> int:

@@ -72,6 +72,9 @@ TOOLS_SIZE_MAX_BYTES = 256 * 1024
 CALLS_MAX = 64
 "Tool calls of one message. Models make one or a few at a time."
 
+CHAT_CALLS_MAX = 4096
+"Tool calls that a chat looks back on: one a turn. They are read one by one, and nobody has paid yet."
+
 CALL_ID_MAX_BYTES = 64
 "Engines make ids of 9 to 40 characters."
 

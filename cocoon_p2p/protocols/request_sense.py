@@ -12,6 +12,7 @@ from cocoon_p2p.errors import MalformedMessage
 from cocoon_p2p.protocols.contents import RequestContent
 from cocoon_p2p.protocols.ids import (
     CALLS_SIZE_MAX_BYTES,
+    CHAT_CALLS_MAX,
     IMAGE_PIXELS_MAX,
     IMAGES_MAX,
     TOOLS_SIZE_MAX_BYTES,
@@ -97,6 +98,8 @@ def _check_tools(content: RequestContent) -> None:
 
 
 def _check_calls(calls: list[ToolCall]) -> None:
+    if len(calls) > CHAT_CALLS_MAX:
+        raise MalformedMessage(f"tool calls: too many (got={len(calls)} max={CHAT_CALLS_MAX})")
     size = sum(len(call.arguments.encode()) for call in calls)
     if size > CALLS_SIZE_MAX_BYTES:
         raise MalformedMessage(

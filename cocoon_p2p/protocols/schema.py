@@ -135,7 +135,12 @@ def encode_paper(value: object) -> bytes:
 
 def decode_paper(cls: type[T], data: bytes) -> T:
     """Read a paper's body. Raises `MalformedMessage` as `decode_message` does."""
-    return cast(T, _from_map(cls, decode(data)))
+    return read_shape(cls, decode(data))
+
+
+def read_shape(cls: type[T], value: Value) -> T:
+    """Read a shape from what was decoded. Raises `MalformedMessage` as `decode_message` does."""
+    return cast(T, _from_map(cls, value))
 
 
 def _to_map(value: object, result: dict[int, Value]) -> dict[int, Value]:

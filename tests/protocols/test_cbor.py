@@ -127,3 +127,11 @@ def test_a_long_text_of_a_peer_does_not_flood_the_error() -> None:
     with pytest.raises(MalformedMessage) as caught:
         decode(data)
     assert len(str(caught.value)) < 200
+
+
+def test_more_items_than_any_message_has_are_refused_however_they_are_nested() -> None:
+    with pytest.raises(MalformedMessage, match="more items"):
+        decode(cbor2.dumps({64: [0] * 1_000_000}))
+    with pytest.raises(MalformedMessage, match="more items"):
+        decode(cbor2.dumps({64: [[0] * 1000] * 1000}))
+    assert decode(cbor2.dumps([[0] * 1000] * 900))

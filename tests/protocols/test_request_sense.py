@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cocoon_p2p.errors import MalformedMessage
-from cocoon_p2p.protocols.contents import ChatTurn, RequestContent, encode_request
+from cocoon_p2p.protocols.contents import ChatTurn, RequestContent, decode_request, encode_request
 from cocoon_p2p.protocols.ids import IMAGES_MAX, JSON_DEPTH_MAX, Kind
 from cocoon_p2p.protocols.image_size import pixels_of
 from cocoon_p2p.protocols.json_text import check_depth, read_json_object
@@ -45,6 +45,12 @@ def seeing(*images: bytes) -> RequestContent:
 
 def calling(*calls: ToolCall) -> RequestContent:
     return replace(REQUEST, messages=(ChatTurn("assistant", "", calls=calls),))
+
+
+def many_calls(count: int) -> RequestContent:
+    calls = tuple(ToolCall(str(number), "f", "{}") for number in range(count))
+    turns = tuple(ChatTurn("assistant", "", calls=calls[at : at + 64]) for at in range(0, count, 64))
+    return replace(REQUEST, messages=turns)
 
 
 def schema(text: str) -> RequestContent:
@@ -113,6 +119,7 @@ def test_what_makes_sense_is_taken(content: RequestContent) -> None:
         (calling(ToolCall("1", "f", "[" * 33_000)), "nests too deep"),
         (calling(ToolCall("1", "f g", "{}")), "letters, digits"),
         (calling(*(ToolCall("1", "f", " " * 32_000) for _ in range(33))), "too long together"),
+        (many_calls(4097), "too many"),
         (seeing(*(png(1, 1),) * (IMAGES_MAX + 1)), "too many"),
         (seeing(png(50_000, 1_001)), "pixels"),
         (seeing(jpeg(65_535, 65_535)), "pixels"),
@@ -194,6 +201,12 @@ def test_a_picture_of_any_bytes_is_measured_or_refused(tail: bytes, head: bytes,
             assert pixels_of(data) > 0
         except MalformedMessage:
             continue
+
+
+def test_a_request_of_too_many_calls_is_not_even_read() -> None:
+    assert decode_request(encode_request(many_calls(4096))) == many_calls(4096)
+    with pytest.raises(MalformedMessage, match="tool calls: too many"):
+        decode_request(encode_request(many_calls(4097)))
 
 
 def test_a_picture_of_endless_segments_is_given_up() -> None:
