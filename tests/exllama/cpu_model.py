@@ -41,7 +41,7 @@ class CpuModel:
         self.modules_dict = skeleton.modules_dict
         self.fail_next = 0
         self.failure: Exception = RuntimeError("CUDA error: an illegal memory access was encountered")
-        self.steps = 0
+        self.steps = self.tokens = 0
         self.longest = self.widest = 0
         "The most tokens of one sequence, and the most sequences of one step."
 
@@ -63,6 +63,7 @@ class CpuModel:
         **_unused: Any,
     ) -> dict[str, torch.Tensor]:
         self.steps += 1
+        self.tokens += input_ids.numel()
         self._loras = loras or []
         if self.fail_next:
             self.fail_next -= 1

@@ -10,6 +10,7 @@ from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.inference.engine import GenerateRequest, PromptTooLong
 from cocoon_p2p.inference.exllama.loading import DRAFT_TOKENS, Placement
 from cocoon_p2p.inference.exllama.model_folder import ModelFolder, read_folder
+from cocoon_p2p.inference.exllama.opening import ExllamaSettings, placement_of
 from tests.exllama.asking import BOUND_SECONDS, NAME, chat, pieces_of, text
 from tests.exllama.conftest import Bench
 from tests.exllama.other_folders import write_shaken
@@ -89,7 +90,7 @@ async def test_what_guesses_reach_beyond_is_no_room_for_answers(bench: Bench, sh
                 await engine.count(GenerateRequest(NAME, prompt="a b" * 300))
 
 
-async def test_a_draft_model_of_another_vocabulary_is_refused(
+def test_a_draft_model_of_another_vocabulary_is_refused(
     bench: Bench, shaken: ModelFolder, tmp_path: Path
 ) -> None:
     other = write_shaken(bench.folder.path, tmp_path / "other", noise=0)
@@ -98,7 +99,6 @@ async def test_a_draft_model_of_another_vocabulary_is_refused(
     vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
     (other / "tokenizer.json").write_text(json.dumps(tokenizer))
 
-    loaded = bench.load(Placement(4, 512, draft=shaken))
     with pytest.raises(ConfigurationError, match="another vocabulary"):
-        async with bench.open(loaded, draft=read_folder(other)):
-            pass
+        placement_of(bench.folder, ExllamaSettings(draft=other))
+    assert placement_of(bench.folder, ExllamaSettings(draft=shaken.path)).draft == shaken

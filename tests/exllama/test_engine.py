@@ -1,10 +1,13 @@
 """The engine on ExLlamaV2's own generator, jobs, sampler and tokenizer."""
 
+import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import trio
 import trio.lowlevel
+from tokenizers import Tokenizer
 
 from cocoon_p2p.inference.engine import (
     Engine,
@@ -16,6 +19,7 @@ from cocoon_p2p.inference.engine import (
     RequestMalformed,
 )
 from cocoon_p2p.inference.exllama.loading import Placement
+from cocoon_p2p.inference.exllama.model_folder import read_folder
 from tests.exllama.asking import BOUND_SECONDS, NAME, chat, endless, pieces_of, text
 from tests.exllama.conftest import Bench
 
@@ -192,6 +196,22 @@ async def test_a_prompt_too_short_to_draft_from_fails_nobody(bench: Bench) -> No
             pieces = await pieces_of(engine, GenerateRequest(NAME, prompt="a", completion_tokens_max=8))
 
     assert pieces[-1].completion_tokens > 0
+
+
+async def test_a_token_that_the_tokenizer_names_and_the_model_lacks_fails_nobody(
+    bench: Bench, tmp_path: Path
+) -> None:
+    folder = tmp_path / NAME
+    shutil.copytree(bench.folder.path, folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_tokens(["<beyond>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    with trio.fail_after(BOUND_SECONDS):
+        async with Bench(read_folder(folder)).open() as engine, engine.generate(endless()) as other:
+            await anext(other)
+            with pytest.raises(RequestMalformed, match="no such token"):
+                await engine.count(chat("<beyond>"))
+            assert await anext(other)
 
 
 # ---------------------------------------------------------------- cached prefixes

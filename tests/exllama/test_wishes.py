@@ -3,11 +3,15 @@
 import itertools
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import trio
 
 from cocoon_p2p.inference.engine import Engine, EngineError, FeatureMissing, Finish, RequestMalformed
+from cocoon_p2p.inference.exllama import form as form_module
+from cocoon_p2p.inference.exllama.loading import Placement
 from cocoon_p2p.inference.exllama.splitting import Splitter
 from cocoon_p2p.inference.wishes import Constraint, Grammar
 from tests.exllama.asking import BOUND_SECONDS, chat, pieces_of, text
@@ -122,6 +126,20 @@ async def test_an_expression_that_could_take_for_ever_stops_nobody(bench: Bench,
             assert text(await pieces_of(engine, chat("What is a worker?"))) == WORKER
 
 
+async def test_a_form_that_takes_too_long_fails_its_own_answer_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count()
+    with trio.fail_after(BOUND_SECONDS):
+        async with bench.open() as engine, engine.generate(chat("What is a worker?")) as other:
+            # Each look takes a second.
+            monkeypatch.setattr(form_module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+            with pytest.raises(EngineError, match="takes too long"):
+                await pieces_of(engine, chat("Hello", constraint=Constraint(Grammar.REGEX, "a{9}")))
+
+            assert "".join([piece.text async for piece in other]) == WORKER
+
+
 # ---------------------------------------------------------------- banned strings
 
 
@@ -151,6 +169,23 @@ async def test_what_is_not_said_changes_nothing_by_being_banned(engine: Engine) 
 
     assert text(banned) == text(free)
     assert banned[-1] == free[-1]
+
+
+@pytest.mark.on_processor
+@pytest.mark.parametrize("paged", [True, False], ids=["in pages", "one at a time"])
+async def test_going_back_does_not_compute_the_prompt_anew(bench: Bench, paged: bool) -> None:
+    question = chat("Hello. " * 60 + "What is a worker?", completion_tokens_max=24)
+    with trio.fail_after(BOUND_SECONDS):
+        loaded = bench.load(Placement(1, 512), paged=paged)
+        async with bench.open(loaded, slots=1) as engine:
+            pieces = await pieces_of(engine, question)
+            words, prompt_tokens = text(pieces), pieces[-1].prompt_tokens
+            before = loaded.model.tokens
+            other = await pieces_of(engine, replace(question, banned=(words[-4:],), cache_scope=b"1"))
+
+    assert words[-4:] not in text(other)
+    # Without pages nothing is computed again, in pages what lies beyond the last whole one.
+    assert loaded.model.tokens - before < prompt_tokens + 24 + 16 + (256 if paged else 0)
 
 
 async def test_who_bans_every_letter_gets_an_end(engine: Engine) -> None:

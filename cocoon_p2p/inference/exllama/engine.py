@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final, NamedTuple
@@ -54,6 +54,7 @@ class ExllamaEngine:
         template: The model's chat template.
         splitter: Its tokenizer.
         forms: What answers can be kept to.
+        vocabulary: How many tokens the model has, whatever its tokenizer says.
         call_form: How the model writes tool calls, if it does.
     """
 
@@ -64,6 +65,7 @@ class ExllamaEngine:
         template: ChatTemplate,
         splitter: Splitter,
         forms: Forms,
+        vocabulary: int,
         call_form: CallForm | None = None,
     ) -> None:
         self.capabilities = capabilities
@@ -72,6 +74,7 @@ class ExllamaEngine:
         self._template = template
         self._splitter = splitter
         self._forms = forms
+        self._vocabulary = vocabulary
         self._call_form = call_form
         self._free_slots = trio.Semaphore(capabilities.slots)
         self._splitting = trio.CapacityLimiter(4)
@@ -167,24 +170,20 @@ class ExllamaEngine:
         if not self._thread.is_alive:
             raise EngineError("the engine is closed, or has failed for good")
         refuse_senseless(request, self._card)
-        self._refuse_wishes(request)
+        self._refuse_unknown(token for token, _ in request.logit_bias)
         kept = self._prompts.get(request.prompt_key)
         if kept is not None:
             return kept
         refuse_endless(request, self._card)
         prompt = await trio.to_thread.run_sync(self._split, request, limiter=self._splitting)
         refuse_unfit(prompt.tokens, self._card)
+        self._refuse_unknown(prompt.tokens)
         return prompt
 
-    def _refuse_wishes(self, request: GenerateRequest) -> None:
-        """Refuse what no model of this size of vocabulary could be told."""
-        unknown = [
-            token for token, _ in request.logit_bias if not 0 <= token < self._splitter.vocabulary_size
-        ]
-        if unknown:
-            raise RequestMalformed(
-                f"no such token (logit_bias={unknown[0]} vocabulary={self._splitter.vocabulary_size})"
-            )
+    def _refuse_unknown(self, tokens: Iterable[int]) -> None:
+        # A tokenizer may name more tokens than its model has: one of these would fail the step of everybody.
+        if any(not 0 <= token < self._vocabulary for token in tokens):
+            raise RequestMalformed(f"there is no such token (vocabulary={self._vocabulary})")
 
     def _split(self, request: GenerateRequest) -> Prompt:
         """Render and split. What was answered already is split by itself and as plain text: that is how it

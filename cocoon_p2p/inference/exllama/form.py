@@ -43,9 +43,9 @@ _LIMITS: Final = {
 class Form:
     """Of one answer, as far as it has come. One thread at a time."""
 
-    def __init__(self, matcher: Any, reads_all: frozenset[int]) -> None:
+    def __init__(self, matcher: Any, ends: frozenset[int]) -> None:
         self._matcher = matcher
-        self._ends = reads_all
+        self._ends = ends
         self._seconds_left = FORM_SECONDS_MAX
 
     @property
@@ -56,6 +56,8 @@ class Form:
     def allowed(self) -> bytes:
         """Say which tokens may come next: a bit for each, the lowest first. An end token is among them
         where the answer may end. Of a form that has failed it is only that."""
+        if self.has_failed:
+            return _bits(self._ends)
         started = time.monotonic()
         bits: bytes = self._matcher.compute_bitmask()
         self._seconds_left += FORM_SECONDS_A_TOKEN - (time.monotonic() - started)
@@ -158,6 +160,11 @@ class Forms:
             return str(library.grammar_from_json_schema(schema, overrides=JSON_SPELLING))
         except (ValueError, RecursionError) as exc:
             raise RequestMalformed("the schema is no JSON") from exc
+
+
+def _bits(tokens: frozenset[int]) -> bytes:
+    number = sum(1 << token for token in tokens)
+    return number.to_bytes(max(tokens) // 8 + 1, "little")
 
 
 def _refusal(constraint: Constraint, words: str) -> RequestMalformed | FeatureMissing:

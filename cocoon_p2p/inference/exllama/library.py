@@ -109,7 +109,8 @@ class ExllamaGenerator:
             identifier=ticket,
         )
         job.scope, job.shaping = order.cache_scope, running.shaping
-        if running.job is not None:
+        job.goes_on = running.job is not None
+        if job.goes_on:
             job.rng = running.job.rng
         try:
             self._generator.enqueue(job)
@@ -255,27 +256,33 @@ def _order_job_class(dynamic: Any) -> Any:
             link = sequence.page_hashes[number] = checksum(page_ids, link)
         job.all_unique_hashes = list(set(sequence.page_hashes))
 
+    def prefill(job: Any, results: Any) -> None:
+        # Without pages there is one request, and what the cache holds when it goes back is its own.
+        dynamic.ext_c.may_match = job.goes_on and not job.generator.paged
+        job_class.prefill(job, results)
+
     def receive_logits(job: Any, logits: Any) -> Any:
         job.shaping.shape(logits[0, 0])
         sampled = job_class.receive_logits(job, logits)
         job.shaping.draw(int(sampled[0]))
         return sampled
 
-    methods = {"prepare_for_queue": prepare_for_queue, "receive_logits": receive_logits}
+    methods = {"prepare_for_queue": prepare_for_queue, "prefill": prefill, "receive_logits": receive_logits}
     return type("OrderJob", (job_class,), methods)
 
 
 class _WholePages:
-    """The library's extension, but that no part of a page matches another."""
+    """The library's extension, but that no part of a page matches another, unless it may."""
 
     def __init__(self, extension: Any) -> None:
         self._extension = extension
+        self.may_match = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._extension, name)
 
-    def count_match(self, *_arguments: Any) -> int:
-        return 0
+    def count_match(self, *arguments: Any) -> int:
+        return int(self._extension.count_match(*arguments)) if self.may_match else 0
 
 
 def _share_whole_pages_only(dynamic: Any) -> None:

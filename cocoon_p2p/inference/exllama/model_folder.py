@@ -41,7 +41,7 @@ GPTQ_BITS: Final = 4
 
 class Quantization(msgspec.Struct, frozen=True):
     quant_method: str = "none"
-    bits: float = 0
+    bits: float | None = None
 
 
 class ModelConfig(msgspec.Struct, frozen=True):
@@ -148,7 +148,7 @@ def _refuse_unknown(path: Path, config: ModelConfig) -> None:
     if method not in QUANTIZATIONS or (method == "gptq" and quantization.bits != GPTQ_BITS):
         raise ConfigurationError(
             f"exllamav2 cannot compute this quantization "
-            f"(quantization={method} bits={quantization.bits:g} path={path})",
+            f"(quantization={method} bits={quantization.bits} path={path})",
             hint="take EXL2, GPTQ of 4 bits or plain safetensors; or the GGUF file for llama.cpp",
         )
 

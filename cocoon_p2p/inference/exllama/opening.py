@@ -134,9 +134,9 @@ async def serve_loaded(
 ) -> AsyncIterator[Engine]:
     """Serve a model that is loaded. Raises as `open_exllama` does."""
     splitter = await trio.to_thread.run_sync(Splitter, folder)
-    forms = await trio.to_thread.run_sync(Forms, folder, splitter.vocabulary())
-    if placement.draft is not None:
-        await trio.to_thread.run_sync(check_draft, folder, splitter, placement.draft)
+    named = splitter.vocabulary()
+    forms = await trio.to_thread.run_sync(Forms, folder, named)
+    vocabulary = folder.vocabulary_size or max(named.values()) + 1
     # Also a thread's: it starts a process, and a hostile template takes its time.
     template = await trio.to_thread.run_sync(
         lambda: ChatTemplate(folder.template, bos=folder.bos, eos=folder.eos)
@@ -169,7 +169,7 @@ async def serve_loaded(
             hint="see that drivers, torch and exllamav2 fit together",
         ) from exc
     engine = ExllamaEngine(
-        thread, Capabilities(version, (card,), slots), template, splitter, forms, call_form
+        thread, Capabilities(version, (card,), slots), template, splitter, forms, vocabulary, call_form
     )
     try:
         yield engine
@@ -178,13 +178,10 @@ async def serve_loaded(
             await engine.aclose()
 
 
-def check_draft(folder: ModelFolder, splitter: Splitter, draft: ModelFolder) -> None:
-    """See that a draft model's guesses mean the same to the model that checks them. Blocks.
-
-    Raises:
-        ConfigurationError: They would not.
-    """
-    mine, its = splitter.vocabulary(), Splitter(draft).vocabulary()
+def _draft(folder: ModelFolder, path: Path) -> ModelFolder:
+    """Read a draft model's folder, and see that its guesses mean the same to the model that checks them."""
+    draft = read_folder(path)
+    mine, its = Splitter(folder).vocabulary(), Splitter(draft).vocabulary()
     is_same = mine.items() <= its.items() or its.items() <= mine.items()
     # What it guesses is a row of the model's own table.
     if not is_same or draft.vocabulary_size > folder.vocabulary_size:
@@ -192,6 +189,7 @@ def check_draft(folder: ModelFolder, splitter: Splitter, draft: ModelFolder) -> 
             f"the draft model has another vocabulary (model={folder.path} draft={draft.path})",
             hint='take a small model of the same family, or draft = "ngram"',
         )
+    return draft
 
 
 def _compute_the_most(generator: ExllamaGenerator, placement: Placement, slots: int) -> None:
@@ -238,7 +236,7 @@ def placement_of(folder: ModelFolder, settings: ExllamaSettings) -> Placement:
         context_tokens=context,
         cache=settings.cache,
         draft_ngram=settings.draft_ngram and settings.draft is None,
-        draft=None if settings.draft is None else read_folder(settings.draft),
+        draft=None if settings.draft is None else _draft(folder, settings.draft),
         adapters=tuple(read_adapter(path) for path in settings.adapters),
         cards=settings.tensor_parallel,
     )

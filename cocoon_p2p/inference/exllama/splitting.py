@@ -39,7 +39,6 @@ class Splitter:
         self._plain = _tokenizer(folder)
         # To the library, this means: as if they were not special.
         self._plain.encode_special_tokens = True
-        self.vocabulary_size: int = self._marked.get_vocab_size(with_added_tokens=True)
 
     def vocabulary(self) -> dict[str, int]:
         """Give every token's text and number, control tokens too."""

@@ -65,7 +65,7 @@ async def test_a_prompt_is_split_once_also_if_fewer_tokens_are_allowed_than_were
         await trio.to_thread.run_sync(thread.open)
         capabilities = Capabilities("exllamav2 0", (card,), 1)
         engine = ExllamaEngine(
-            thread, capabilities, ChatTemplate(""), cast("Splitter", splitter), cast("Forms", None)
+            thread, capabilities, ChatTemplate(""), cast("Splitter", splitter), cast("Forms", None), 9
         )
         try:
             counted = await engine.count(request)
