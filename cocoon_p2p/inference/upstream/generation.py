@@ -19,6 +19,9 @@ from cocoon_p2p.inference.wishes import TokenLogprob, ToolCall
 STEPS_SPARE: Final = 1024
 "Steps without a token that an answer may have: a role, a comment, a usage, an empty delta."
 
+UNFINISHED_MAX: Final = 3
+"Tokens that can hold the beginning of one character, which has four bytes at most."
+
 _FINISHES: Final = {
     "length": Finish.LENGTH,
     "tool_calls": Finish.TOOL_CALLS,
@@ -38,7 +41,7 @@ class Terms:
 
     stop: tuple[str, ...] = ()
     tools: frozenset[str] = frozenset()
-    "Names. Where there are some, what the server does not say may be a call, and counts with the end."
+    "Names of those that were offered."
 
     logprobs: int | None = None
     "Likeliest tokens that were asked for at each place."
@@ -113,12 +116,13 @@ class UpstreamGeneration:
     def _tail(self, delivered: int) -> int:
         """How many tokens count at the end: also those that stand for no text.
 
-        The one that ends an answer does not, and those of a tool call or a thought do not. Others without
-        text hold the beginning of a character that was never finished, and are not charged.
+        Such is the one that ends an answer, and those of a tool call, of a thought, or of an answer that goes
+        on beyond its end. A few others hold the beginning of a character that was never finished: they are
+        not charged.
         """
-        if self._calls.count or self._thinks or not self._is_counted:
-            return self._tokens
-        return min(self._tokens, delivered + (self._finish is Finish.STOP))
+        behind = self._tokens - delivered - (self._finish is Finish.STOP)
+        is_unfinished = self._is_counted and not self._calls.count and not self._thinks
+        return self._tokens - behind if is_unfinished and 0 < behind <= UNFINISHED_MAX else self._tokens
 
     def _deliver(self, text: str, calls: list[ToolCall]) -> Piece | None:
         # Servers give whole characters; a lone surrogate is all that could not be encoded.

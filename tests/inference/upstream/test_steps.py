@@ -297,6 +297,12 @@ def test_of_tokens_without_text_only_the_one_that_ends_the_answer_counts() -> No
     assert [piece.completion_tokens for piece in pieces_of(Terms(3, 9), ended)] == [1, 2]
 
 
+def test_tokens_beyond_the_end_that_was_to_be_ignored_count() -> None:
+    beyond = [said("a", 1), *[said("", at) for at in range(2, 9)], said("", 9, "length")]
+
+    assert [piece.completion_tokens for piece in pieces_of(Terms(3, 9), beyond)] == [1, 9]
+
+
 def test_a_prompt_counts_as_far_as_the_server_says_until_the_first_token() -> None:
     steps = [Step(prompt_progress=Progress(at)) for at in (0, 1, 1, 9)]
 
