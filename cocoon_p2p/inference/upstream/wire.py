@@ -29,7 +29,7 @@ from cocoon_p2p.protocols.ids import ENGINE_STALL_SECONDS
 JSON: Final = {"Content-Type": "application/json"}
 
 EVENT_SIZE_MAX_BYTES: Final = 256 << 10
-"Of one step of an answer: some hundred bytes, with twenty likeliest tokens some thousand, a whole call 32 KB."
+"Of one step of an answer: some hundred bytes; with twenty likeliest tokens some thousand; a call has 32 KB."
 
 ANSWER_SIZE_MAX_BYTES: Final = 64 << 20
 "Of a list of tokens: ten million take less."
