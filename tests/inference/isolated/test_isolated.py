@@ -240,6 +240,18 @@ async def test_closing_fails_what_runs_and_needs_nothing_of_a_process_that_hangs
         assert is_gone(process)
 
 
+@pytest.mark.slow
+async def test_a_service_manager_s_signals_are_left_to_the_node(orders: Orders) -> None:
+    """They come to every process of a service at once, and the node lets answers finish."""
+    async with puppet(orders) as engine:
+        process = await process_of(engine)
+        for signal_ in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(process, signal_)
+
+        assert await text_of(engine, request("speak")) == "firstlast"
+        assert await process_of(engine) == process
+
+
 PARENT = """
 import os, sys, trio
 from pathlib import Path
