@@ -31,10 +31,10 @@ from cocoon_p2p.inference.engine import (
 from cocoon_p2p.inference.llama_generation import LlamaGeneration
 from cocoon_p2p.inference.llama_server import LlamaServer
 from cocoon_p2p.inference.llama_threads import LlamaThreads, Work
-from cocoon_p2p.inference.llama_wishes import calls_of, completion, grammar_of, refuse_tokens
+from cocoon_p2p.inference.llama_wishes import completion, grammar_of, offered_form, refuse_tokens
 from cocoon_p2p.inference.pipe import Pipe
 from cocoon_p2p.inference.refusing import TOKEN_SIZE_MAX, refuse_endless, refuse_senseless, refuse_unfit
-from cocoon_p2p.inference.tools import CallForm
+from cocoon_p2p.inference.tools import CallForm, PieceCalls
 from cocoon_p2p.inference.wishes import ToolUse
 
 PROMPTS_KEPT: Final = 32
@@ -139,6 +139,7 @@ class LlamaCppEngine:
     def _work(self, request: GenerateRequest, prompt: list[int], grammar: str) -> Work:
         """Claim a slot for a request, which is there to be had, and say what its thread does."""
         self._table, claim = self._table.claim(request.cache_scope, prompt)
+        form = offered_form(request, self._form)
         asked = completion(
             request,
             prompt,
@@ -146,11 +147,11 @@ class LlamaCppEngine:
             slot=claim.slot,
             may_reuse=claim.may_reuse,
             grammar=grammar,
-            form=self._form,
+            form=form,
         )
 
         def compute(pipe: Pipe[Piece]) -> None:
-            calls = calls_of(request, self._form)
+            calls = None if form is None else PieceCalls(form, request.tools)
             generation = LlamaGeneration(request.stop, pipe.put, calls=calls, logprobs=request.logprobs)
             self._server.complete(asked, generation.on_event)
             generation.end()

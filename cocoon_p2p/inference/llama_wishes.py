@@ -1,12 +1,14 @@
 """A request's wishes in llama.cpp's words, and what of them it cannot grant."""
 
+from typing import Final
+
 from cocoon_p2p.inference.constraints import calls_gbnf, gbnf_of
 from cocoon_p2p.inference.engine import FeatureMissing, GenerateRequest, ModelCard, RequestMalformed
 from cocoon_p2p.inference.llama_messages import Completion
-from cocoon_p2p.inference.tools import CallForm, PieceCalls
+from cocoon_p2p.inference.tools import CallForm
 from cocoon_p2p.inference.wishes import ToolUse
 
-SEEDS = 2**32 - 1
+SEEDS: Final = 2**32 - 1
 "llama.cpp takes 32 bits, and the highest number means none."
 
 
@@ -37,11 +39,9 @@ def refuse_tokens(request: GenerateRequest, vocabulary: int) -> None:
         raise RequestMalformed(f"logit bias of an unknown token (asked={highest} vocabulary={vocabulary})")
 
 
-def calls_of(request: GenerateRequest, form: CallForm | None) -> PieceCalls | None:
-    """What takes tool calls out of the answer, where the model may call any."""
-    if form is None or not request.tools or request.tool_use is ToolUse.NONE:
-        return None
-    return PieceCalls(form, request.tools)
+def offered_form(request: GenerateRequest, form: CallForm | None) -> CallForm | None:
+    """How tools are called in the answer; None where none may be."""
+    return form if request.tools and request.tool_use is not ToolUse.NONE else None
 
 
 def completion(
@@ -54,9 +54,18 @@ def completion(
     grammar: str,
     form: CallForm | None,
 ) -> Completion:
-    """Write the request to llama.cpp's server."""
+    """Write the request to llama.cpp's server.
+
+    Args:
+        request: What is asked for.
+        prompt: Its tokens.
+        card: The model's.
+        slot: Which computes it.
+        may_reuse: Whether what the slot holds is of the same scope.
+        grammar: Of the answer; empty where it may be anything.
+        form: How tools are called in it, if they may be.
+    """
     has_penalties = request.frequency_penalty != 0 or request.presence_penalty != 0
-    may_call = calls_of(request, form) is not None and form is not None
     return Completion(
         prompt=prompt,
         max_tokens=min(request.completion_tokens_max, card.context_tokens - len(prompt)),
@@ -72,5 +81,5 @@ def completion(
         logit_bias=request.logit_bias,
         grammar=grammar,
         n_probs=0 if request.logprobs is None else max(request.logprobs, 1),
-        preserved_tokens=form.control_tokens if may_call and form is not None else (),
+        preserved_tokens=() if form is None else form.control_tokens,
     )
