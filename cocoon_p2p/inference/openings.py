@@ -4,15 +4,19 @@ A worker's file comes to one of these (`node.engine`). `open` runs the engine he
 sends the very same data to a process that opens it there.
 """
 
+import dataclasses
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from cocoon_p2p.inference.engine import Engine
 from cocoon_p2p.inference.hash_memory import HashMemory
 from cocoon_p2p.inference.manifest import Progress
+
+if TYPE_CHECKING:
+    from cocoon_p2p.inference.exllama import ExllamaSettings
 
 
 class LlamaCppOpening(msgspec.Struct, frozen=True, kw_only=True, tag="llama.cpp"):
@@ -60,17 +64,30 @@ class ExllamaOpening(msgspec.Struct, frozen=True, kw_only=True, tag="exllamav2")
         self, memory: HashMemory | None, progress: Progress | None
     ) -> AbstractAsyncContextManager[Engine]:
         """Open it in this process. Raises as `open_exllama` does."""
-        from cocoon_p2p.inference.exllama import ExllamaSettings, open_exllama
+        from cocoon_p2p.inference.exllama import open_exllama
 
         return open_exllama(
             self.model,
             name=self.name,
-            settings=msgspec.convert(self.settings, ExllamaSettings, dec_hook=_path),
+            settings=self.exllama_settings(),
             has_chat=self.has_chat,
             expected_weights_hash=self.expected_weights_hash,
             memory=memory,
             progress=progress,
         )
+
+    def exllama_settings(self) -> "ExllamaSettings":
+        """Give the settings as the engine takes them.
+
+        Raises:
+            ValidationError: It has no such settings, or not such values: a fault of ours.
+        """
+        from cocoon_p2p.inference.exllama import ExllamaSettings
+
+        known = {field.name for field in dataclasses.fields(ExllamaSettings)}
+        if unknown := self.settings.keys() - known:
+            raise msgspec.ValidationError(f"unknown settings: {', '.join(sorted(unknown))}")
+        return msgspec.convert(self.settings, ExllamaSettings, dec_hook=_path)
 
 
 class WhisperOpening(msgspec.Struct, frozen=True, kw_only=True, tag="whisper"):
