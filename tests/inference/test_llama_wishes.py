@@ -147,12 +147,12 @@ async def test_any_json_object_is_one_as_far_as_it_comes(engine: Engine) -> None
             assert isinstance(json.loads(text(pieces)), dict)
 
 
-@pytest.mark.parametrize("expression", [r"\d{4}-\d\d", "(yes|no)", "[ab]{1,9}ü🦋?", r'"\\"', ""])
-async def test_every_answer_matches_its_expression(engine: Engine, expression: str) -> None:
-    found = await answers(engine, Constraint(Grammar.REGEX, expression), count=4)
+async def test_every_answer_matches_its_expression(engine: Engine) -> None:
+    for expression in (r"\d{4}-\d\d", "(yes|no)", "[ab]{1,9}ü🦋?", r'"\\"', ""):
+        found = await answers(engine, Constraint(Grammar.REGEX, expression), count=3)
 
-    assert len(found) == 4
-    assert all(re.fullmatch(expression, answer) for answer in found)
+        assert len(found) == 3
+        assert all(re.fullmatch(expression, answer) for answer in found)
 
 
 async def test_every_answer_is_of_its_grammar(engine: Engine) -> None:
@@ -162,23 +162,24 @@ async def test_every_answer_is_of_its_grammar(engine: Engine) -> None:
         assert isinstance(eval(answer.removesuffix("=")), int)
 
 
-@pytest.mark.parametrize(
-    "constraint",
-    [
-        Constraint(Grammar.JSON_SCHEMA, json.dumps({"items": {"maxLength": 1000}, "maxItems": 1000})),
-        Constraint(Grammar.JSON_SCHEMA, json.dumps({"additionalProperties": {"items": POSITIVE}})),
-        Constraint(Grammar.JSON_SCHEMA, json.dumps(MANY)),
-        Constraint(Grammar.JSON_SCHEMA, json.dumps({"properties": {str(n): {} for n in range(60)}})),
-        Constraint(Grammar.JSON_SCHEMA, json.dumps({"properties": {'"\\\n\x01ü': {"const": '"\\\n\x7f'}}})),
-        Constraint(Grammar.REGEX, "a{2000}"),
-        Constraint(Grammar.GBNF, 'root ::= "[" ("x"{0,2000} ";" | ("yz"{2}){3} "." | root){1,} "]"'),
-    ],
-)  # fmt: skip
-async def test_what_is_taken_is_read_by_the_library(engine: Engine, constraint: Constraint) -> None:
-    """It would print a grammar that it cannot read, and count as failed."""
-    pieces = await pieces_of(engine, ask(constraint=constraint, completion_tokens_max=8))
+TAKEN: Final = [
+    Constraint(Grammar.JSON_SCHEMA, json.dumps({"items": {"maxLength": 1000}, "maxItems": 1000})),
+    Constraint(Grammar.JSON_SCHEMA, json.dumps({"additionalProperties": {"items": POSITIVE}})),
+    Constraint(Grammar.JSON_SCHEMA, json.dumps(MANY)),
+    Constraint(Grammar.JSON_SCHEMA, json.dumps({"properties": {str(n): {} for n in range(60)}})),
+    Constraint(Grammar.JSON_SCHEMA, json.dumps({"properties": {'"\\\n\x01ü': {"const": '"\\\n\x7f'}}})),
+    Constraint(Grammar.REGEX, "a{2000}"),
+    Constraint(Grammar.GBNF, 'root ::= "[" ("x"{0,2000} ";" | ("yz"{2}){3} "." | root){1,} "]"'),
+]  # fmt: skip
 
-    assert pieces[-1].finish is not None
+
+@pytest.mark.slow
+async def test_what_is_taken_is_read_by_the_library(engine: Engine) -> None:
+    """It would print a grammar that it cannot read, and count as failed."""
+    for constraint in TAKEN:
+        pieces = await pieces_of(engine, ask(constraint=constraint, completion_tokens_max=4))
+
+        assert pieces[-1].finish is not None
 
 
 @pytest.mark.slow
@@ -312,36 +313,34 @@ async def test_penalties_keep_a_model_from_repeating_itself(demo: Engine) -> Non
     assert presence != plain
 
 
-@pytest.mark.parametrize(
-    ("request_", "error", "words"),
-    [
-        (ask(constraint=Constraint(Grammar.JSON_SCHEMA, '{"not": {}}')), RequestMalformed, "here: not"),
-        (ask(constraint=Constraint(Grammar.REGEX, "(a?b?){500}")), RequestMalformed, "too much work"),
-        (ask(constraint=Constraint(Grammar.GBNF, "%llguidance {}")), RequestMalformed, "line=1"),
-        (ask(constraint=Constraint(Grammar.JSON_OBJECT), ignore_eos=True), RequestMalformed, "a form"),
-        (ask(constraint=Constraint(Grammar.JSON_OBJECT), answer_prefix="{"), FeatureMissing, "go on"),
-        (ask(logprobs=21), RequestMalformed, "asked=21"),
-        (ask(logprobs=-1), RequestMalformed, "asked=-1"),
-        (ask(frequency_penalty=2.1), RequestMalformed, "frequency=2.1"),
-        (ask(presence_penalty=math.nan), RequestMalformed, "presence=nan"),
-        (ask(logit_bias=((0, 101.0),)), RequestMalformed, "logit bias"),
-        (ask(logit_bias=((0, math.nan),)), RequestMalformed, "logit bias"),
-        (ask(logit_bias=((-1, 1.0),)), RequestMalformed, "logit bias"),
-        (ask(logit_bias=((288, 1.0),)), RequestMalformed, "asked=288 vocabulary=288"),
-        (ask(logit_bias=((1, 1.0),) * 1025), RequestMalformed, "count=1025"),
-        (ask(banned=("a",)), FeatureMissing, "banned-strings"),
-        (ask(tool_use=ToolUse.REQUIRED), RequestMalformed, "none is offered"),
-        (ask(tools=(Tool("a b", "", "{}"),)), RequestMalformed, "name"),
-        (ask(tools=(Tool("a", "", "{}"),) * 2), RequestMalformed, "two of one name"),
-        (ask(tools=(Tool("a", "", "[]"),)), RequestMalformed, "no JSON object"),
-        (replace(ask(tools=(Tool("a", "", "{}"),)), messages=(), prompt="x"), RequestMalformed, "for chats"),
-    ],
-)  # fmt: skip
-async def test_what_cannot_be_granted_is_refused_by_name_before_it_costs(
-    engine: Engine, request_: GenerateRequest, error: type[EngineError], words: str
-) -> None:
-    with pytest.raises(error, match=words):
-        await engine.count(request_)
+REFUSED: list[tuple[GenerateRequest, type[EngineError], str]] = [
+    (ask(constraint=Constraint(Grammar.JSON_SCHEMA, '{"not": {}}')), RequestMalformed, "here: not"),
+    (ask(constraint=Constraint(Grammar.REGEX, "(a?b?){500}")), RequestMalformed, "too much work"),
+    (ask(constraint=Constraint(Grammar.GBNF, "%llguidance {}")), RequestMalformed, "line=1"),
+    (ask(constraint=Constraint(Grammar.JSON_OBJECT), ignore_eos=True), RequestMalformed, "a form"),
+    (ask(constraint=Constraint(Grammar.JSON_OBJECT), answer_prefix="{"), FeatureMissing, "go on"),
+    (ask(logprobs=21), RequestMalformed, "asked=21"),
+    (ask(logprobs=-1), RequestMalformed, "asked=-1"),
+    (ask(frequency_penalty=2.1), RequestMalformed, "frequency=2.1"),
+    (ask(presence_penalty=math.nan), RequestMalformed, "presence=nan"),
+    (ask(logit_bias=((0, 101.0),)), RequestMalformed, "logit bias"),
+    (ask(logit_bias=((0, math.nan),)), RequestMalformed, "logit bias"),
+    (ask(logit_bias=((-1, 1.0),)), RequestMalformed, "logit bias"),
+    (ask(logit_bias=((288, 1.0),)), RequestMalformed, "asked=288 vocabulary=288"),
+    (ask(logit_bias=((1, 1.0),) * 1025), RequestMalformed, "count=1025"),
+    (ask(banned=("a",)), FeatureMissing, "banned-strings"),
+    (ask(tool_use=ToolUse.REQUIRED), RequestMalformed, "none is offered"),
+    (ask(tools=(Tool("a b", "", "{}"),)), RequestMalformed, "name"),
+    (ask(tools=(Tool("a", "", "{}"),) * 2), RequestMalformed, "two of one name"),
+    (ask(tools=(Tool("a", "", "[]"),)), RequestMalformed, "no JSON object"),
+    (replace(ask(tools=(Tool("a", "", "{}"),)), messages=(), prompt="x"), RequestMalformed, "for chats"),
+]  # fmt: skip
+
+
+async def test_what_cannot_be_granted_is_refused_by_name_before_it_costs(engine: Engine) -> None:
+    for request, error, words in REFUSED:
+        with pytest.raises(error, match=words):
+            await engine.count(request)
 
 
 async def test_an_engine_that_refused_and_failed_much_answers_as_before(demo: Engine) -> None:
