@@ -177,8 +177,10 @@ def decode(data: bytes, samples_max: int) -> bytes | None:
             return None
         stream = container.streams.audio[0]
         codec = stream.codec_context
-        is_plain = 1 <= codec.channels <= CHANNELS_MAX and codec.sample_rate in RATES
-        if codec.name not in CODECS or not is_plain:
+        # There is none where FFmpeg has no decoder for it.
+        if codec is None or codec.name not in CODECS:
+            return None
+        if not 1 <= codec.channels <= CHANNELS_MAX or codec.sample_rate not in RATES:
             return None
         codec.thread_count = 1
         resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
