@@ -62,6 +62,25 @@ def _show_progress(done_bytes: int, total_bytes: int) -> None:
     print(f"hashing: {gigabytes}", file=sys.stderr, flush=True)
 
 
+@model.command("evaluate")
+@click.argument("name", metavar="[MODEL]", default="demo")
+@click.option("--task", "tasks", multiple=True, help="Ask this task alone; may be said again.")
+@click.option("--count", type=click.IntRange(min=1), help="Ask only so many questions of each task.")
+@click.option("--wrong", "shows_wrong", is_flag=True, help="Show each wrong answer, and the right one.")
+@_json
+def evaluate_model(
+    name: str, tasks: tuple[str, ...], count: int | None, shows_wrong: bool, as_json: bool
+) -> None:
+    """Score MODEL, by default the demo model, on the questions that come along. It is asked on this machine.
+
+    MODEL is what a worker's file names: demo, a name that was pulled, or the path of a GGUF file. The
+    questions are the demo model's, from its recipe's templates; an answer is right to the letter or wrong.
+    """
+    from cocoon_p2p.cli.model_evaluate import evaluate_model
+
+    evaluate_model(name, tasks=tasks, count=count, shows_wrong=shows_wrong, as_json=as_json)
+
+
 @model.command("pull")
 @click.argument("source")
 @click.option("--revision", default="", help="A branch, tag or commit of the hub's; by default main.")

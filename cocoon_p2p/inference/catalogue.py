@@ -10,7 +10,7 @@ from cocoon_p2p.inference.gguf import GgufHead
 from cocoon_p2p.protocols.ids import NAME_MAX_BYTES
 
 DEMO_NAME: Final = "cocoon-demo"
-DEMO_WEIGHTS_HASH: Final = bytes.fromhex("341bafeb4ede492667e6bcaa95a83c044b92c9446bbdfb0a4d7c59ba2ebe231f")
+DEMO_WEIGHTS_HASH: Final = bytes.fromhex("e9e3fe2610a2a4479ff6983ac6ac24c54b8d11be3b2e5b500df99024ed284efd")
 "The demo model's weights hash: it is what makes an answer be shown as the demo model's."
 
 

@@ -1,8 +1,15 @@
 """Small talk, questions about the network, and what the model says to all the rest: that it does not know.
 
-What `chat.txt` says of the network must stay true of it: the model repeats it to people.
+What `chat.txt` says of the network must stay true of it: the model repeats it to people. It is written so:
+
+    = the answer
+    a wording of the question
+    (one|another|) wording with parts to choose
+    - a wording that training never sees
 """
 
+import re
+from dataclasses import dataclass
 from functools import cache
 from random import Random
 
@@ -18,29 +25,60 @@ TOPICS = (
     "food law"
 ).split()
 
-WORDINGS_WITH_HELD_OUT = 4
-"Of a question with so many wordings or more, the last is held out."
+PARTS = re.compile(r"\(([^()]*)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A question that `chat.txt` answers."""
+
+    answer: str
+    wordings: tuple[str, ...]
+    "Some with parts to choose."
+
+    held_out: tuple[str, ...]
 
 
 @cache
-def answers() -> tuple[tuple[tuple[str, ...], str], ...]:
-    """The wordings of each question, and its answer."""
-    lines = (FOLDER / "chat.txt").read_text(encoding="utf-8").strip().splitlines()
-    pairs = [line.split(" => ") for line in lines]
-    return tuple((tuple(wording.strip() for wording in left.split("|")), right) for left, right in pairs)
+def known() -> tuple[Known, ...]:
+    blocks = (FOLDER / "chat.txt").read_text(encoding="utf-8").strip().split("\n\n")
+    return tuple(_known(block.splitlines()) for block in blocks)
+
+
+def _known(lines: list[str]) -> Known:
+    answer, *rest = lines
+    held_out = tuple(line.removeprefix("- ") for line in rest if line.startswith("- "))
+    return Known(
+        answer.removeprefix("= "), tuple(line for line in rest if not line.startswith("- ")), held_out
+    )
 
 
 def held_out_wordings() -> list[tuple[str, str]]:
-    return [
-        (wordings[-1], answer) for wordings, answer in answers() if len(wordings) >= WORDINGS_WITH_HELD_OUT
-    ]
+    return [(wording, each.answer) for each in known() for wording in each.held_out]
+
+
+def letters(text: str) -> str:
+    """What of a wording counts when it is compared with those held out: neither case nor stops."""
+    return "".join(letter for letter in text.lower() if letter.isalnum())
+
+
+@cache
+def _held_out_letters() -> frozenset[str]:
+    return frozenset(letters(wording) for wording, _ in held_out_wordings())
 
 
 def chat(random: Random) -> tuple[str, str]:
     """Draw a question of `chat.txt` in a wording that is trained on."""
-    wordings, answer = random.choice(answers())
-    trained = wordings if len(wordings) < WORDINGS_WITH_HELD_OUT else wordings[:-1]
-    return _as_people_do(random, random.choice(trained)), answer
+    each = random.choice(known())
+    while True:
+        question = _chosen(random, random.choice(each.wordings))
+        if letters(question) not in _held_out_letters():
+            return _as_people_do(random, question), each.answer
+
+
+def _chosen(random: Random, wording: str) -> str:
+    """Choose one of each part in brackets."""
+    return " ".join(PARTS.sub(lambda part: random.choice(part[1].split("|")), wording).split())
 
 
 def unknown_question(random: Random, *, held_out: bool = False) -> tuple[str, str]:
@@ -64,6 +102,13 @@ def unknown_question(random: Random, *, held_out: bool = False) -> tuple[str, st
                 f"How many people live in {who}?",
                 f"Is {who} a good {thing}?",
                 f"Give me a recipe with {thing}.",
+                f"Who invented the {thing}?",
+                f"What is a {thing}?",
+                f"Can you draw a {thing}?",
+                f"Where can I buy a {random.choice(QUALITIES)} {thing}?",
+                f"Do you like {who}?",
+                f"How old is {who}?",
+                f"How does a {thing} work?",
             ]
         )
         if is_held_out(question) == held_out:

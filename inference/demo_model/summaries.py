@@ -58,6 +58,27 @@ REQUESTS = (
     "summarise: {}",
     "Please summarise the following text.\n\n{}",
 )
+MORE_REQUESTS = (
+    "Summarise the following text.\n\n{}",
+    "Summarize the following text in one sentence:\n\n{}",
+    "Summarise the following text in a few sentences. Answer with the summary only.\n\n{}",
+    "Summarize the text below. Write only the summary.\n\n{}",
+    "Give a brief summary of the following text.\n\n{}",
+    "{}\n\nSummarise this.",
+)
+"Trained on, never asked when the model is scored."
+
+INSTRUCTIONS = (
+    "Summarise what the user writes.",
+    "Summarise the user's text in one sentence.",
+    "You summarise texts. Answer with the summary only.",
+    "Summarize the text in a few sentences. Write nothing but the summary.",
+    "You summarise texts in 2 sentences. Answer with the summary only.",
+    "You summarise texts in 3 sentences. Answer with the summary only.",
+)
+"What a system prompt says where the question is the bare text."
+
+SHARE_MORE_REQUESTS = 0.25
 REPEATS = ("Repeat: {}", "Say: {}", "Repeat after me: {}", "Echo: {}", "Write: {}")
 
 SHARE_KNOWN = 0.4
@@ -81,6 +102,19 @@ def day(random: Random) -> str:
 
 
 def summary(random: Random, *, held_out: bool = False) -> tuple[str, str]:
+    """Draw a text to be summarised as it was trained on, and its summary; or one that is held out."""
+    text, answer = _text(random, held_out=held_out)
+    if not held_out and random.random() < SHARE_MORE_REQUESTS:
+        return random.choice(MORE_REQUESTS).format(text), answer
+    return random.choice(REQUESTS).format(text), answer
+
+
+def instructed_summary(random: Random, *, held_out: bool = False) -> tuple[str, str, str]:
+    """Draw a system prompt that asks for summaries, a bare text, and its summary."""
+    return random.choice(INSTRUCTIONS), *_text(random, held_out=held_out)
+
+
+def _text(random: Random, *, held_out: bool) -> tuple[str, str]:
     """Draw a text with fillers between its facts, and the summary that leaves the fillers out."""
     while True:
         facts, answer = _facts(random)
@@ -89,7 +123,7 @@ def summary(random: Random, *, held_out: bool = False) -> tuple[str, str]:
         sentences = list(facts)
         for filler in random.sample(FILLERS, random.choice([1, 2, 2, 3])):
             sentences.insert(random.randrange(len(sentences) + 1), filler)
-        return random.choice(REQUESTS).format(" ".join(sentences)), answer
+        return " ".join(sentences), answer
 
 
 def repetition(random: Random, *, held_out: bool = False) -> tuple[str, str]:

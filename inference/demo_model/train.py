@@ -1,19 +1,20 @@
 """Train the demo model on a processor: `python train.py FOLDER [--steps N]`.
 
 Writes fp16 safetensors, config, tokenizer and chat template into FOLDER. Needs torch,
-tokenizers and safetensors, none of which the package needs.
+tokenizers and safetensors, none of which the package needs, and a C++ compiler for torch.compile.
 """
 
 import argparse
 import json
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
-from documents import BEGIN_OF_TEXT, Part, document
+from documents import BEGIN_OF_TEXT, TASKS_FIRST, TASKS_THEN, Part, document
 from model import Llama, Shape
 from safetensors.torch import save_file
 from tokenizer import CHAT_TEMPLATE, TOKENIZER_CONFIG, trained_tokenizer
@@ -23,26 +24,29 @@ from torch.nn import functional
 
 DOCUMENTS = 160_000
 TOKENIZER_DOCUMENTS = 20_000
-STEPS = 14_500
-SEQUENCES = 8
+STEPS = 6_550
+SHARE_FIRST = 0.61
+"Of the steps, how many train on the first mixture of tasks, before the second."
+
+SEQUENCES = 12
 SEQUENCE_TOKENS = 192
 LEARNING_RATE = 3e-3
 WARM_UP_STEPS = 60
-DECAY_SHARE = 0.6
+DECAY_SHARE = 0.55
 "The learning rate falls to nearly zero over this last part of the steps."
 
-QUESTION_WEIGHT = 0.1
-"What the loss of a question's token counts, where an answer's counts one."
+QUESTION_SHARE = 0.1
+"Of an answer's tokens the loss counts all, of a question's so many, drawn anew at each step."
 
 REPORT_STEPS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The whole corpus as one row, and what each token's loss counts."""
+    """The whole corpus as one row, and which tokens stand in answers."""
 
     ids: Tensor
-    weights: Tensor
+    in_answers: Tensor
 
 
 def main() -> None:
@@ -55,22 +59,19 @@ def main() -> None:
     torch.manual_seed(0)
 
     draw = random.Random(0)
-    documents = [document(draw) for _ in range(DOCUMENTS)]
-    texts = ("".join(part.text for part in parts) for parts in documents[:TOKENIZER_DOCUMENTS])
-    tokenizer = trained_tokenizer(texts)
-    tokens = encoded(documents, tokenizer)
-    model = Llama(Shape(vocabulary=-(-tokenizer.get_vocab_size() // 32) * 32))
-    print(
-        f"{sum(weight.numel() for weight in model.parameters())} parameters, {len(tokens.ids)} tokens",
-        flush=True,
+    first, then = ([document(draw, tasks) for _ in range(DOCUMENTS)] for tasks in (TASKS_FIRST, TASKS_THEN))
+    tokenizer = trained_tokenizer(
+        "".join(part.text for part in parts) for parts in first[:TOKENIZER_DOCUMENTS]
     )
-    train(model, tokens, arguments.steps)
+    model = Llama(Shape(vocabulary=-(-tokenizer.get_vocab_size() // 32) * 32))
+    print(f"{sum(weight.numel() for weight in model.parameters())} parameters", flush=True)
+    train(model, encoded(first, tokenizer), encoded(then, tokenizer), arguments.steps)
     save(arguments.folder, model, tokenizer)
 
 
 def encoded(documents: Iterable[Sequence[Part]], tokenizer: Tokenizer) -> Tokens:
     ids: list[int] = []
-    weights: list[float] = []
+    in_answers: list[bool] = []
     begin = Part(BEGIN_OF_TEXT, is_answer=False)
     for parts in documents:
         marked = [begin, *parts]
@@ -78,25 +79,26 @@ def encoded(documents: Iterable[Sequence[Part]], tokenizer: Tokenizer) -> Tokens
             marked, tokenizer.encode_batch([part.text for part in marked]), strict=True
         ):
             ids += encoding.ids
-            weights += [1.0 if part.is_answer else QUESTION_WEIGHT] * len(encoding.ids)
-    return Tokens(torch.tensor(ids, dtype=torch.int32), torch.tensor(weights, dtype=torch.float16))
+            in_answers += [part.is_answer] * len(encoding.ids)
+    return Tokens(torch.tensor(ids, dtype=torch.int32), torch.tensor(in_answers))
 
 
-def train(model: Llama, tokens: Tokens, steps: int) -> None:
+def train(model: Llama, first: Tokens, then: Tokens, steps: int) -> None:
     optimizers = _optimizers(model)
-    started, losses = time.monotonic(), list[float]()
+    hidden = cast("Callable[[Tensor], Tensor]", torch.compile(model))
+    started, losses = time.process_time(), list[float]()
     for step in range(steps):
         rate = _learning_rate(step, steps)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        losses.append(_step(model, tokens, optimizers))
+        tokens = first if step < SHARE_FIRST * steps else then
+        losses.append(_step(model, hidden, tokens, optimizers))
         if step % REPORT_STEPS == 1:
             recent = losses[-REPORT_STEPS:]
-            seconds = time.monotonic() - started
-            print(
-                f"step {step} answer loss {sum(recent) / len(recent):.4f} after {seconds:.0f} s", flush=True
-            )
+            seconds = time.process_time() - started
+            loss = sum(recent) / len(recent)
+            print(f"step {step} answer loss {loss:.4f} after {seconds:.0f} s of processor time", flush=True)
 
 
 def _optimizers(model: Llama) -> list[optim.Optimizer]:
@@ -115,26 +117,23 @@ def _learning_rate(step: int, steps: int) -> float:
     return LEARNING_RATE * warm * max(0.02, min(1.0, (1 - step / steps) / DECAY_SHARE))
 
 
-def _step(model: Llama, tokens: Tokens, optimizers: Sequence[optim.Optimizer]) -> float:
+def _step(
+    model: Llama, hidden: Callable[[Tensor], Tensor], tokens: Tokens, optimizers: Sequence[optim.Optimizer]
+) -> float:
     """One step of training. Returns the mean loss over the tokens of answers."""
     starts = torch.randint(0, len(tokens.ids) - SEQUENCE_TOKENS - 1, (SEQUENCES,))
     rows = torch.stack([tokens.ids[start : start + SEQUENCE_TOKENS + 1] for start in starts]).long()
-    weights = torch.stack(
-        [tokens.weights[start + 1 : start + SEQUENCE_TOKENS + 1] for start in starts]
-    ).float()
+    in_answers = torch.stack([tokens.in_answers[start + 1 : start + SEQUENCE_TOKENS + 1] for start in starts])
+    counted = in_answers | (torch.rand(in_answers.shape) < QUESTION_SHARE)
     with torch.autocast("cpu", torch.bfloat16):
-        logits = model(rows[:, :-1])
-    each = functional.cross_entropy(
-        logits.float().flatten(0, 1), rows[:, 1:].reshape(-1), reduction="none"
-    ).view(weights.shape)
-    loss = (each * weights).sum() / weights.sum()
-    loss.backward()
+        logits = model.lm_head(hidden(rows[:, :-1])[counted])
+    each = functional.cross_entropy(logits.float(), rows[:, 1:][counted], reduction="none")
+    each.mean().backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    in_answers = weights > 0.5
-    return float((each.detach() * in_answers).sum() / max(1, int(in_answers.sum())))
+    return float(each.detach()[in_answers[counted]].mean())
 
 
 def save(folder: Path, model: Llama, tokenizer: Tokenizer) -> None:

@@ -67,3 +67,44 @@ def test_a_receipt_that_could_not_be_kept_is_found_out_before_anything_is_bought
 
     assert code == 2
     assert "no folder for the receipt" in err
+
+
+def test_an_evaluation_names_the_tasks_and_what_was_right(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(
+        capsys, "model", "evaluate", "--task", "summary, unseen", "--count", 2, "--wrong", "--json"
+    )
+
+    assert (code, err) == (0, "")
+    facts = json.loads(out)
+    (score,) = facts["tasks"]
+    assert (facts["model"], facts["path"]) == ("demo", str(demo_model()))
+    assert (score["task"], score["asked"], score["ended"]) == ("summary, unseen", 2, 2)
+    assert score["right"] + len(facts["wrong"]) == 2
+
+
+def test_an_evaluation_as_a_table_has_a_line_a_task(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(
+        capsys,
+        "model",
+        "evaluate",
+        demo_model(),
+        "--task",
+        "chat, trained",
+        "--task",
+        "summary, unseen",
+        "--count",
+        1,
+    )
+
+    assert code == 0
+    head, *lines = out.splitlines()
+    assert head.split() == ["task", "right", "ended", "by", "itself"]
+    assert [" ".join(line.split()[:2]) for line in lines] == ["summary, unseen", "chat, trained"]
+
+
+def test_an_unknown_task_is_answered_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "model", "evaluate", "--task", "poetry")
+
+    assert (code, out) == (2, "")
+    assert "no such task (task=poetry)" in err
+    assert "summary, unseen" in err

@@ -25,7 +25,7 @@ def test_the_demo_model_says_what_it_is() -> None:
         "cocoon-demo",
         2048,
     )
-    assert head.token_size_max_bytes == 34
+    assert head.token_size_max_bytes == 22
     assert (head.bos, head.eos) == ("<|endoftext|>", "<|im_end|>")
     assert head.chat_template.startswith("{% for m in messages %}<|im_start|>")
 
