@@ -131,7 +131,7 @@ async def test_a_network_of_the_examples_answers_every_command_that_buys(tmp_pat
 
     assert offered == {"cocoon-demo", "qwen3-32b", "embedder"}
     assert own["answer"] == elsewhere["answer"] == "Hello! How can I help you?"
-    assert spanish["answer"]
+    assert spanish["answer"] == "la casa roja"
     assert [len(vector) for vector in embedded["vectors"]] == [HIDDEN]
     assert short["answer"] == "Anna bought a red car in Paris."
 
