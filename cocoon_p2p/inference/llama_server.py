@@ -146,7 +146,8 @@ class LlamaServer:
         try:
             server.handle_completions(_ENCODER.encode(completion), callback)
         except RuntimeError as exc:
-            raise EngineError(f"llama.cpp failed: {exc}") from exc
+            # Its words may quote what it computed.
+            raise EngineError(f"llama.cpp failed (error={type(exc).__name__})") from None
         if raised:
             raise raised[0]
 
