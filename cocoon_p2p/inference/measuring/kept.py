@@ -21,6 +21,9 @@ FILE = "measured.json"
 SLOTS_MAX = 256
 "More are not opened (`worker.slots`)."
 
+RATES = (0.001, 1e9)
+"Tokens per second, the least and the most that can be true: nothing between them comes out as 0 or infinite."
+
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
@@ -67,7 +70,7 @@ def read_measurements(folder: Path) -> dict[str, Measurement]:
     try:
         data = private_files.read(folder / FILE)
         found = msgspec.json.decode(data, type=dict[str, Measurement])
-    except (FileNotFoundError, ConfigurationError, msgspec.DecodeError):
+    except (FileNotFoundError, ConfigurationError, msgspec.DecodeError, RecursionError):
         return {}
     return {name: each for name, each in found.items() if _makes_sense(each)}
 
@@ -88,10 +91,17 @@ def write_measurements(folder: Path, measured: Measurements) -> None:
 
 def _makes_sense(measured: Measurement) -> bool:
     """Whether rates can be told by it: a file by another hand may say anything."""
-    levels = measured.levels
+    concurrencies = [level.concurrency for level in measured.levels]
     return (
-        bool(levels)
-        and levels[0].concurrency == 1
-        and all(level.prefill > 0 and (level.decode is None or level.decode > 0) for level in levels)
+        concurrencies[:1] == [1]
+        and concurrencies == sorted({*concurrencies})
+        and concurrencies[-1] <= SLOTS_MAX
+        and all(_is_rate(level.prefill) for level in measured.levels)
+        and all(level.decode is None or _is_rate(level.decode) for level in measured.levels)
         and (measured.slots is None or measured.slots in range(1, SLOTS_MAX + 1))
     )
+
+
+def _is_rate(rate: float) -> bool:
+    least, most = RATES
+    return least <= rate <= most

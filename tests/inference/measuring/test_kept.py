@@ -20,6 +20,8 @@ from cocoon_p2p.inference.measuring.machine import describe_machine
 HERE = Circumstances("demo", "00" * 32, "paced 1", 4096, 4, 0, "a processor x 2")
 MEASURED = Measurement(HERE, 1_700_000_000, (Level(1, 100.0, 10.0, 0.5), Level(2, 110.0, None, 0.9)), 2)
 
+LEVEL = {"concurrency": 1, "prefill": 1, "decode": 1, "first_token_seconds": 1}
+
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     write_measurements(tmp_path / "data", {"a": MEASURED})
@@ -32,7 +34,9 @@ def test_no_file_is_no_measurement(tmp_path: Path) -> None:
     assert read_measurements(tmp_path) == {}
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1}', '{"a": {}}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"a": 1}', '{"a": {}}', "[" * 100_000, '{"a": {"b": ' + "[" * 100_000]
+)
 def test_a_file_that_cannot_be_read_is_no_measurement(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text)
     (tmp_path / FILE).chmod(0o600)
@@ -50,6 +54,13 @@ def test_a_file_that_cannot_be_read_is_no_measurement(tmp_path: Path, text: str)
         [{"concurrency": 1, "prefill": 0, "decode": 1, "first_token_seconds": 1}],
         [{"concurrency": 1, "prefill": 1, "decode": -1, "first_token_seconds": 1}],
         [{"concurrency": 1, "prefill": 1e999, "decode": 1, "first_token_seconds": 1}],
+        [{"concurrency": 1, "prefill": 1, "decode": 5e-324, "first_token_seconds": 1}],
+        [{"concurrency": 1, "prefill": 1e308, "decode": 1, "first_token_seconds": 1}],
+        [LEVEL, {**LEVEL, "concurrency": 0}],
+        [LEVEL, {**LEVEL, "concurrency": -4}],
+        [LEVEL, LEVEL],
+        [LEVEL, {**LEVEL, "concurrency": 4}, {**LEVEL, "concurrency": 2}],
+        [LEVEL, {**LEVEL, "concurrency": 257}],
     ],
 )
 def test_levels_that_make_no_sense_are_no_measurement(tmp_path: Path, levels: object) -> None:
