@@ -9,6 +9,10 @@ from dataclasses import dataclass
 PROMPT_TOKENS_MIN = 64
 "Shorter prompts tell of the step to the first token, not of prefill."
 
+FIRST_TOKENS_MAX = 4
+"""A first piece has the tokens of one character, or of a step that a draft guessed. With more of them it was
+held back (a tool call is whole), and its time tells of the answer too."""
+
 COMPLETION_TOKENS_MIN = 16
 COMPLETION_SECONDS_MIN = 0.1
 "On a busy machine a few tokens come in one bunch, and their times tell nothing."
@@ -59,7 +63,8 @@ class Stopwatch:
             return
         self._first = self._last = (now, completion_tokens)
         was_alone = max(running, self._running_at_start) == 1
-        if was_alone and computed_tokens >= PROMPT_TOKENS_MIN and now > self._started:
+        tells = was_alone and completion_tokens <= FIRST_TOKENS_MAX
+        if tells and computed_tokens >= PROMPT_TOKENS_MIN and now > self._started:
             self._prefill = computed_tokens / (now - self._started)
 
     def waited(self, seconds: float) -> None:

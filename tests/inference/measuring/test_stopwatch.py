@@ -33,6 +33,13 @@ def test_vectors_without_a_token_tell_how_their_texts_were_read() -> None:
     assert watch.read(1) == Observation(1, 50, None)
 
 
+def test_an_answer_that_was_held_back_until_it_was_whole_tells_nothing() -> None:
+    watch = Stopwatch(0.0, 1)
+    watch.stepped(4.3, 200, 100, 1)
+
+    assert watch.read(1) == Observation(1, None, None)
+
+
 def test_an_answer_that_waited_for_its_reader_tells_nothing() -> None:
     assert watch(waits=0.04) == Observation(1, 50, 2)
     assert watch(waits=0.06) == Observation(1, 50, None)
