@@ -50,13 +50,16 @@ def with_slots(loaded: Loaded[WorkerFile], *, is_bench: bool = False) -> Loaded[
 
 
 def _slots_found(loaded: Loaded[WorkerFile]) -> int | None:
+    return max(_slots_kept(loaded).values(), default=None)
+
+
+def _slots_kept(loaded: Loaded[WorkerFile]) -> dict[str, int]:
     here = describe_machine(), _model(loaded)
-    found = [
-        each.slots
-        for each in read_measurements(loaded.data_directory).values()
+    return {
+        name: each.slots
+        for name, each in read_measurements(loaded.data_directory).items()
         if (each.circumstances.machine, each.circumstances.model) == here and each.slots is not None
-    ]
-    return max(found, default=None)
+    }
 
 
 async def bench(
@@ -151,9 +154,11 @@ async def measure_when_idle(
         say(card.name, found)
         announce("speed", model=card.name, **_spelled(found))
         here = _circumstances(loaded, engine, card, slots.total)
+        # What a bench found worth having stays found: this did not look for it.
+        worth = _slots_kept(loaded).get(card.name)
         try:
             write_measurements(
-                loaded.data_directory, {card.name: Measurement(here, int(time.time()), levels)}
+                loaded.data_directory, {card.name: Measurement(here, int(time.time()), levels, worth)}
             )
         except ConfigurationError as exc:
             # The next start measures again, that is all.

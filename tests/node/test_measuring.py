@@ -231,6 +231,19 @@ async def test_auto_is_what_a_bench_found_worth_having(autojump_clock: MockClock
     assert speeds["scripted"].decode_full == pytest.approx(10)
 
 
+async def test_auto_outlives_a_measurement_that_was_due_anew(autojump_clock: MockClock, worker: Load) -> None:
+    loaded = worker(slots="auto")
+    tried = with_slots(loaded, is_bench=True)
+    await bench(tried, PacedEngine(write=sharing, slots=SLOTS_TRIED), seconds=15, is_auto=True)
+
+    updated = PacedEngine(write=sharing, slots=2)
+    updated.capabilities = replace(updated.capabilities, engine="paced 2")
+    assert (await find_speeds(with_slots(loaded), updated)).keys() == {"scripted"}
+
+    assert updated.requests
+    assert with_slots(loaded).settings.worker.slots == 2
+
+
 async def test_of_several_models_the_one_that_is_worth_most_slots_decides(
     autojump_clock: MockClock, worker: Load
 ) -> None:
