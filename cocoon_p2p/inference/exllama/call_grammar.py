@@ -79,4 +79,4 @@ def _schema(tool: Tool, is_kept: Callable[[str], bool]) -> str:
         fields = msgspec.json.decode(ANY_OBJECT, type=dict[str, msgspec.Raw])
     spelling = {"x-guidance": msgspec.Raw(msgspec.json.encode(JSON_SPELLING))}
     text = msgspec.json.encode(fields | spelling).decode()
-    return text if is_kept(text) else json.dumps({"type": "object", "x-guidance": JSON_SPELLING})
+    return text if is_kept(tool.parameters) else json.dumps({"type": "object", "x-guidance": JSON_SPELLING})

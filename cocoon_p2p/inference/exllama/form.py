@@ -1,11 +1,8 @@
 """What form an answer must have, as the tokens that may come next: by `llguidance`, from a schema or a regex.
 
-Of the libraries that do this it has no dependencies (a wheel of 3 MB), and it bounds what a grammar may cost:
-nothing is expanded before it is needed, and a step that takes more than its fuel is an error of its own. Its
-bounds are set lower here, since a step of one answer is a step of all that are computed with it. It asks no
-server for what a schema refers to.
-
-Spec: JSON Schema 2020-12, as far as the library keeps it; what it does not keep is refused by name.
+Of the libraries that do this it has no dependencies (a wheel of 3 MB), and it bounds most of what a grammar
+may cost: a step that takes more than its fuel is an error of its own. Its bounds are set lower here, since a step
+of one answer is a step of all that are computed with it; and it sees only what `inference.constraints` takes.
 """
 
 import importlib
@@ -14,12 +11,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from cocoon_p2p.errors import ConfigurationError
-from cocoon_p2p.inference.engine import FeatureMissing, RequestMalformed
+from cocoon_p2p.inference.constraints import ConstraintRefused, gbnf_of
+from cocoon_p2p.inference.engine import RequestMalformed
 from cocoon_p2p.inference.exllama.call_grammar import ANY_OBJECT, JSON_SPELLING, calls_lark
 from cocoon_p2p.inference.exllama.model_folder import ModelFolder, tokenizer_text
 from cocoon_p2p.inference.tools import CallForm
 from cocoon_p2p.inference.wishes import Constraint, Grammar, Tool
-from cocoon_p2p.protocols.ids import CONSTRAINT_MAX_BYTES
 
 FORM_SECONDS_MAX: Final = 2.0
 """How long an answer's form may be thought about in all, beyond what `FORM_SECONDS_A_TOKEN` adds: others wait
@@ -106,16 +103,15 @@ class Forms:
         """Make a form, and go on by what was answered already.
 
         Raises:
-            RequestMalformed: It is too long, is none, or what was answered has not this form.
-            FeatureMissing: It says what cannot be kept.
+            RequestMalformed: It is none, is beyond what is taken, or what was answered has not this form.
         """
-        if len(constraint.text) > CONSTRAINT_MAX_BYTES:
-            raise RequestMalformed(
-                f"the constraint is too long (length={len(constraint.text)} most={CONSTRAINT_MAX_BYTES})"
-            )
+        # llama.cpp's grammar is not used. Writing it refuses what could take for ever, as `multipleOf` does
+        # here, and both engines then take the same.
+        gbnf_of(constraint)
         matcher = self._matcher(self._grammar(constraint))
         if matcher.is_error():
-            raise _refusal(constraint, matcher.get_error())
+            # Its words may quote the constraint.
+            raise RequestMalformed(f"the {constraint.grammar} is one that this engine cannot keep to")
         return self._form(matcher, answered)
 
     def make_calls(self, form: CallForm, tools: tuple[Tool, ...], answered: list[int]) -> Form:
@@ -140,6 +136,10 @@ class Forms:
         return self._library.LLMatcher(self._tokenizer, grammar, log_level=0, limits=self._limits)
 
     def _is_kept(self, schema: str) -> bool:
+        try:
+            gbnf_of(Constraint(Grammar.JSON_SCHEMA, schema))
+        except ConstraintRefused:
+            return False
         return not self._matcher(self._library.LLMatcher.grammar_from_json_schema(schema)).is_error()
 
     def _control_token(self, text: str) -> int | None:
@@ -165,11 +165,3 @@ class Forms:
 def _bits(tokens: frozenset[int]) -> bytes:
     number = sum(1 << token for token in tokens)
     return number.to_bytes(max(tokens) // 8 + 1, "little")
-
-
-def _refusal(constraint: Constraint, words: str) -> RequestMalformed | FeatureMissing:
-    # Its words may quote the constraint, but for the names of what it does not know.
-    if words.startswith("Unimplemented keys"):
-        return FeatureMissing(f"this engine keeps to no schema with {words.partition(':')[2][:200].strip()}")
-    kind = "regular expression" if constraint.grammar is Grammar.REGEX else "schema"
-    return RequestMalformed(f"the {kind} is none, or cannot be kept to")
