@@ -243,7 +243,8 @@ def _parameters(settings: ServerSettings, key: str) -> Any:
     parameters.model.path = str(settings.model)
     parameters.n_parallel = settings.slots
     parameters.n_ctx = settings.slots * context
-    parameters.kv_unified = False
+    # In a cache of several parts, a vector of a model that has one takes in texts of other slots.
+    parameters.kv_unified = settings.embeds
     parameters.ctx_shift = False
     # The model looks at a text as a whole, so that is computed in one step.
     parameters.n_batch = parameters.n_ubatch = context if settings.embeds else BATCH_TOKENS

@@ -16,13 +16,16 @@ _ALIGNMENT: Final = 32
 _UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
 
 
-def write_chat_model(file: Path, template: str, *, control: str = "<unused>") -> None:
+def write_chat_model(
+    file: Path, template: str, *, control: str = "<unused>", pooling: int | None = None
+) -> None:
     """Write a llama model with a token for each byte and this chat template: it says anything at all.
 
     Args:
         file: Where to.
         template: In Jinja.
         control: The text of one more control token, `CONTROL`.
+        pooling: Makes an embedding model of it.
     """
     tokens = [*_byte_tokens(), "<end>", control, *(f"<unused {number}>" for number in range(258, 288))]
     metadata: dict[str, Value] = {
@@ -41,6 +44,7 @@ def write_chat_model(file: Path, template: str, *, control: str = "<unused>") ->
         "tokenizer.ggml.eos_token_id": END,
         "tokenizer.ggml.bos_token_id": END,
         "tokenizer.chat_template": template,
+        **({} if pooling is None else {"llama.pooling_type": pooling}),
     }
     matrices = {
         **{f"blk.0.attn_{name}.weight": (HIDDEN, HIDDEN) for name in ("q", "k", "v", "output")},

@@ -21,7 +21,7 @@ from cocoon_p2p.inference.engine import (
 )
 from cocoon_p2p.inference.llamacpp import open_llamacpp
 from cocoon_p2p.protocols.ids import Kind
-from tests.inference.random_gguf import CONTEXT_TOKENS, HIDDEN, write_embedding_model
+from tests.inference.random_gguf import CONTEXT_TOKENS, HIDDEN, write_chat_model, write_embedding_model
 
 BOUND_SECONDS = 30
 "A bound for a test that hangs; none waits for it."
@@ -98,6 +98,26 @@ async def test_many_requests_at_once_get_their_own_vectors(engine: Engine) -> No
     for text, vector in found.items():
         assert (await vectors(engine, text))[0] == pytest.approx(vector, abs=1e-5)
     assert len(set(found.values())) == 6
+
+
+async def test_texts_of_all_lengths_at_once_do_not_mix_in_a_model_with_a_cache(tmp_path: Path) -> None:
+    file = tmp_path / "llama.gguf"
+    write_chat_model(file, "", pooling=1)
+    texts = ["".join(chr(97 + (size * at) % 26) for at in range(size)) for size in range(1, 90, 4)]
+    found = dict[str, tuple[float, ...]]()
+
+    async def ask(text: str) -> None:
+        (found[text],) = await vectors(engine, text)
+
+    with trio.fail_after(BOUND_SECONDS):
+        async with open_llamacpp(file, name=NAME, slots=4, threads=1) as engine:
+            alone = await vectors(engine, *texts)
+            async with trio.open_nursery() as nursery:
+                for text in texts:
+                    nursery.start_soon(ask, text)
+
+    for text, vector in zip(texts, alone, strict=True):
+        assert found[text] == pytest.approx(vector, abs=1e-3)
 
 
 REFUSED: list[tuple[GenerateRequest, type[EngineError], str]] = [
