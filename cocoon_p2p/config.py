@@ -159,7 +159,9 @@ class PriceSection(Section, frozen=True, kw_only=True):
     """nanoTON per 1,000 tokens."""
 
     prompt: NonNegative = 4_000
-    cached: NonNegative = 1_000
+    cached: NonNegative | None = None
+    "Left out: a quarter of `prompt`. It cannot be more than that."
+
     completion: NonNegative = 20_000
     reasoning: NonNegative = 20_000
 

@@ -23,6 +23,7 @@ def one_each(loaded: Loaded[WorkerFile]) -> tuple[Loaded[WorkerFile], ...]:
     """
     settings = loaded.settings
     if not settings.model:
+        _price(loaded)
         return (loaded,)
     urls = sum(section.model.startswith(URL_SCHEMES) for section in settings.model)
     if urls > 1:
@@ -51,9 +52,9 @@ def one_each(loaded: Loaded[WorkerFile]) -> tuple[Loaded[WorkerFile], ...]:
         price = msgspec.structs.replace(
             settings.price, **{name: value for name, value in said.items() if value is not None}
         )
-        ones.append(
-            Loaded(msgspec.structs.replace(settings, worker=worker, price=price, model=[]), loaded.path)
-        )
+        one = Loaded(msgspec.structs.replace(settings, worker=worker, price=price, model=[]), loaded.path)
+        _price(one)
+        ones.append(one)
     return tuple(ones)
 
 
@@ -68,5 +69,12 @@ def prices(loaded: Loaded[WorkerFile], engine: Engine) -> dict[str, Price]:
 
 
 def _price(loaded: Loaded[WorkerFile]) -> Price:
-    price = loaded.settings.price
-    return Price(**{name: getattr(price, name) for name in price.__struct_fields__})
+    """Say what a file's model costs. Clients refuse one whose cached tokens are dearer than computed ones."""
+    section = loaded.settings.price
+    cached = section.prompt // 4 if section.cached is None else section.cached
+    if cached > section.prompt:
+        raise ConfigurationError(
+            f"a cached token would cost more than a computed one (cached={cached} prompt={section.prompt})",
+            hint="lower the price of cached tokens, or leave it out: a quarter of the prompt's",
+        )
+    return Price(section.prompt, cached, section.completion, section.reasoning)

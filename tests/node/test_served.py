@@ -88,6 +88,26 @@ def test_what_is_measured_names_the_server_however_the_file_does(worker: Write, 
     assert measured(loaded, ScriptedEngine()).upstream == "http://192.0.2.1:8000"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[worker]\nmodel = "demo"\n[price]\nprompt = 500\ncached = 501\n',
+        '[price]\ncached = 1000\n[[model]]\nmodel = "demo"\nprice_prompt = 999\n',
+    ],
+)
+def test_a_cached_token_dearer_than_a_computed_one_is_refused_before_a_client_would(
+    worker: Write, text: str
+) -> None:
+    with pytest.raises(ConfigurationError, match="more than a computed one"):
+        one_each(worker(text))
+
+
+def test_a_cached_token_costs_a_quarter_where_the_file_does_not_say(worker: Write) -> None:
+    loaded = worker('[worker]\nmodel = "demo"\n[price]\nprompt = 500\n')
+
+    assert prices(loaded, ScriptedEngine())["scripted"].cached == 125
+
+
 def test_each_model_has_its_price(worker: Write) -> None:
     loaded = worker(
         '[worker]\n[[model]]\nmodel = "a.gguf"\nprice_completion = 7\n[[model]]\nmodel = "b.gguf"\n'
