@@ -92,7 +92,7 @@ def test_what_is_measured_names_the_server_however_the_file_does(worker: Write, 
     "text",
     [
         '[worker]\nmodel = "demo"\n[price]\nprompt = 500\ncached = 501\n',
-        '[price]\ncached = 1000\n[[model]]\nmodel = "demo"\nprice_prompt = 999\n',
+        '[worker]\n[price]\ncached = 1000\n[[model]]\nmodel = "demo"\nprice_prompt = 999\n',
     ],
 )
 def test_a_cached_token_dearer_than_a_computed_one_is_refused_before_a_client_would(
