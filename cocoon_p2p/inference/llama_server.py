@@ -238,7 +238,9 @@ def _library() -> Any:  # xllamacpp has no types.
 
 
 def _parameters(settings: ServerSettings, key: str) -> Any:
-    context = -(-settings.context_tokens // CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS
+    # A text to embed may fill its context; llama.cpp then wants a place for one token more.
+    needed = settings.context_tokens + settings.embeds
+    context = -(-needed // CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS
     parameters = _library().CommonParams()
     parameters.model.path = str(settings.model)
     parameters.n_parallel = settings.slots

@@ -46,7 +46,8 @@ FEATURES: Final = frozenset(
 )
 "Of every model that answers. One whose way of calling tools is known has those, too."
 
-_POOLINGS: Final = (1, 2, 3)
+_LAST: Final = 3
+_POOLINGS: Final = (1, 2, _LAST)
 "How a GGUF file spells mean, cls and last."
 
 
@@ -173,6 +174,8 @@ def _features(kind: Kind, form: CallForm | None) -> frozenset[Feature]:
 def _context(head: GgufHead, asked: int | None) -> int:
     """Settle the context of a request, in tokens."""
     trained = head.context_tokens or (asked or CONTEXT_TOKENS)
+    if head.values.get(f"{head.architecture}.pooling_type") == _LAST:
+        trained -= 1  # llama.cpp keeps a place for the token that could follow.
     if asked is not None and not 1 < asked <= trained:
         raise ConfigurationError(
             f"the model cannot have that context (asked={asked} trained={trained} tokens)",

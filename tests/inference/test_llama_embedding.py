@@ -143,6 +143,21 @@ async def test_the_longest_text_that_fits_is_embedded_in_one_step(engine: Engine
     assert math.dist(vector, [0.0] * HIDDEN) == pytest.approx(1.0, abs=1e-4)
 
 
+@pytest.mark.parametrize("context", [None, 256])
+async def test_a_model_that_takes_the_last_token_s_vector_embeds_as_long_texts_as_it_says(
+    tmp_path: Path, context: int | None
+) -> None:
+    file = tmp_path / "llama.gguf"
+    write_chat_model(file, "", pooling=3)
+
+    with trio.fail_after(BOUND_SECONDS):
+        async with open_llamacpp(file, name=NAME, slots=1, threads=1, context_tokens=context) as engine:
+            (card,) = engine.capabilities.models
+            assert len(await vectors(engine, "x" * card.context_tokens)) == 1
+            with pytest.raises(PromptTooLong):
+                await engine.count(embed("x" * (card.context_tokens + 1)))
+
+
 async def test_an_empty_text_has_a_vector_too(engine: Engine) -> None:
     assert len(await vectors(engine, "")) == 1
 
