@@ -2,7 +2,7 @@
 
 Of the libraries that do this it has no dependencies (a wheel of 3 MB), and it bounds most of what a grammar
 may cost: a step that takes more than its fuel is an error of its own. Its bounds are set lower here, since a
-step of one answer is a step of all that are computed with it; it sees only what `inference.constraints` takes.
+step of one answer is a step of all that run with it. It sees only what `inference.constraints` takes.
 """
 
 import importlib
