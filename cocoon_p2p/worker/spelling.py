@@ -77,11 +77,11 @@ def answer_content(piece: Piece) -> AnswerContent:
     """Spell what an engine says.
 
     Raises:
-        EngineError: It says what cannot be spelled: a tool call or a vector too long for a chunk, a
-            likelihood that is no number.
+        EngineError: It says what cannot be spelled: half of a character, a tool call or a vector too long
+            for a chunk, a likelihood that is no number.
     """
     return AnswerContent(
-        piece.text,
+        _text(piece.text),
         None if piece.finish is None else _FINISHES[piece.finish],
         tuple(map(_call, piece.calls)),
         tuple(map(_logprob, piece.logprobs)),
@@ -92,6 +92,14 @@ def answer_content(piece: Piece) -> AnswerContent:
 def _message(turn: ChatTurn) -> ChatMessage:
     calls = tuple(engine_wishes.ToolCall(call.id, call.name, call.arguments) for call in turn.calls)
     return ChatMessage(turn.role, turn.content, calls, turn.call_id or "", turn.images)
+
+
+def _text(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise EngineError("the engine says half of a character (a lone surrogate)") from None
+    return text
 
 
 def _penalty(milli: int | None) -> float:

@@ -112,6 +112,7 @@ class Sloppy(ScriptedEngine):
         (Piece("", 2, 5, logprobs=(wishes.TokenLogprob(LIKELY, (LIKELY,) * 2),)), {"logprobs": 1}),
         (Piece("", 2, 5, logprobs=(wishes.TokenLogprob(wishes.Likelihood(b"", math.nan)),)), {"logprobs": 1}),
         (Piece("", 2, 5, vectors=(bytes(8),)), {}),
+        (Piece("\ud800", 2, 5), {}),
     ],
 )
 async def test_what_an_engine_was_not_asked_for_is_its_failure_and_never_sent(
@@ -187,7 +188,7 @@ def test_a_likelihood_is_spelled_in_millionths_however_unlikely(nats: float, mic
 LIKELIHOODS = st.builds(wishes.Likelihood, st.binary(max_size=9), st.floats())
 PIECES = st.builds(
     Piece,
-    st.text(max_size=9),
+    st.text(max_size=9) | st.just("\ud800"),
     st.integers(0, 9),
     finish=st.none() | st.sampled_from(Finish),
     calls=st.lists(st.builds(wishes.ToolCall, st.text(), st.text(), st.text()), max_size=3).map(tuple),
