@@ -22,6 +22,9 @@ SIZE_MAX_BYTES = 256 * 1024
 LOGPROB_SIZE_BYTES = 200
 "A token and its likelihood, as Python holds them."
 
+CALL_SIZE_BYTES = 400
+"A tool call beside its arguments, of which there may be none."
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -44,7 +47,7 @@ class Piece:
     def size_bytes(self) -> int:
         """What it takes while it waits, near enough."""
         size = len(self.text.encode()) + sum(map(len, self.vectors))
-        size += sum(len(call.arguments) for call in self.calls)
+        size += sum(CALL_SIZE_BYTES + len(call.arguments) for call in self.calls)
         return size + LOGPROB_SIZE_BYTES * sum(1 + len(one.top) for one in self.logprobs)
 
 

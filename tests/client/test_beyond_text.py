@@ -8,10 +8,13 @@ import trio
 from trio.testing import MockClock
 
 from cocoon_p2p.errors import AnswerBroken, CocoonError, Refused
-from cocoon_p2p.inference.engine import Feature
+from cocoon_p2p.inference.engine import Feature, Finish, GenerateRequest, Piece
+from cocoon_p2p.inference.wishes import ToolCall as EngineCall
 from cocoon_p2p.protocols.ids import CALLS_MAX, Kind, Outcome, Reason
 from cocoon_p2p.protocols.wishes import Likelihood, TokenLogprob, ToolCall
-from tests.client.scene import QUESTION, Scene, Script, Talk, scene
+from cocoon_p2p.testing.engine import ScriptedEngine, scripted_model
+from tests.client.nodes import nodes
+from tests.client.scene import POLICY, QUESTION, Scene, Script, Talk, scene
 
 FEATURES = tuple(sorted(feature.value for feature in Feature))
 TOOLS = [{"type": "function", "function": {"name": "weather"}}]
@@ -69,6 +72,37 @@ async def test_what_nobody_asked_for_ends_the_answer_and_is_held_against_the_wor
         assert (raised.value.code, raised.value.text) == ("miscounted", "It ")
         assert answer.tool_calls == ()
         assert held_against(stage) == 1.0
+
+
+async def test_a_call_without_arguments_or_text_is_delivered(autojump_clock: MockClock) -> None:
+    call = ToolCall("1", "weather", "")
+
+    async with scene(sending({"calls": (call,)}, tokens=1), features=FEATURES) as stage:
+        async with stage.client.chat("scripted", QUESTION, tools=TOOLS) as answer:
+            await answer.read()
+
+        assert answer.tool_calls == (call,)
+
+
+async def test_a_call_of_more_tokens_than_are_paid_ahead_is_delivered_and_paid_for(
+    autojump_clock: MockClock,
+) -> None:
+    class OfOneLongCall(ScriptedEngine):
+        async def _pieces(self, request: GenerateRequest, number: int) -> Any:
+            yield Piece("I look. ", 2, 3)
+            yield Piece("", 2 + 4 * POLICY.window_tokens_max, 3, calls=(EngineCall("1", "weather", "{}"),))
+            yield Piece("", 2 + 4 * POLICY.window_tokens_max, 3, finish=Finish.TOOL_CALLS)
+
+    async with nodes(OfOneLongCall(models=[scripted_model(features=Feature)])) as all_:
+        async with all_.client.chat(
+            "scripted", QUESTION, tools=TOOLS, completion_tokens_max=5 * POLICY.window_tokens_max
+        ) as answer:
+            await answer.read()
+
+        assert (answer.finish, answer.tool_calls) == ("tool_calls", (CALL,))
+        assert answer.usage.completion == 2 + 4 * POLICY.window_tokens_max
+        assert answer.cost == all_.paid > all_.earned
+        await all_.agreed()
 
 
 async def test_arguments_without_end_are_more_text_than_the_tokens_can_hold(

@@ -7,7 +7,8 @@ Pieces come in as the engine makes them, chunks go out as credit and the reader 
 A chunk leaves at once if it is the first, the last, or holds CHUNK_TOKENS; else
 CHUNK_SECONDS after the one before it. So a token waits 10 ms at most, and a fast engine
 does not drown the hop in frames of one token each. Where credit is scarce a chunk holds as
-many pieces as it covers, and waits for no more than the next one.
+many pieces as it covers, and waits for no more than the next one. Of a piece that stands for more
+tokens than a payer covers ahead (a long tool call) the tokens go before it, some in each chunk.
 
 Spec: protocols/exchange.md (Amounts, Credit); protocols/README.md (Chunks).
 """
@@ -135,15 +136,21 @@ def grow(answer: Answer, content: AnswerContent, *, made: int, prefilled: int) -
 
 
 def bids(answer: Answer) -> tuple[Nano, ...]:
-    """Say what will have been earned after one piece more, after two, ...; ascending, never empty."""
+    """Say what will have been earned after one piece more, after two, ...; ascending, never empty.
+
+    Before a piece of many tokens stands what some of them come to: no payer covers more than a window ahead.
+    """
     counts = [piece.tokens for piece in answer.waiting] or [answer.sent_tokens]
+    if (some := answer.sent_tokens + CHUNK_TOKENS) < counts[0]:
+        counts.insert(0, some)
     return tuple(amount(_usage(answer, tokens), answer) for tokens in counts)
 
 
 def take(answer: Answer, covered: Nano, now: float) -> tuple[Answer, Draft]:
     """Make a chunk of as many pieces as are covered and fit; from now on it counts as sent.
 
-    A piece that alone fits no chunk is cut. Its tokens are counted with the end of it.
+    A piece that alone fits no chunk is cut. Its tokens are counted with the end of it. One of which not all
+    tokens are covered waits; some of them are counted.
 
     Args:
         answer: With something to send.
@@ -200,7 +207,10 @@ def _cut(answer: Answer, covered: Nano) -> tuple[AnswerContent, int, tuple[Waiti
     room, tokens = ANSWER_TEXT_MAX_BYTES, answer.sent_tokens
     for position, piece in enumerate(answer.waiting):
         size = size_of(piece.content)
-        if amount(_usage(answer, piece.tokens), answer) > covered or (contents and size > room):
+        is_covered = amount(_usage(answer, piece.tokens), answer) <= covered
+        if not is_covered and not contents:
+            return AnswerContent(""), tokens + CHUNK_TOKENS, answer.waiting
+        if not is_covered or (contents and size > room):
             return join(contents), tokens, answer.waiting[position:]
         if size > room:
             head, rest = split(piece.content, room)

@@ -13,6 +13,7 @@ from cocoon_p2p.protocols.ids import (
     ANSWER_TEXT_MAX_BYTES,
     ARGUMENTS_MAX_BYTES,
     CHUNK_SIZE_MAX_BYTES,
+    CHUNK_TOKENS,
     LOGPROB_MICRO_MAX,
     LOGPROBS_MAX,
     SEAL_SIZE_BYTES,
@@ -129,6 +130,21 @@ def test_whatever_an_engine_says_is_delivered_once_in_order_and_counted_with_its
         sent = join(drafts[at].content for at in range(after))
         counted = join(said[: drafts[before].usage.completion])
         assert size_of(sent) >= size_of(counted)
+
+
+def test_of_a_piece_that_no_window_covers_some_tokens_go_before_it_with_each_chunk() -> None:
+    answer = Answer(Usage(10, 0, 0, 0), Price(0, 0, 1000, 1000), Nano(10**9))
+    answer = grow(answer, AnswerContent("a long call", FinishReason.STOP), made=20, prefilled=10)
+    drafts: list[Draft] = []
+    while not drafts or drafts[-1].content.finish is None:
+        answer, draft = take(answer, Nano(answer.sent_tokens + CHUNK_TOKENS), 0.0)
+        drafts.append(draft)
+
+    assert [(draft.content.text, draft.usage.completion) for draft in drafts] == [
+        ("", 8),
+        ("", 16),
+        ("a long call", 20),
+    ]
 
 
 def test_an_embedding_is_delivered_without_one_completion_token() -> None:
