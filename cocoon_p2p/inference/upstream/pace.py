@@ -34,26 +34,28 @@ class Pace:
 
     def __init__(self, seconds_per_token: float) -> None:
         self.seconds_per_token = seconds_per_token
-        self._waiting_tokens = 0
+        self._waiting = set[Waiting]()
 
     @contextmanager
     def waiting(self, tokens: int) -> Iterator["Waiting"]:
         """Count a prompt among those that wait for their first token, until `Waiting.begun`."""
         waiting = Waiting(self, tokens)
-        self._waiting_tokens += tokens
+        self._waiting.add(waiting)
+        load = sum(each.tokens for each in self._waiting)
+        for each in self._waiting:
+            each.load_tokens = max(each.load_tokens, load)
         try:
             yield waiting
         finally:
             waiting.begun()
 
-    def begun(self, tokens: int) -> None:
-        """One of the prompts is computed."""
-        self._waiting_tokens -= tokens
+    def begun(self, waiting: "Waiting") -> None:
+        """One of the prompts is computed, or given up. Twice does no harm."""
+        self._waiting.discard(waiting)
 
-    @property
-    def first_token_seconds(self) -> float:
-        """How long a first token may take: all prompts that wait may be computed before it."""
-        bound = STEP_SECONDS + SLACK * self.seconds_per_token * self._waiting_tokens
+    def first_token_seconds(self, load_tokens: int) -> float:
+        """How long a first token may take behind so much: all prompts that wait may be computed before it."""
+        bound = STEP_SECONDS + SLACK * self.seconds_per_token * load_tokens
         return min(bound, max(PREFILL_MAX_SECONDS, STEP_SECONDS))
 
 
@@ -61,17 +63,20 @@ class Waiting:
     """One prompt that waits for its first token."""
 
     def __init__(self, pace: Pace, tokens: int) -> None:
+        self.tokens = tokens
+        self.load_tokens = tokens
+        """Of all that waited at once while this one did, at most. Who waited behind a long prompt did so
+        also after that prompt has begun, or its reader has left."""
+
         self._pace = pace
-        self._tokens = tokens
         self._has_begun = False
 
     def begun(self) -> None:
         """The first token came, or nobody waits any more. Once is enough, twice does no harm."""
-        if not self._has_begun:
-            self._has_begun = True
-            self._pace.begun(self._tokens)
+        self._has_begun = True
+        self._pace.begun(self)
 
     @property
     def patience_seconds(self) -> float:
         """How long the next step may take."""
-        return STEP_SECONDS if self._has_begun else self._pace.first_token_seconds
+        return STEP_SECONDS if self._has_begun else self._pace.first_token_seconds(self.load_tokens)

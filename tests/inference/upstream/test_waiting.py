@@ -102,6 +102,18 @@ async def test_arguments_of_a_call_that_take_long_are_no_stall(
     assert max(later - sooner for sooner, later in pairwise(waits)) <= STEP_SECONDS / 2
 
 
+async def test_a_patience_that_grows_while_it_is_waited_for_is_heeded_to_the_last(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    began = trio.current_time()
+    reading = Reading(slowly([(40.0, END)]))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reading.run)
+        steps = reading.steps(lambda: 50.0 if trio.current_time() > began + 29 else STEP_SECONDS)
+
+        assert [step async for step in steps if step is not None] == [END]
+
+
 async def test_a_slow_reader_stops_its_own_server(autojump_clock: trio.testing.MockClock) -> None:
     made = list[int]()
 
@@ -137,10 +149,29 @@ def test_all_prompts_that_wait_may_be_computed_first() -> None:
             assert first.patience_seconds == STEP_SECONDS + SLACK * 30
             second.begun()
             assert second.patience_seconds == STEP_SECONDS
-            assert first.patience_seconds == STEP_SECONDS + SLACK * 10
-        assert first.patience_seconds == STEP_SECONDS + SLACK * 10
+            assert first.patience_seconds == STEP_SECONDS + SLACK * 30
+        assert first.patience_seconds == STEP_SECONDS + SLACK * 30
+    with prefill.waiting(500) as third:
+        assert third.patience_seconds == STEP_SECONDS + SLACK * 5
     with prefill.waiting(10**9) as endless:
         assert endless.patience_seconds == PREFILL_MAX_SECONDS
+
+
+async def test_who_waited_behind_a_long_prompt_is_not_given_up_once_that_is_left(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    prefill = Pace(0.01)
+
+    async def leave() -> None:
+        with prefill.waiting(10_000):
+            await trio.sleep(99)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(leave)
+        await trio.testing.wait_all_tasks_blocked()
+        got = await told([(100.0, END)], tokens=100, prefill=prefill)
+
+    assert got[-1][0] == 100.0
 
 
 # ---------------------------------------------------------------- what is no answer
