@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
 from typing import Final
 
 import httpx
@@ -26,6 +27,10 @@ from cocoon_p2p.protocols.ids import MODELS_MAX, NAME_MAX_BYTES
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS: Final = 5.0
+
+IDLE_SECONDS: Final = 2.0
+"Of a connection without use. uvicorn, which runs most servers, closes it after five, perhaps under a request."
+
 ALL_MODELS: Final = "*"
 
 
@@ -79,10 +84,14 @@ async def open_upstream(
         base_url=root,
         headers=_headers(upstream.api_key),
         timeout=httpx.Timeout(STEP_SECONDS, connect=CONNECT_SECONDS, pool=None),
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=slots),
+        limits=httpx.Limits(
+            max_connections=None, max_keepalive_connections=slots, keepalive_expiry=IDLE_SECONDS
+        ),
         # What this machine's environment says of proxies is not meant for prompts.
         trust_env=False,
     ) as http:
+        # A cookie would bind all requests to one of the machines behind an address; and many fill memory.
+        http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
         try:
             wanted = _Wanting(name, root, context_tokens, weights_hash)
             models = await _open_models(http, upstream.model, wanted, trio.Semaphore(slots))

@@ -46,6 +46,9 @@ REFUSALS: Final = frozenset((400, 413, 422))
 _TOO_LONG: Final = ("exceed_context_size_error", "context_length_exceeded")
 "Types and codes by which llama.cpp and OpenAI say that a prompt does not fit; vLLM says it in words."
 
+_LOST: Final = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
+"What httpx raises of a server; the last two where a redirect leads to no address, though nobody follows it."
+
 T = TypeVar("T")
 
 
@@ -134,7 +137,7 @@ async def exchange(
             data = await _answer(http, request, size_max_bytes)
     except trio.TooSlowError:
         raise EngineError(f"the server gives no answer (waited={within_seconds:g} s)") from None
-    except httpx.HTTPError as exc:
+    except _LOST as exc:
         raise EngineError(f"the server is not reached ({type(exc).__name__})") from exc
     try:
         return msgspec.json.decode(data, type=answer)
@@ -165,7 +168,7 @@ async def stream_steps(
                 raise await _refusal(response)
             async with aclosing(_steps(response)) as steps:
                 yield steps
-    except httpx.HTTPError as exc:
+    except _LOST as exc:
         raise EngineError(f"the connection to the server is lost ({type(exc).__name__})") from exc
 
 
@@ -238,7 +241,9 @@ async def _steps(response: httpx.Response) -> AsyncGenerator[Step, None]:
                 bounded.unfinished_bytes = 0
                 if event.data == "[DONE]":
                     return
-                yield decode_step(event.data)
+                # Without data it only keeps the line alive, or says when to come back.
+                if event.data:
+                    yield decode_step(event.data)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, SSEError) as exc:
         raise EngineError(f"the server's answer is no stream of steps ({type(exc).__name__})") from exc
 

@@ -102,6 +102,12 @@ class Script:
     )
     "Status, headers and body of what is posted to other paths."
 
+    connections: int = 0
+    "That were made so far."
+
+    heads: list[h11.Request] = field(default_factory=list[h11.Request])
+    "Of all that was asked."
+
     requests: list[Mapping[str, object]] = field(default_factory=list[Mapping[str, object]])
     "Completions that were asked for."
 
@@ -151,8 +157,10 @@ async def scripted_server(script: Script) -> AsyncIterator[str]:
 
     async def serve(stream: trio.SocketStream) -> None:
         connection = h11.Connection(h11.SERVER)
+        script.connections += 1
         try:
             while (request := await _request(connection, stream)) is not None:
+                script.heads.append(request[0])
                 await _Answering(script, connection, stream).answer(*request)
                 if connection.our_state is h11.MUST_CLOSE:
                     break

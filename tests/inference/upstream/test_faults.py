@@ -17,8 +17,8 @@ from cocoon_p2p.inference.engine import (
     ModelUnknown,
     Piece,
 )
-from cocoon_p2p.inference.upstream import Upstream, health, open_upstream, pace, probing, trying
-from tests.inference.upstream.scene import DONE, Script, say, scripted_server, step
+from cocoon_p2p.inference.upstream import Upstream, health, open_upstream, opening, pace, probing, trying
+from tests.inference.upstream.scene import DONE, Script, say, scripted_server, step, words
 
 BOUND_SECONDS = 60
 SECRET = "my secret words"
@@ -128,6 +128,38 @@ async def test_a_fault_is_an_error_that_quotes_nobody(fault: Script) -> None:
 
     assert SECRET not in str(raised.value)
     assert "[2, 6, 5]" not in str(raised.value)
+
+
+@pytest.mark.parametrize("odd", [b"retry: 3000\n\n", b"id: 5\n\n: alive\n\n", b"event: ping\n\n"])
+async def test_what_only_keeps_the_line_alive_is_no_step(odd: bytes) -> None:
+    script = Script()
+    async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+        script.events = lambda asked: [odd, *words(asked)]
+
+        assert len(await pieces_of(engine, ask())) == 6
+
+
+async def test_cookies_are_not_kept() -> None:
+    script = Script()
+    async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+        script.headers = (STREAM, ("set-cookie", "machine=7; Path=/"))
+        await pieces_of(engine, ask())
+        await pieces_of(engine, ask())
+
+    assert not any(name == b"cookie" for head in script.heads for name, _ in head.headers)
+
+
+async def test_a_connection_that_was_idle_for_long_is_not_used_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(opening, "IDLE_SECONDS", 0.0)
+    script = Script()
+    async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+        before, asked = script.connections, len(script.heads)
+        await pieces_of(engine, ask())
+        await pieces_of(engine, ask())
+
+    assert script.connections - before == len(script.heads) - asked
 
 
 async def test_a_server_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,6 +161,14 @@ async def test_a_stream_says_the_same_however_it_is_cut(cuts: list[int]) -> None
     assert [said.text for said in steps] == ["a", "\u00e9\u4e16", ""]
 
 
+async def test_a_line_ends_nowhere_but_at_its_end() -> None:
+    text = "a\u2028b\u2029c\x85d"
+
+    (only,) = await read([b'data: {"choices": [{"text": "' + text.encode() + b'"}]}\n\n', DONE])
+
+    assert only.text == text
+
+
 JUNK = st.binary(max_size=40) | st.sampled_from(
     (
         b"data: ",

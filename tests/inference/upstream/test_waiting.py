@@ -20,7 +20,7 @@ from cocoon_p2p.inference.upstream.pace import BEAT_SECONDS, PREFILL_MAX_SECONDS
 from cocoon_p2p.inference.upstream.reading import AHEAD_STEPS, Reading
 from cocoon_p2p.inference.upstream.steps import Choice, Progress, Step, Usage
 from cocoon_p2p.inference.upstream.telling import tell
-from cocoon_p2p.inference.upstream.wire import ServerBusy, look
+from cocoon_p2p.inference.upstream.wire import ServerBusy, look, stream_steps
 from cocoon_p2p.nursery import open_service_nursery
 from tests.inference.upstream.scene import Script, scripted_server
 
@@ -268,6 +268,18 @@ async def test_a_server_that_sends_elsewhere_is_not_followed(unprobed: None) -> 
             with pytest.raises(EngineError, match="elsewhere"):
                 async with engine.generate(ASK) as pieces:
                     await anext(pieces)
+
+
+@pytest.mark.parametrize("location", ["mailto:x", "http://xn--a/", "http://[::", "//\x7f"])
+async def test_a_server_that_sends_nowhere_is_an_error_of_the_engine(location: str) -> None:
+    headers = {"location": location}
+    transport = httpx.MockTransport(lambda _: httpx.Response(307, headers=headers))
+    async with httpx.AsyncClient(transport=transport, base_url="http://server") as http:
+        with pytest.raises(EngineError):
+            await look(http, "/v1/models", dict)
+        with pytest.raises(EngineError):
+            async with stream_steps(http, "/v1/completions", {}):
+                raise AssertionError("it must not open")
 
 
 # ---------------------------------------------------------------- in the clear
