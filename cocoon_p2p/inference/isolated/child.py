@@ -51,6 +51,8 @@ def run(open_engine: OpenEngine) -> NoReturn:
     """Be an engine's process, from the command line's arguments."""
     descriptor, parent = map(int, sys.argv[1:3])
     _end_with(parent)
+    # Else what a library starts would hold the line open, and our death would pass for silence.
+    os.set_inheritable(descriptor, False)
     # A core dump holds prompts. One byte, not none: only so are programs spared that dumps are piped into.
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0) if hard == 0 else (1, 1))
@@ -63,15 +65,18 @@ def run(open_engine: OpenEngine) -> NoReturn:
     try:
         trio.run(_run, socket.socket(fileno=descriptor), open_engine)
     except BaseException as exc:  # noqa: BLE001  # the top of this process
+        exc = _innermost(exc)
         # Where it was, and not what it said: that may quote a prompt.
-        sys.stderr.write("".join(traceback.format_tb(exc.__traceback__)) + f"{_name(exc)}\n")
+        sys.stderr.write("".join(traceback.format_tb(exc.__traceback__)) + f"{type(exc).__name__}\n")
+        # Not by a signal, which would pass for too little memory. The node ends what was started here.
+        os._exit(1)
     _end()
 
 
-def _name(exc: BaseException) -> str:
+def _innermost(exc: BaseException) -> BaseException:
     while isinstance(exc, BaseExceptionGroup):
         exc = cast("BaseExceptionGroup[BaseException]", exc).exceptions[0]
-    return type(exc).__name__
+    return exc
 
 
 async def _run(end: socket.socket, open_engine: OpenEngine) -> None:

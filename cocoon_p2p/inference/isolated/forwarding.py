@@ -75,11 +75,7 @@ class _Forwarding(logging.Handler):
 
 def logged(record: logging.LogRecord) -> Logged:
     """Say what may be said of a record."""
-    facts = {
-        name: value if isinstance(value, int | float | None) else _short(str(value))
-        for name, value in vars(record).items()
-        if name not in _OWN
-    }
+    facts = {name: _fact(value) for name, value in vars(record).items() if name not in _OWN}
     if record.exc_info and record.exc_info[0] is not None:
         facts["error"] = record.exc_info[0].__name__
     return Logged(record.levelno, record.name, _short(str(record.msg)), dict(list(facts.items())[:FACTS_MAX]))
@@ -113,6 +109,15 @@ def write_log(said: Logged, allowance: Allowance) -> None:
     logger = logging.getLogger(said.logger)
     if logger.isEnabledFor(said.level):
         logger.log(said.level, "%s", said.event, extra=said.facts)
+
+
+def _fact(value: object) -> str | int | float | bool | None:
+    # By its very type: the line takes no subclass of a number, such as numpy's, and none beyond 64 bits.
+    if type(value) is int:
+        return value if abs(value) < 2**63 else _short(str(value))
+    if value is None or type(value) is bool or type(value) is float:
+        return value
+    return _short(str(value))
 
 
 def _short(text: str) -> str:

@@ -29,6 +29,9 @@ class Orders(msgspec.Struct, frozen=True):
     "The starts that end in a crash."
 
     refuses: bool = False
+    misleads: bool = False
+    "It raises what nobody foresaw."
+
     loads_for_ever: bool = False
     slots: int = 2
     changes_at: int = 1000
@@ -54,6 +57,9 @@ class Puppet:
         await trio.testing.wait_all_tasks_blocked()
         match order:
             case "abort":
+                os.abort()
+            case "leave a child behind":
+                os.posix_spawnp("sleep", ["sleep", "1000"], os.environ)  # noqa: ASYNC221  # it is not waited for
                 os.abort()
             case "freeze":
                 os.kill(os.getpid(), signal.SIGSTOP)
@@ -90,6 +96,8 @@ def open_by_orders(
     opening: bytes, _memory: HashMemory | None, progress: Progress
 ) -> AbstractAsyncContextManager[Engine]:
     orders = msgspec.msgpack.decode(opening, type=Orders, dec_hook=lambda _, value: Path(value))
+    if orders.misleads:
+        raise LookupError(f"what nobody is to read: {orders.starts}")
     return _open(orders, progress)
 
 

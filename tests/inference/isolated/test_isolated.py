@@ -175,6 +175,27 @@ async def test_a_process_that_dies_while_it_loads_is_a_mistake_that_is_told(tmp_
             pass
 
 
+@pytest.mark.slow
+async def test_a_process_that_fails_by_itself_is_not_taken_for_one_without_memory(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"died while it loaded the model \(exit=1\)"):
+        async with puppet(Orders(tmp_path / "starts", misleads=True)):
+            pass
+
+    told = capfd.readouterr().err
+    assert told.rstrip().endswith("LookupError")
+    assert "in open_by_orders" in told
+    assert str(tmp_path) not in told
+
+
+@pytest.mark.slow
+async def test_a_death_is_heard_although_what_the_engine_started_lives_on(orders: Orders) -> None:
+    async with puppet(orders) as engine:
+        with pytest.raises(EngineError, match="SIGABRT"):
+            await text_of(engine, request("leave a child behind"))
+
+
 @pytest.mark.long
 async def test_a_storm_of_deaths_ends_in_an_engine_without_models(tmp_path: Path) -> None:
     orders = Orders(tmp_path / "starts", dies_at=tuple(range(2, 100)))

@@ -32,6 +32,7 @@ from cocoon_p2p.inference.isolated.frames import (
     Logged,
     Said,
     ToChild,
+    encode_frame,
 )
 from cocoon_p2p.inference.isolated.line import Line
 from cocoon_p2p.inference.isolated.running import RunningChild
@@ -366,6 +367,21 @@ def test_a_line_of_log_arrives_with_its_facts(caplog: pytest.LogCaptureFixture) 
         logging.WARNING,
     )
     assert (vars(line)["slot"], vars(line)["seconds"], vars(line)["path"]) == (3, 10.0, "['x']")
+
+
+class Measured(float):
+    """A number of a library's own kind, as numpy's are."""
+
+
+@pytest.mark.parametrize(
+    ("fact", "arrives"),
+    [(Measured(1.5), "1.5"), (2**64, str(2**64)), (-(2**70), str(-(2**70))), (True, True)],
+)
+def test_a_fact_that_the_line_does_not_take_is_written_as_text(fact: object, arrives: object) -> None:
+    said = logged(record("engine keeps a slot", fact=fact))
+
+    assert encode_frame(said)
+    assert said.facts["fact"] == arrives
 
 
 def test_of_an_exception_that_was_logged_only_the_class_is_told() -> None:
