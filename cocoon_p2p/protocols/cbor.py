@@ -25,6 +25,12 @@ def _reject_tag(*_: object) -> NoReturn:
 # A receipt with all its chunks has some 800,000. What has more would keep its reader busy for seconds.
 _ITEMS_MAX = 1_000_000
 
+_BYTES, _TEXT, _ARRAY, _MAP, _TAG = 2, 3, 4, 5, 6
+"Major types (section 3.1)."
+
+_WIDE, _WIDEST = 24, 27
+"What stands in a head for a number in the next one byte, and in the next eight."
+
 # Tags that the library would interpret by itself (dates, big numbers, regular expressions ...),
 # some of which cost much more to decode than their few bytes suggest.
 _TAGS = (0, 1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799)
@@ -36,14 +42,19 @@ def encode(value: Value) -> bytes:
     return cbor2.dumps(value)
 
 
-def decode(data: bytes) -> Value:
+def decode(data: bytes, *, items_max: int = _ITEMS_MAX) -> Value:
     """Read the one value that `data` spells.
+
+    Args:
+        data: From a peer.
+        items_max: How many items its arrays and maps may have, all told.
 
     Raises:
         MalformedMessage: Trailing or missing bytes, a duplicate or unordered key, a longer
             spelling than needed, an indefinite length, a tag, a type the protocol does not
             use, deeper nesting or more items than any message has.
     """
+    _check_items(data, items_max)
     try:
         value: Value = cbor2.loads(
             data,
@@ -58,16 +69,38 @@ def decode(data: bytes) -> Value:
         raise MalformedMessage(f"not CBOR of the protocol: {exc!s:.120}") from exc
     # Of all spellings of a value the deterministic one alone is the shortest: heads can only be
     # longer than needed, and bytes can only be left over. Twice as fast as spelling it again.
-    if _size(value, [_ITEMS_MAX]) != len(data):
+    if _size(value) != len(data):
         raise MalformedMessage("not the deterministic spelling (longer than needed, or trailing bytes)")
     return value
 
 
-def _size(value: Value | float | None, items_left: list[int]) -> int:
+def _check_items(data: bytes, items_max: int) -> None:
+    """Count items by their heads alone: an empty array takes one byte, and seventy once it was read."""
+    if len(data) <= items_max:
+        return
+    at, awaited, items_left = 0, 1, items_max
+    while awaited and at < len(data):
+        major, low = data[at] >> 5, data[at] & 0x1F
+        if major == _TAG or low > _WIDEST:
+            raise MalformedMessage("not CBOR of the protocol: a tag, or an indefinite length")
+        at, awaited = at + 1, awaited - 1
+        number = low
+        if low >= _WIDE:
+            width = 1 << (low - _WIDE)
+            number, at = int.from_bytes(data[at : at + width]), at + width
+        if major in (_BYTES, _TEXT):
+            at += number
+        elif major in (_ARRAY, _MAP):
+            items_left -= number
+            awaited += number if major == _ARRAY else 2 * number
+        if items_left < 0:
+            raise MalformedMessage(f"more items than such a message has (max={items_max})")
+
+
+def _size(value: Value | float | None) -> int:
     """Count the bytes of the shortest spelling.
 
-    Refuses what has no spelling in the protocol: other types, and maps whose keys do not ascend. And it
-    counts the items in arrays and maps down.
+    Refuses what has no spelling in the protocol: other types, and maps whose keys do not ascend.
     """
     # The decoder gives exact types, and asking for them is faster than `isinstance`.
     if type(value) is int:
@@ -78,27 +111,19 @@ def _size(value: Value | float | None, items_left: list[int]) -> int:
     if type(value) is bool:
         return 1
     if type(value) is dict:
-        _count_down(items_left, len(value))
         total, last = _head_size(len(value)), -1
         for key, item in value.items():
             if type(key) is not int or key <= last:
                 raise MalformedMessage("map keys are unsigned integers in ascending order")
             last = key
-            total += _head_size(key) + _size(item, items_left)
+            total += _head_size(key) + _size(item)
         return total
     if type(value) is str:
         length = len(value) if value.isascii() else len(value.encode())
         return _head_size(length) + length
     if type(value) is list:
-        _count_down(items_left, len(value))
-        return _head_size(len(value)) + sum([_size(item, items_left) for item in value])
+        return _head_size(len(value)) + sum([_size(item) for item in value])
     raise MalformedMessage(f"not a type the protocol uses: {type(value).__name__}")
-
-
-def _count_down(items_left: list[int], items: int) -> None:
-    items_left[0] -= items
-    if items_left[0] < 0:
-        raise MalformedMessage(f"more items than any message has (max={_ITEMS_MAX})")
 
 
 def _head_size(number: int) -> int:

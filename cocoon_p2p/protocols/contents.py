@@ -54,6 +54,9 @@ _PAD_SIZES = (64, 256, 1024)
 _PAD_MARK = 0x80
 "ISO/IEC 7816-4: the mark, then zeros."
 
+_ITEMS_MAX = 100_000
+"A request of as many turns, calls, tools and texts as there may be has half of that."
+
 AContent = Annotated[str, Max(REQUEST_TEXT_MAX_BYTES)]
 
 
@@ -162,7 +165,7 @@ def decode_request(plain: bytes) -> RequestContent:
     Raises:
         MalformedMessage: It is none, or looks back on more than CHAT_CALLS_MAX tool calls.
     """
-    value = decode(unpad(plain))
+    value = decode(unpad(plain), items_max=_ITEMS_MAX)
     # Reading so many would take seconds.
     if _calls_in(value) > CHAT_CALLS_MAX:
         raise MalformedMessage(f"tool calls: too many (max={CHAT_CALLS_MAX})")

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import cbor2
 import pytest
 from hypothesis import assume, given, settings
@@ -135,3 +137,41 @@ def test_more_items_than_any_message_has_are_refused_however_they_are_nested() -
     with pytest.raises(MalformedMessage, match="more items"):
         decode(cbor2.dumps({64: [[0] * 1000] * 1000}))
     assert decode(cbor2.dumps([[0] * 1000] * 900))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x9a\x00\x10\x00\x00" + b"\x80" * 0x100000,
+        b"\x82\x43\x80\x80\x80\x99\xff\xff" + b"\x80" * 0xFFFF,
+        b"\x82\x1b" + bytes(8) + b"\xb9\xff\xff" + b"\x00\x80" * 0xFFFF,
+        b"\x90" + (b"\x99\x10\x00" + b"\x80" * 0x1000) * 16,
+    ],
+    ids=["an array", "behind bytes", "a map", "many arrays"],
+)
+def test_what_has_too_many_items_is_refused_before_any_of_them_takes_memory(data: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(MalformedMessage, match="more items"):
+            decode(data, items_max=50_000)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("head", [b"\xc1", b"\x9f", b"\xd9\xd9\xf7", b"\x00"])
+def test_what_is_none_of_the_protocol_s_is_refused_before_what_is_in_it_is_read(head: bytes) -> None:
+    data = head + b"\x99\xff\xff" + b"\x80" * 0xFFFF
+    tracemalloc.start()
+    try:
+        with pytest.raises(MalformedMessage):
+            decode(data, items_max=1000)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_bytes_are_not_taken_for_items() -> None:
+    value: Value = {1: [b"\x9a\xff\xff\xff\xff" * 100, "\x99" * 500, 2**63 - 1, True], 64: [[0] * 20] * 4}
+
+    assert decode(encode(value), items_max=100) == value
