@@ -15,7 +15,8 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE = frozenset(range(0xD0, 0xD9)) | {0x01}
 "Markers without a segment: restarts, the start, TEM."
 
-_MARKER = re.compile(rb"\xff++[^\xff]", re.DOTALL)
+_MARKER = re.compile(rb"\xff++[^\xff\x00]", re.DOTALL)
+"Before 0 it is a byte of data, which some decoders skip to look on, and no marker."
 
 _SEGMENTS_MAX = 1000
 "A camera writes some twenty."

@@ -34,13 +34,14 @@ def read_json_object(name: str, text: str) -> dict[str, Any]:
     """Read a JSON object that a peer or an application wrote.
 
     Raises:
-        MalformedMessage: It is none, nests deeper than `JSON_DEPTH_MAX`, or holds what is not Unicode.
+        MalformedMessage: It is none, nests deeper than `JSON_DEPTH_MAX`, or holds what is not Unicode or
+            not finite.
     """
     check_depth(name, text)
     try:
         value: object = json.loads(text, parse_constant=_refuse_constant)
-        # Escapes can spell half a surrogate pair, which nobody can write down again.
-        json.dumps(value, ensure_ascii=False).encode()
+        # Escapes can spell half a surrogate pair, and 1e999 is infinite: nobody can write these down again.
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:
         # Its own message may quote the text.
         raise MalformedMessage(f"{name}: no JSON") from None

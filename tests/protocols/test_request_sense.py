@@ -110,6 +110,7 @@ def test_what_makes_sense_is_taken(content: RequestContent) -> None:
         (schema("{"), "no JSON"),
         (schema('{"a": NaN}'), "no JSON"),
         (schema('{"a": "\\ud800"}'), "no JSON"),
+        (schema('{"a": 1e999}'), "no JSON"),
         (schema('{"a": ' + "1" * 5_000 + "}"), "no JSON"),
         (schema("[[" * 30_000), "nests too deep"),
         (schema(nested(JSON_DEPTH_MAX + 1 + JSON_DEPTH_MAX // 2)), "nests too deep"),
@@ -207,6 +208,13 @@ def test_a_request_of_too_many_calls_is_not_even_read() -> None:
     assert decode_request(encode_request(many_calls(4096))) == many_calls(4096)
     with pytest.raises(MalformedMessage, match="tool calls: too many"):
         decode_request(encode_request(many_calls(4097)))
+
+
+def test_a_frame_header_is_not_hidden_behind_what_some_decoders_take_for_garbage() -> None:
+    large, small = jpeg(65_535, 65_535)[2:], jpeg(7, 7)[2:]
+
+    with pytest.raises(MalformedMessage, match="no frame header"):
+        pixels_of(b"\xff\xd8\xff\x00" + struct.pack(">H", 2 + len(large)) + large + small)
 
 
 def test_a_picture_of_endless_segments_is_given_up() -> None:
