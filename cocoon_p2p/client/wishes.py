@@ -119,6 +119,10 @@ def check_wishes(wishes: Wishes) -> None:
     check_range("number of biased tokens", len(wishes.get("logit_bias", ())), 0, LOGIT_BIAS_MAX)
     check_range("number of preferred workers", len(wishes.get("prefer", ())), 0, PEERS_MAX)
     check_range("number of excluded workers", len(wishes.get("exclude", ())), 0, PEERS_MAX)
+    for name in ("stop", "banned"):
+        if isinstance(wishes.get(name), str):
+            # Its letters would be taken for the strings, one by one.
+            raise ConfigurationError(f"{name} is a list of strings, and not one")
     for stop in wishes.get("stop", ()):
         check_text("stop string", stop, STOP_STRING_MAX_BYTES)
     for banned in wishes.get("banned", ()):
@@ -163,7 +167,8 @@ def read_tools(wishes: Wishes) -> tuple[tuple[Tool, ...], ToolUse | None]:
     chosen = tuple(tool for tool in tools if tool.name == choice)
     if not chosen:
         raise ConfigurationError(
-            f"tool_choice names no tool: {choice[:64]!r}", hint="use auto, none, required or a tool's name"
+            f"tool_choice names no tool: {str(choice)[:64]!r}",
+            hint="use auto, none, required or a tool's name",
         )
     return chosen, ToolUse.REQUIRED
 
