@@ -8,11 +8,16 @@ Spec: OpenAI API reference, the chat completion chunk object, `delta.tool_calls`
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 from cocoon_p2p.inference.engine import EngineError
 from cocoon_p2p.inference.upstream.steps import CallDelta
 from cocoon_p2p.inference.wishes import ToolCall
 from cocoon_p2p.protocols.ids import ARGUMENTS_MAX_BYTES, CALL_ID_MAX_BYTES, CALLS_MAX
+
+
+class CallsAstray(EngineError):
+    """The model calls what it cannot: its own slip, or what a client talked it into. The server is well."""
 
 
 @dataclass
@@ -39,6 +44,7 @@ class Calls:
     def __init__(self, names: frozenset[str]) -> None:
         self._names = names
         self._open: _Open | None = None
+        self._ids = set[str]()
         self.count = 0
         "Calls that have begun."
 
@@ -46,7 +52,8 @@ class Calls:
         """Take a step's deltas; give the calls that are complete by it.
 
         Raises:
-            EngineError: They are too many, too long, out of order, or of tools that nobody offered.
+            CallsAstray: They are too many, too long, or of tools that nobody offered.
+            EngineError: They are out of order.
         """
         complete = list[ToolCall]()
         for delta in deltas:
@@ -58,7 +65,7 @@ class Calls:
             self._open.arguments.append(text)
             self._open.size_bytes += len(text.encode("utf-8", "replace"))
             if self._open.size_bytes > ARGUMENTS_MAX_BYTES:
-                raise EngineError("a tool call of the server's has no end")
+                raise CallsAstray("a tool call of the model's has no end")
         return complete
 
     def end(self) -> list[ToolCall]:
@@ -67,12 +74,21 @@ class Calls:
         return [] if last is None else [last.whole()]
 
     def _begin(self, delta: CallDelta) -> None:
-        if delta.index != self.count or self.count >= CALLS_MAX:
-            raise EngineError(f"the server's tool calls are out of order or too many (begun={self.count})")
+        if delta.index != self.count:
+            raise EngineError(f"the server's tool calls are out of order (begun={self.count})")
+        if self.count >= CALLS_MAX:
+            raise CallsAstray(f"the model calls too many tools (max={CALLS_MAX})")
         name = (delta.function.name if delta.function else None) or ""
         if name not in self._names:
-            raise EngineError("the server calls a tool that was not offered")
+            raise CallsAstray("the model calls a tool that was not offered")
+        self._open = _Open(delta.index, self._id(delta), name)
+        self.count += 1
+
+    def _id(self, delta: CallDelta) -> str:
+        """The server's, if it travels and is no other call's; else one of our own."""
         said = delta.id or ""
         is_fit = said.isascii() and said.isprintable() and 0 < len(said) <= CALL_ID_MAX_BYTES
-        self._open = _Open(delta.index, said if is_fit else f"call-{delta.index}", name)
-        self.count += 1
+        if not is_fit or said in self._ids:
+            said = next(own for at in count(delta.index) if (own := f"call-{at}") not in self._ids)
+        self._ids.add(said)
+        return said

@@ -13,6 +13,7 @@ from typing import Final
 import trio
 
 from cocoon_p2p.inference.engine import EngineError
+from cocoon_p2p.inference.upstream.wire import ServerBusy
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,9 @@ class Health:
             await self._until_due()
             try:
                 await self._compute()
+            except ServerBusy as exc:
+                # Others keep it busy: that is not ill, nor does it show that it is well again.
+                await trio.sleep(max(exc.retry_after or 0.0, RETRY_SECONDS))
             except EngineError as exc:
                 self.failed(exc)
                 log.debug("upstream computes nothing", extra={"reason": str(exc)})

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS: Final = 5.0
 
 IDLE_SECONDS: Final = 2.0
-"Of a connection without use. uvicorn, which runs most servers, closes it after five, perhaps under a request."
+"Of a connection without use. uvicorn, which runs most servers, closes it after five, maybe under a request."
 
 ALL_MODELS: Final = "*"
 

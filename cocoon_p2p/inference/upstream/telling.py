@@ -7,6 +7,7 @@ import trio
 
 from cocoon_p2p.inference.engine import EngineError, Piece, PromptTooLong
 from cocoon_p2p.inference.upstream import pace
+from cocoon_p2p.inference.upstream.calls import CallsAstray
 from cocoon_p2p.inference.upstream.generation import UpstreamGeneration
 from cocoon_p2p.inference.upstream.health import Health
 from cocoon_p2p.inference.upstream.reading import Reading
@@ -50,5 +51,5 @@ def blame(health: Health, error: EngineError) -> None:
     if isinstance(error, RequestRefused | PromptTooLong):
         # Perhaps for what is in it, and then nobody else is to wait for that.
         health.suspect()
-    elif not isinstance(error, ServerBusy):
+    elif not isinstance(error, ServerBusy | CallsAstray):
         health.failed(error)

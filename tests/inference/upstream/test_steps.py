@@ -251,6 +251,15 @@ def test_an_id_that_does_not_travel_is_replaced() -> None:
     assert calls.end() == [ToolCall("call-0", "look", "{}")]
 
 
+@pytest.mark.parametrize("ids", [("a", "a", "a"), ("call-1", None, None), ("", "call-2", "\n")])
+def test_no_two_calls_of_an_answer_have_one_id(ids: tuple[str | None, ...]) -> None:
+    calls = Calls(frozenset({"look"}))
+
+    given = calls.take([CallDelta(at, said, FunctionDelta("look")) for at, said in enumerate(ids)])
+
+    assert len({call.id for call in [*given, *calls.end()]}) == len(ids)
+
+
 def chunk(**delta: object) -> Step:
     return Step([Choice(delta=Delta(**delta))])  # type: ignore[arg-type]  # a test's own fields
 

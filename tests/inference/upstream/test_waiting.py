@@ -18,7 +18,7 @@ from cocoon_p2p.inference.upstream.generation import Terms, UpstreamGeneration
 from cocoon_p2p.inference.upstream.health import Health
 from cocoon_p2p.inference.upstream.pace import BEAT_SECONDS, PREFILL_MAX_SECONDS, SLACK, STEP_SECONDS, Pace
 from cocoon_p2p.inference.upstream.reading import AHEAD_STEPS, Reading
-from cocoon_p2p.inference.upstream.steps import Choice, Progress, Step, Usage
+from cocoon_p2p.inference.upstream.steps import CallDelta, Choice, Delta, FunctionDelta, Progress, Step, Usage
 from cocoon_p2p.inference.upstream.telling import tell
 from cocoon_p2p.inference.upstream.wire import ServerBusy, look, stream_steps
 from cocoon_p2p.nursery import open_service_nursery
@@ -38,6 +38,18 @@ async def slowly(said: list[tuple[float, Step]]) -> AsyncIterator[AsyncIterator[
             yield step
 
     yield steps()
+
+
+async def test_a_model_that_calls_what_nobody_offered_makes_no_server_ill() -> None:
+    astray = Step([Choice(delta=Delta(tool_calls=[CallDelta(0, "1", FunctionDelta("other"))]))])
+    reading, health = Reading(slowly([(0.0, astray)])), Health(trio.lowlevel.checkpoint)
+    async with open_service_nursery() as nursery:
+        nursery.start_soon(reading.run)
+        with Pace(0.0).waiting(3) as waiting, pytest.raises(EngineError, match="not offered"):
+            async for _ in tell(UpstreamGeneration(Terms(3, 9)), reading, waiting, health):
+                pass
+
+    health.require()
 
 
 async def told(said: list[tuple[float, Step]], *, tokens: int, prefill: Pace) -> list[tuple[float, Piece]]:
@@ -202,6 +214,25 @@ async def test_a_server_without_room_says_when_to_come_back_and_is_not_ill(
 
             assert raised.value.retry_after == seconds
             assert (await engine.count(ASK)).prompt_tokens == 2
+
+
+async def test_a_server_without_room_for_one_token_is_not_ill_either(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    looks = list[float]()
+
+    async def compute() -> None:
+        looks.append(trio.current_time())
+        raise ServerBusy("no room", retry_after=0.0)
+
+    health = Health(compute)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(health.watch)
+        await trio.sleep(100)
+        health.require()
+        nursery.cancel_scope.cancel()
+
+    assert 2 < len(looks) < 20
 
 
 async def test_a_server_without_room_is_probed_again(autojump_clock: trio.testing.MockClock) -> None:
