@@ -211,6 +211,26 @@ async def test_a_recording_is_decoded_once_for_its_count_and_its_words(
     assert len(decoded) == 1
 
 
+async def test_a_recording_that_cannot_be_decoded_again_in_time_fails_alone(
+    model: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that does not begin is killed, with the recordings of all others."""
+    from cocoon_p2p.inference.whisper import engine as engine_module
+
+    async def wait(data: bytes, *, seconds_max: int) -> object:
+        await trio.sleep_forever()
+
+    async with open_whisper(model(*HELLO)) as engine:
+        kept = request(1)
+        await engine.count(kept)
+        monkeypatch.setattr(engine_module, "decode_sound", wait)
+        monkeypatch.setattr(engine_module, "AGAIN_SECONDS", 0.01)
+        with pytest.raises(EngineError, match="decoded again in time"):
+            await pieces_of(engine, request(2))
+
+        assert text(await pieces_of(engine, kept)) == "Hällo. Wörld"
+
+
 async def test_recordings_that_are_counted_and_never_asked_for_take_no_more_memory_than_allowed(
     model: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

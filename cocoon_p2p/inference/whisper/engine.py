@@ -28,6 +28,7 @@ from cocoon_p2p.inference.whisper.library import WhisperModel
 from cocoon_p2p.inference.whisper.sound import Sound, decode_sound
 from cocoon_p2p.inference.whisper.transcribing import TOKENS_PER_SECOND, Order, Transcription
 from cocoon_p2p.inference.whisper.vocabulary import Vocabulary
+from cocoon_p2p.protocols.ids import ENGINE_STALL_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,10 @@ SOUNDS_KEPT_BYTES: Final = 256 * 1024 * 1024
 
 DECODERS: Final = 2
 "Child processes at once; more recordings wait."
+
+AGAIN_SECONDS: Final = ENGINE_STALL_SECONDS / 2
+"""How long a recording may wait to be decoded once more, where it is kept no longer: an engine that has not
+begun after twice that is taken for dead, with all that it computes."""
 
 HINT_MAX_CHARACTERS: Final = 4096
 
@@ -81,7 +86,7 @@ class WhisperEngine:
         Leaving waits until the window that is computed is over, for `LET_GO_SECONDS` at most; a slot that is
         kept longer is not given to others until then.
         """
-        sound = await self._sound(request)
+        sound = await self._sound_again(request)
         self._forget(request.prompt_key)
         await self._free_slots.acquire()
         if self._is_closed:
@@ -148,6 +153,11 @@ class WhisperEngine:
             return kept
         async with self._decoders:
             return await decode_sound(audio.data, seconds_max=self._seconds_max)
+
+    async def _sound_again(self, request: GenerateRequest) -> Sound:
+        with trio.move_on_after(AGAIN_SECONDS):
+            return await self._sound(request)
+        raise EngineError("the recording is kept no longer, and cannot be decoded again in time")
 
     @property
     def _seconds_max(self) -> int:
