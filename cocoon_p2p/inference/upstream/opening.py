@@ -19,6 +19,7 @@ from cocoon_p2p.inference.upstream.address import is_in_clear, root_of
 from cocoon_p2p.inference.upstream.dialects import ServedModel, ServedModels
 from cocoon_p2p.inference.upstream.engine import UpstreamEngine, UpstreamModel
 from cocoon_p2p.inference.upstream.pace import STEP_SECONDS
+from cocoon_p2p.inference.upstream.tabby import TabbyDialect
 from cocoon_p2p.inference.upstream.trying import Wanted, open_model
 from cocoon_p2p.inference.upstream.wire import KeyRefused, look
 from cocoon_p2p.nursery import open_service_nursery
@@ -104,6 +105,11 @@ async def open_upstream(
                 f"the server cannot be used: {exc} (url={root})",
                 hint="see that it runs and answers there, and that it is one of those that engines.md names",
             ) from exc
+        if any(model.dialect == TabbyDialect.name for model in models):
+            log.warning(
+                "upstream's prompt cache is shared: how soon an answer begins can tell what others asked",
+                extra={"url": root, "dialect": TabbyDialect.name},
+            )
         engine = UpstreamEngine(http, f"upstream ({models[0].dialect})", models, slots=slots)
         try:
             async with open_service_nursery() as nursery:

@@ -2,7 +2,7 @@
 
 It takes no tokens, so an answer that began elsewhere is not continued there. Its prompt cache is shared by
 all who ask, and no request can leave it: how soon an answer begins can tell that somebody had sent the same
-beginning. Who opens it is warned.
+beginning. Who opens it is warned (`opening`).
 
 Spec: TabbyAPI, endpoints core and OAI: /props, /v1/token/encode, /v1/token/decode, /v1/completions.
 """
@@ -56,7 +56,8 @@ class TabbyDialect:
         properties = await look(http, "/props", Properties)
         begin = await ask(http, "/v1/token/encode", {"text": "", "add_bos_token": True}, Tokens)
         bos = await ask(http, "/v1/token/decode", {"tokens": begin.tokens}, _Text) if begin.tokens else None
-        return cls(http, properties, bos.text if bos else "")
+        # A hostile template takes its child some seconds.
+        return await trio.to_thread.run_sync(cls, http, properties, bos.text if bos else "")
 
     def extras(self, request: GenerateRequest) -> Mapping[str, object]:
         return {

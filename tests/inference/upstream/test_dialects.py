@@ -1,6 +1,7 @@
 """The same request in each server's own words."""
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import trio
 
 from cocoon_p2p.inference.engine import ChatMessage, Feature, FeatureMissing, GenerateRequest, Piece
-from cocoon_p2p.inference.upstream import Upstream, open_upstream
+from cocoon_p2p.inference.upstream import Upstream, open_upstream, probing
 from cocoon_p2p.inference.upstream.constraining import (
     Constraining,
     llama_words,
@@ -129,6 +130,18 @@ async def test_tabbyapi_does_not_continue_nor_call_tools() -> None:
             ):
                 with pytest.raises(FeatureMissing):
                     await engine.count(request)
+
+
+@pytest.mark.parametrize(("script", "is_shared"), [(tabby(), True), (Script(), False)])
+async def test_a_prompt_cache_that_all_share_is_warned_of(
+    script: Script, is_shared: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing, "PROBES_SECONDS", 0.0)
+    with trio.fail_after(BOUND_SECONDS), caplog.at_level(logging.WARNING):
+        async with scripted_server(script) as address, open_upstream(Upstream(address)):
+            pass
+
+    assert ("cache is shared" in caplog.text) is is_shared
 
 
 async def test_a_server_that_does_not_say_what_it_is_is_found_out_by_how_it_splits() -> None:
