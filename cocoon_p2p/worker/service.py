@@ -16,7 +16,7 @@ import trio
 from cocoon_p2p.attestation.proving import Proving
 from cocoon_p2p.errors import ConfigurationError, RecordRejected, Unavailable
 from cocoon_p2p.identity import Identity, NetworkId, PeerId, parse_peer_id, peer_id_text
-from cocoon_p2p.inference.engine import ChangingEngine, Engine
+from cocoon_p2p.inference.engine import Capabilities, ChangingEngine, Engine
 from cocoon_p2p.inference.measuring.levels import Speeds
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Stream, Transport
@@ -198,10 +198,11 @@ async def serve_worker(
         ConfigurationError: A model has no price, or a proxy's addresses name no one peer.
         Unavailable: The machine does not speak for its keys, or its engine serves no model any more.
     """
+    offered = await _first_offered(engine)
     papers = Papers(
         identity,
         network,
-        engine.capabilities.models,
+        offered.models,
         prices,
         now=now,
         draw=draw,
@@ -211,7 +212,7 @@ async def serve_worker(
     if proving is not None:
         await papers.prove()
         transport.accept_streams(EVIDENCE, proving.showcase.accept)
-    slots = Slots(engine.capabilities.slots)
+    slots = Slots(offered.slots)
     seals = Seals(identity, network, papers, now=now, draw=draw)
     gauge = Gauge(papers, speeds or {}, slots.total)
     shop = Workshop(identity, network, engine, accounts, papers, seals, slots, gauge, now)
@@ -243,6 +244,14 @@ async def serve_worker(
         finally:
             with trio.CancelScope(shield=True):
                 await worker.stop()
+
+
+async def _first_offered(engine: Engine) -> Capabilities:
+    """Return what the engine offers, once it computes anything: it may have failed since it was opened."""
+    offered = engine.capabilities
+    while isinstance(engine, ChangingEngine) and offered.models and not offered.slots:
+        offered = await engine.wait_for_change(offered)
+    return offered
 
 
 async def _follow(engine: ChangingEngine, papers: Papers, slots: Slots) -> None:

@@ -66,6 +66,27 @@ async def test_a_worker_whose_engine_is_being_started_again_has_no_slots(autojum
     assert answered.text == "Hello, world."
 
 
+async def test_a_worker_whose_engine_failed_before_it_began_waits_until_it_is_back(
+    autojump_clock: MockClock,
+) -> None:
+    engine = Changing()
+    (card,) = engine.offered.models
+    engine.offered = Capabilities(engine.offered.engine, (card,), 0)
+    async with trio.open_nursery() as nursery:
+
+        async def come_back() -> None:
+            await trio.sleep(5)
+            await engine.turn(3, card)
+
+        nursery.start_soon(come_back)
+        async with scene(engine) as here:
+            began = load(here)
+            answered = await here.run(here.ask())
+
+    assert (began.slots_free, began.slots_total) == (3, 3)
+    assert answered.text == "Hello, world."
+
+
 def offered(here: Scene) -> list[str]:
     record = check_record(here.told.newest().record, network=NETWORK, now=now(), role=Role.WORKER)
     return [model.name for model in record.models]
