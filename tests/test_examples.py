@@ -89,13 +89,14 @@ def test_the_server_that_is_commented_out_has_no_mistake(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-async def test_the_trio_client_prints_an_answer_and_its_cost(tmp_path: Path) -> None:
+async def test_each_program_prints_an_answer_and_its_cost(tmp_path: Path) -> None:
     async with open_local_network(tmp_path, workers=1) as network:
-        command = [sys.executable, EXAMPLES / "trio_client.py", network.client_file, "Hello"]
-        done = await trio.run_process(command, capture_stdout=True, capture_stderr=True)
+        for name in ("trio_client.py", "asyncio_client.py", "script.py"):
+            command = [sys.executable, EXAMPLES / name, network.client_file, "Hello"]
+            done = await trio.run_process(command, capture_stdout=True, capture_stderr=True)
 
-    assert b"Hello! How can I help you?" in done.stdout
-    assert b"nanoTON, trust" in done.stderr
+            assert b"Hello! How can I help you?" in done.stdout, name
+            assert b"nanoTON, trust" in done.stderr, name
 
 
 @pytest.mark.slow
