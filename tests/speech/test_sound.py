@@ -13,9 +13,11 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cocoon_p2p.inference.engine import PromptTooLong, RequestMalformed
+from cocoon_p2p.errors import ConfigurationError
+from cocoon_p2p.inference.engine import EngineError, PromptTooLong, RequestMalformed
+from cocoon_p2p.inference.whisper import sound as sound_module
 from cocoon_p2p.inference.whisper import sound_child
-from cocoon_p2p.inference.whisper.sound import RATE, decode_sound
+from cocoon_p2p.inference.whisper.sound import RATE, decode_sound, try_decoder
 from cocoon_p2p.inference.whisper.spectrum import STEPS_PER_WINDOW, Spectrum, mel_filters
 from cocoon_p2p.protocols.ids import AUDIO_MAX_BYTES
 from tests.speech.conftest import wav
@@ -128,6 +130,34 @@ async def test_a_cancel_ends_the_child() -> None:
             nursery.cancel_scope.cancel()
 
     # The run is over only when every child of it is waited for.
+
+
+async def test_without_a_process_speech_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nonexistent")
+
+    with pytest.raises(ConfigurationError, match="no process"):
+        await try_decoder()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("said", "error", "why"),
+    [
+        ("sys.exit(4)", EngineError, "no seccomp"),
+        ("sys.stdout.buffer.write(bytes(3))", RequestMalformed, "no sound"),
+        ("while True: sys.stdout.buffer.write(bytes(65_536))", RequestMalformed, "no sound"),
+    ],
+    ids=["not shut in", "half a sample", "endless"],
+)
+async def test_a_child_is_believed_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, error: type[EngineError], why: str
+) -> None:
+    child = tmp_path / "child.py"
+    child.write_text(f"import sys\n{said}\n")
+    monkeypatch.setattr(sound_module, "_CHILD", child)
+
+    with trio.fail_after(BOUND_SECONDS), pytest.raises(error, match=why):
+        await decode_sound(wav(1), seconds_max=10)
 
 
 SHUT_IN = """

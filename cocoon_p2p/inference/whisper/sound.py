@@ -61,7 +61,7 @@ async def decode_sound(data: bytes, *, seconds_max: int) -> Sound:
         sound = Sound(samples)
         if status == NOT_SHUT_IN:
             raise EngineError("the kernel does not shut the decoder of recordings in (no seccomp)")
-        if status != DONE or not samples:
+        if status != DONE or not samples or len(samples) % 2:
             raise RequestMalformed(f"the recording is no sound that is known here: {_KINDS}")
         if sound.begun_seconds > seconds_max:
             raise PromptTooLong(
@@ -94,7 +94,6 @@ async def _run_child(data: bytes, seconds_max: int, size_max: int) -> tuple[int 
     """Give a child the recording; returns its exit status and what it wrote, up to a size."""
     # -I: neither the environment nor the current folder brings libraries along.
     command = [sys.executable, "-I", str(_CHILD), str(seconds_max * RATE)]
-    samples = bytearray()
     async with trio.open_nursery() as nursery:
         start = partial(
             trio.run_process,
@@ -109,17 +108,25 @@ async def _run_child(data: bytes, seconds_max: int, size_max: int) -> tuple[int 
         try:
             process: trio.Process = await nursery.start(start)
         except OSError as exc:
-            raise EngineError(f"no process for a decoder of recordings: {exc.strerror}") from exc
-        assert process.stdin is not None
-        assert process.stdout is not None
-        nursery.start_soon(_feed, process.stdin, data)
-        async for some in process.stdout:
-            samples += some
-            if len(samples) > size_max:
-                # It was told to stop there: whoever writes on is not our program any more.
-                process.kill()
-                break
-        await process.wait()
+            # Raised in here, it would leave the nursery in a group.
+            reason = exc.strerror
+        else:
+            assert process.stdin is not None
+            nursery.start_soon(_feed, process.stdin, data)
+            return await _hear(process, size_max)
+    raise EngineError(f"no process for a decoder of recordings: {reason}")
+
+
+async def _hear(process: trio.Process, size_max: int) -> tuple[int | None, bytes]:
+    samples = bytearray()
+    assert process.stdout is not None
+    async for some in process.stdout:
+        samples += some
+        if len(samples) > size_max:
+            # It was told to stop there: whoever writes on is not our program any more.
+            process.kill()
+            break
+    await process.wait()
     return process.returncode, bytes(samples)
 
 
