@@ -101,6 +101,15 @@ async def test_every_character_is_whole_and_every_count_that_of_what_was_deliver
     assert pieces[-1].finish is Finish.LENGTH
 
 
+async def test_a_control_token_amid_words_is_neither_delivered_nor_counted(model: Write) -> None:
+    slip = [ID["<|nospeech|>"], ID["<|en|>"]]
+    async with open_whisper(model(*script(0.0, " a"), *slip, *script("b", 2.0))) as engine:
+        pieces = await pieces_of(engine, request())
+
+    assert text(pieces) == "ab"
+    assert pieces[-1].completion_tokens == 3
+
+
 async def test_a_stop_string_ends_it(model: Write) -> None:
     async with open_whisper(model(*HELLO)) as engine:
         pieces = await pieces_of(engine, request(40, stop=("Wör",)))
@@ -161,6 +170,24 @@ async def test_leaving_frees_the_slot_once_its_window_is_over(
     assert left_after <= 3
     assert len(windows) == left_after + 1
     assert pieces_then[-1].finish is Finish.STOP
+
+
+async def test_a_recording_that_no_thread_was_had_for_keeps_no_slot(
+    model: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with open_whisper(model(*HELLO), slots=1) as engine:
+        await engine.count(request(1))
+        with monkeypatch.context() as patched, pytest.raises(EngineError, match="no thread"):
+            patched.setattr(trio.lowlevel, "start_thread_soon", start)
+            async with engine.generate(request(1)):
+                pass
+        # It was forgotten when its generation began, and is decoded anew.
+        pieces = await pieces_of(engine, request(1))
+
+    assert pieces[-1].finish is Finish.STOP
 
 
 async def test_two_recordings_are_written_down_at_once(model: Write) -> None:

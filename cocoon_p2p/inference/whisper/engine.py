@@ -187,9 +187,15 @@ class WhisperEngine:
     def _start(self, order: Order) -> Pipe[Piece]:
         pipe = Pipe[Piece]()
         self._running[pipe] = trio.Event()
-        trio.lowlevel.start_thread_soon(
-            lambda: self._compute(order, pipe), lambda _: self._let_go_soon(pipe), name="whisper recording"
-        )
+        try:
+            trio.lowlevel.start_thread_soon(
+                lambda: self._compute(order, pipe),
+                lambda _: self._let_go_soon(pipe),
+                name="whisper recording",
+            )
+        except RuntimeError as exc:
+            self._let_go(pipe)
+            raise EngineError("no thread for a recording") from exc
         return pipe
 
     def _compute(self, order: Order, pipe: Pipe[Piece]) -> None:

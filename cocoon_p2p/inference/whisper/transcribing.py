@@ -98,6 +98,9 @@ class _Answer:
         said: list[str] = []
         for token in segment:
             data = self._vocabulary.text_of(token)
+            if not data:
+                # A control token in the midst of words: nothing is delivered for it.
+                continue
             # Every segment begins with a space; an answer does not.
             data = data if self._begun else data.lstrip()
             self._begun = self._begun or bool(data)
