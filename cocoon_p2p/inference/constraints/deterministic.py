@@ -4,6 +4,9 @@ An engine follows all ways at once. In a grammar that refers to itself they may 
 (`root ::= "a" root? root? "b"?`), so such a one is taken only if the next character always decides:
 in the field's words, if it is strong LL(1). One that does not refer to itself becomes an automaton.
 
+To find the next characters, an engine goes through whatever may be empty, and holds every way it finds.
+So nothing comes in a row or is counted that is only ever empty, and the ways at one place are bounded.
+
 Source: Aho et al., Compilers, 4.4 (FIRST and FOLLOW).
 """
 
@@ -28,6 +31,9 @@ from cocoon_p2p.inference.constraints.expressions import (
 
 SIZE_MAX: Final = 20_000
 "Parts of a grammar that refers to itself, with every count written out."
+
+WIDTH_MAX: Final = 64
+"Ways to go on at one place, though the next character tells which."
 
 Rules = Mapping[str, Expression]
 
@@ -90,25 +96,36 @@ class _Check:
         self._empty = dict.fromkeys(grammar, False)
         self._first: dict[str, Ranges] = dict.fromkeys(grammar, ())
         self._follow: dict[str, Ranges] = dict.fromkeys(grammar, ())
+        self._begins = dict.fromkeys(grammar, 0)
+        "In how many ways."
+
+        self._goes_on = dict.fromkeys(grammar, 0)
+        "In how many ways after it, at most."
+
+        self._widest = 0
         self._rule = ""
         self._is_strict = False
         self._pay = Effort().pay_work
 
     def check(self) -> None:
+        found = (self._ends, self._empty, self._first, self._follow, self._begins, self._goes_on)
         before = None
-        while before != (now := (dict(self._ends), dict(self._empty), dict(self._first), dict(self._follow))):
+        while before != (now := [dict(each) for each in found]):
             before = now
             for name, rule in self._grammar.items():
                 self._ends[name] = self._can_end(rule)
                 self._empty[name] = self._can_be_empty(rule)
                 self._first[name] = self._first_of(rule)
-                self._go_over(rule, self._follow[name])
+                self._begins[name] = min(self._ways(rule, 0), WIDTH_MAX + 1)
+                self._go_over(rule, self._follow[name], self._goes_on[name])
         if endless := [name for name, ends in self._ends.items() if not ends]:
             raise ConstraintRefused(f"the grammar has a rule that never ends (rule={endless[0]!r})")
         self._is_strict = True
         for name, rule in self._grammar.items():
             self._rule = name
-            self._go_over(rule, self._follow[name])
+            self._go_over(rule, self._follow[name], self._goes_on[name])
+        if self._widest > WIDTH_MAX:
+            raise ConstraintRefused(f"the grammar leaves too much open at once (ways={WIDTH_MAX} at most)")
 
     def _can_end(self, expression: Expression) -> bool:
         self._pay(1)
@@ -158,24 +175,50 @@ class _Check:
             case Reference(name):
                 return self._first[name]
 
+    def _ways(self, expression: Expression, after: int) -> int:
+        """In how many ways an expression is gone into, and on after it if it may be empty."""
+        self._pay(1)
+        match expression:
+            case Characters():
+                return 1
+            case Sequence(parts):
+                for part in reversed(parts):
+                    after = self._ways(part, after)
+                return after
+            case Choice(options):
+                ways = sum(self._ways(option, 0) for option in options)
+            case Repeat(of, _, high):
+                ways = 0 if high == 0 else self._ways(of, 0)
+            case Reference(name):
+                ways = self._begins[name]
+        return ways + (after if self._can_be_empty(expression) else 0)
+
+    def _is_nothing(self, expression: Expression) -> bool:
+        """Whether it is only ever empty."""
+        return self._can_be_empty(expression) and not self._first_of(expression)
+
     def _starts(self, expression: Expression, follow: Ranges) -> Ranges:
         """By what characters an expression is gone into, or past if it may be empty."""
         return ranges((*self._first_of(expression), *(follow if self._can_be_empty(expression) else ())))
 
-    def _go_over(self, expression: Expression, follow: Ranges) -> None:
+    def _go_over(self, expression: Expression, follow: Ranges, after: int) -> None:
         """Add to FOLLOW what this part brings; once all is found, look for two ways to go."""
         self._pay(1 + len(follow))
+        self._widest = max(self._widest, self._ways(expression, after))
         match expression:
-            case Characters():
-                pass
+            case Characters(by):
+                if not by:
+                    self._refuse("a character is asked for that no answer can have")
             case Sequence(parts):
                 for part in reversed(parts):
-                    self._go_over(part, follow)
-                    follow = self._starts(part, follow)
+                    if part != Sequence() and self._is_nothing(part):
+                        self._refuse("a part is only ever empty")
+                    self._go_over(part, follow, after)
+                    follow, after = self._starts(part, follow), self._ways(part, after)
             case Choice(options):
                 taken: Ranges = ()
                 for option in options:
-                    self._go_over(option, follow)
+                    self._go_over(option, follow, after)
                     starts = self._starts(option, follow)
                     self._decide(taken, starts)
                     taken = ranges((*taken, *starts))
@@ -184,12 +227,13 @@ class _Check:
                     self._refuse()
             case Repeat(of, low, high):
                 first = self._first_of(of)
-                self._go_over(of, ranges((*first, *follow)))
+                self._go_over(of, ranges((*first, *follow)), after + self._ways(of, 0))
                 if low != high:
                     self._decide(first, follow)
-                    if self._can_be_empty(of):
-                        self._refuse()
+                if self._can_be_empty(of):
+                    self._refuse()
             case Reference(name):
+                self._goes_on[name] = min(max(self._goes_on[name], after), WIDTH_MAX + 1)
                 self._follow[name] = ranges((*self._follow[name], *follow))
             case _:
                 assert_never(expression)
@@ -198,12 +242,9 @@ class _Check:
         if both(one, other):
             self._refuse()
 
-    def _refuse(self) -> None:
+    def _refuse(self, why: str = "the next character does not always decide how it goes on") -> None:
         if self._is_strict:
-            raise ConstraintRefused(
-                "the grammar refers to itself, and the next character does not always decide how it goes on "
-                f"(rule={self._rule!r})"
-            )
+            raise ConstraintRefused(f"the grammar refers to itself, and {why} (rule={self._rule!r})")
 
 
 def _size(expression: Expression) -> int:

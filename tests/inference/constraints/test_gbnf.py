@@ -19,6 +19,9 @@ term ::= [0-9]{1,3} | "(" expression ")"
 
 DOUBLING = [f"a{number} ::= a{number + 1} a{number + 1}" for number in range(99)]
 
+OPTIONAL = "".join(f"[\\u{number:04x}]?" for number in range(0x400, 0x400 + 160, 2))
+"Eighty, of nine characters each."
+
 
 def written(grammar: str) -> str:
     return gbnf_of(Constraint(Grammar.GBNF, grammar))
@@ -43,6 +46,7 @@ def test_one_that_does_not_becomes_an_automaton() -> None:
         'root ::= a | b\na ::= "x" a | "y"\nb ::= "x" b | "z"',
         'root ::= ("(" root ")")* ("(" "x" ")")?',
         'root ::= "a"? "a"? root "b" | "c"',
+        'root ::= "x"{0,2} x{3} root | "c"\nx ::= "y"?',
         'root ::= (x y)? root? "."\nx ::= "x"?\ny ::= "y"?',
         'root ::= ("a" | "") ("" | root)',
     ],
@@ -75,6 +79,15 @@ def test_a_grammar_that_refers_to_itself_never_has_two_ways_to_go(grammar: str) 
         ("\n".join(f"r{number} ::= []" for number in range(300)), "more than 256 rules"),
         ('root ::= ("a"? "b"?){500}', "too much work"),
         ('root ::= "[" (("x"{2000}){2000} root)? "]"', "too large"),
+        ('root ::= [] root | "y"', "no answer can have"),
+        ('root ::= "(" root ")" | "a" "\\x00"* "b" | "c"', "only ever empty"),
+        ('root ::= "(" root ")" | "a" [\\ud800] | "c"', "no answer can have"),
+        ('root ::= "x" e{2000} root | "y"\ne ::= f{2000}\nf ::= ""', "only ever empty"),
+        ('root ::= "x" ""{2000} root | "y"', "only ever empty"),
+        ("\n".join([*DOUBLING[:20], 'root ::= "x" a0 root | "y"', 'a20 ::= ""']), "only ever empty"),
+        (f'root ::= "x" {OPTIONAL} root | "y"', "too much open"),
+        (f'root ::= "(" root ")" | a b\na ::= {OPTIONAL[:360]}\nb ::= {OPTIONAL[360:]}', "too much open"),
+        (f'root ::= "(" a {OPTIONAL[:360]} root | "."\na ::= "[" {OPTIONAL[360:]}', "too much open"),
         ("\n".join([*DOUBLING, 'root ::= a0', 'a99 ::= ""']), "too much work"),
     ],
 )  # fmt: skip
