@@ -4,28 +4,24 @@ A text is computed in one step, so leaving waits for one text at most. Nothing i
 text to the next.
 """
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import trio
 
+from cocoon_p2p.inference.counted import Counted
 from cocoon_p2p.inference.engine import (
     Capabilities,
     Finish,
     GenerateRequest,
     Piece,
     PromptCount,
-    PromptKey,
     PromptTooLong,
 )
 from cocoon_p2p.inference.llama_server import LlamaServer
 from cocoon_p2p.inference.llama_threads import LlamaThreads, Work
 from cocoon_p2p.inference.pipe import Pipe
 from cocoon_p2p.inference.refusing import TOKEN_SIZE_MAX, refuse_senseless
-
-REQUESTS_KEPT = 8
-"Requests between their count and their vectors, so that each text is split once."
 
 
 class LlamaCppEmbedding:
@@ -45,22 +41,19 @@ class LlamaCppEmbedding:
         self._server = server
         self._token_size_max = token_size_max_bytes
         self._splitting = trio.CapacityLimiter(2)
-        self._split = OrderedDict[PromptKey, list[list[int]]]()
+        self._counted = Counted[list[list[int]]]()
         self._threads = LlamaThreads(capabilities.slots, server.close)
 
     async def count(self, request: GenerateRequest) -> PromptCount:
         """Split the texts (`Engine.count`). A cancel waits for the one that is being split."""
-        texts = await self._texts(request)
-        self._split[request.prompt_key] = texts
-        if len(self._split) > REQUESTS_KEPT:
-            self._split.popitem(last=False)
+        texts = self._counted.keep(request, await self._texts(request))
         return PromptCount(sum(map(len, texts)))
 
     @asynccontextmanager
     async def generate(self, request: GenerateRequest) -> AsyncIterator[AsyncIterator[Piece]]:
         """Embed (`Engine.generate`). A piece for each text; waits for a slot if all are taken."""
         texts = await self._texts(request)
-        self._split.pop(request.prompt_key, None)
+        self._counted.drop(request)
         work = Work(lambda pipe: self._compute(texts, pipe), lambda: None)
         async with self._threads.run(lambda: work) as pieces:
             yield pieces
@@ -73,7 +66,7 @@ class LlamaCppEmbedding:
         """Each text's tokens, as the engine splits them."""
         self._threads.refuse_closed()
         refuse_senseless(request, self._card)
-        kept = self._split.get(request.prompt_key)
+        kept = self._counted.find(request)
         if kept is not None:
             return kept
         texts = list[list[int]]()

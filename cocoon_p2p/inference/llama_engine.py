@@ -12,21 +12,19 @@ Equal seeds give equal answers while nothing else moves the last digit of the nu
 what else is in the batch does, and what comes from the cache.
 """
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
 
 import trio
 
 from cocoon_p2p.inference.cache_slots import cache_slots
 from cocoon_p2p.inference.chat_template import ChatTemplate
+from cocoon_p2p.inference.counted import Counted
 from cocoon_p2p.inference.engine import (
     Capabilities,
     GenerateRequest,
     Piece,
     PromptCount,
-    PromptKey,
 )
 from cocoon_p2p.inference.llama_generation import LlamaGeneration
 from cocoon_p2p.inference.llama_server import LlamaServer
@@ -36,9 +34,6 @@ from cocoon_p2p.inference.pipe import Pipe
 from cocoon_p2p.inference.refusing import TOKEN_SIZE_MAX, refuse_endless, refuse_senseless, refuse_unfit
 from cocoon_p2p.inference.tools import CallForm, PieceCalls
 from cocoon_p2p.inference.wishes import ToolUse
-
-PROMPTS_KEPT: Final = 32
-"Prompts between their count and their generation, so that each is split once."
 
 
 class LlamaCppEngine:
@@ -76,22 +71,20 @@ class LlamaCppEngine:
         self._form = form
         self._table = cache_slots(capabilities.slots)
         self._splitting = trio.CapacityLimiter(4)
-        self._prompts = OrderedDict[PromptKey, list[int]]()
+        self._counted = Counted[list[int]]()
         self._threads = LlamaThreads(capabilities.slots, server.close)
 
     async def count(self, request: GenerateRequest) -> PromptCount:
         """Tokenise the prompt (`Engine.count`). A cancel waits for the splitting, some milliseconds."""
         prompt, _ = await self._prepared(request)
-        self._prompts[request.prompt_key] = prompt
-        if len(self._prompts) > PROMPTS_KEPT:
-            self._prompts.popitem(last=False)
+        self._counted.keep(request, prompt)
         return PromptCount(len(prompt), self._table.cached_tokens(request.cache_scope, prompt))
 
     @asynccontextmanager
     async def generate(self, request: GenerateRequest) -> AsyncIterator[AsyncIterator[Piece]]:
         """Generate (`Engine.generate`). Waits for a slot if all are taken; leaving, for the engine."""
         prompt, grammar = await self._prepared(request)
-        self._prompts.pop(request.prompt_key, None)
+        self._counted.drop(request)
         async with self._threads.run(lambda: self._work(request, prompt, grammar)) as pieces:
             yield pieces
 
@@ -107,7 +100,7 @@ class LlamaCppEngine:
         grammar = ""
         if request.constraint is not None or request.tool_use is ToolUse.REQUIRED:
             grammar = await trio.to_thread.run_sync(grammar_of, request, self._form, limiter=self._splitting)
-        kept = self._prompts.get(request.prompt_key)
+        kept = self._counted.find(request)
         if kept is not None:
             return kept, grammar
         refuse_endless(request, self._card, token_size_max=self._token_size_max)

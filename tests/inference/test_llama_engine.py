@@ -261,4 +261,4 @@ async def test_a_prompt_is_split_once_for_its_count_and_its_answer() -> None:
         await engine.count(replace(REQUEST, prompt=str(number)))
 
     assert splits[:2] == ["Hi", "0"]
-    assert len(engine._prompts) < 100
+    assert len(engine._counted._made) < 100

@@ -1,7 +1,6 @@
 """The face of the generator's thread to the worker: an `Engine` in trio."""
 
 import logging
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -10,13 +9,13 @@ from typing import Final, NamedTuple
 import trio
 
 from cocoon_p2p.inference.chat_template import ChatTemplate
+from cocoon_p2p.inference.counted import Counted
 from cocoon_p2p.inference.engine import (
     Capabilities,
     EngineError,
     GenerateRequest,
     Piece,
     PromptCount,
-    PromptKey,
     RequestMalformed,
 )
 from cocoon_p2p.inference.exllama.form import Form, Forms
@@ -32,9 +31,6 @@ log = logging.getLogger(__name__)
 
 LET_GO_SECONDS: Final = 10.0
 "How long leaving a generation waits for the thread: for a step of decoding, or of a long prompt."
-
-PROMPTS_KEPT: Final = 64
-"Prompts between their count and their generation, so that each is split once."
 
 
 class Prompt(NamedTuple):
@@ -78,7 +74,7 @@ class ExllamaEngine:
         self._call_form = call_form
         self._free_slots = trio.Semaphore(capabilities.slots)
         self._splitting = trio.CapacityLimiter(4)
-        self._prompts = OrderedDict[PromptKey, Prompt]()
+        self._counted = Counted[Prompt]()
         self._trio = trio.lowlevel.current_trio_token()
 
     async def count(self, request: GenerateRequest) -> PromptCount:
@@ -86,9 +82,7 @@ class ExllamaEngine:
         prompt = await self._prompt(request)
         # Only to see that it can be kept to.
         await self._form(request, prompt)
-        self._prompts[request.prompt_key] = prompt
-        if len(self._prompts) > PROMPTS_KEPT:
-            self._prompts.popitem(last=False)
+        self._counted.keep(request, prompt)
         return PromptCount(len(prompt.tokens), self._thread.cached_tokens(self._order(request, prompt, None)))
 
     @asynccontextmanager
@@ -99,7 +93,7 @@ class ExllamaEngine:
         kept longer is not given to others until it is free.
         """
         prompt = await self._prompt(request)
-        self._prompts.pop(request.prompt_key, None)
+        self._counted.drop(request)
         order = self._order(request, prompt, await self._form(request, prompt))
         await self._free_slots.acquire()
         has_let_go = trio.Event()
@@ -171,7 +165,7 @@ class ExllamaEngine:
             raise EngineError("the engine is closed, or has failed for good")
         refuse_senseless(request, self._card)
         self._refuse_unknown(token for token, _ in request.logit_bias)
-        kept = self._prompts.get(request.prompt_key)
+        kept = self._counted.find(request)
         if kept is not None:
             return kept
         refuse_endless(request, self._card)
