@@ -2,7 +2,6 @@
 
 import functools
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from cocoon_p2p.cli.buying import (
     first_model,
     json_option,
     offers_of,
+    read_text,
     run_client,
     tokens_option,
     trust_option,
@@ -68,7 +68,7 @@ def ask(
         raise ConfigurationError(f"there is no folder for the receipt: {receipt_file.absolute().parent}")
     if options["logprobs"] is not None and not as_json:
         raise ConfigurationError("--logprobs is shown in JSON alone", hint="say --json too")
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = read_text(Path("-")) if prompt == "-" else prompt
     use = functools.partial(
         _ask,
         message=user_message(text, images),

@@ -10,9 +10,9 @@ import click
 import trio
 
 from cocoon_p2p.config import ClientFile, Loaded, load
-from cocoon_p2p.errors import Unavailable
+from cocoon_p2p.errors import ConfigurationError, Unavailable
 from cocoon_p2p.observability import configure_logging
-from cocoon_p2p.protocols.ids import Kind
+from cocoon_p2p.protocols.ids import REQUEST_TEXT_MAX_BYTES, Kind
 
 config_option = click.option(
     "--config",
@@ -48,6 +48,24 @@ def wishes_given(
         "weights": weights,
     }
     return {name: value for name, value in wishes.items() if value is not None}
+
+
+def read_text(file: Path) -> str:
+    """Read a file, or standard input, as far as a request may go.
+
+    Raises:
+        ConfigurationError: It cannot be read, is too long, or no text.
+    """
+    try:
+        with click.open_file(str(file), "rb") as stream:
+            data: bytes = stream.read(REQUEST_TEXT_MAX_BYTES + 1)
+        if len(data) > REQUEST_TEXT_MAX_BYTES:
+            raise ConfigurationError(f"the text is too long (max={REQUEST_TEXT_MAX_BYTES} bytes)")
+        return data.decode()
+    except OSError as exc:
+        raise ConfigurationError(f"cannot read {file}: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigurationError(f"not a text in UTF-8: {file}") from exc
 
 
 def run_client(config_file: Path, use: Callable[[Any], Awaitable[None]]) -> None:

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from cocoon_p2p.cli.buying import (
     cost_option,
     first_model,
     json_option,
+    read_text,
     run_client,
     trust_option,
     weights_option,
@@ -40,7 +40,7 @@ def embed(
     as_json: bool,
 ) -> None:
     """Turn each TEXT into a vector: a line of numbers each. A text of `-` is read from standard input."""
-    inputs = [sys.stdin.read() if text == "-" else text for text in texts]
+    inputs = [read_text(Path("-")) if text == "-" else text for text in texts]
     wishes = wishes_given(None, max_cost, trust, weights)
     run_client(
         config_file, functools.partial(_embed, inputs=inputs, model=model, wishes=wishes, as_json=as_json)

@@ -11,6 +11,7 @@ from cocoon_p2p.cli.buying import (
     cost_option,
     first_model,
     json_option,
+    read_text,
     run_client,
     tokens_option,
     trust_option,
@@ -19,8 +20,6 @@ from cocoon_p2p.cli.buying import (
 )
 from cocoon_p2p.cli.telling import tell
 from cocoon_p2p.client.presets import summary, translation
-from cocoon_p2p.errors import ConfigurationError
-from cocoon_p2p.protocols.ids import REQUEST_TEXT_MAX_BYTES
 
 
 @click.command()
@@ -89,24 +88,6 @@ def summarize(
         config_file,
         functools.partial(_ask, verb="summarize", text=text, model=model, wishes=wishes, as_json=as_json),
     )
-
-
-def read_text(file: Path) -> str:
-    """Read a file, or standard input, as far as a request may go.
-
-    Raises:
-        ConfigurationError: It cannot be read, is too long, or no text.
-    """
-    try:
-        with click.open_file(str(file), "rb") as stream:
-            data: bytes = stream.read(REQUEST_TEXT_MAX_BYTES + 1)
-        if len(data) > REQUEST_TEXT_MAX_BYTES:
-            raise ConfigurationError(f"the text is too long (max={REQUEST_TEXT_MAX_BYTES} bytes)")
-        return data.decode()
-    except OSError as exc:
-        raise ConfigurationError(f"cannot read {file}: {exc.strerror}") from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigurationError(f"not a text in UTF-8: {file}") from exc
 
 
 async def _ask(

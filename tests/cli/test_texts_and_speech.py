@@ -1,5 +1,6 @@
 """`cocoon translate`, `summarize`, `transcribe`: what is wrong is said before anything is dialled."""
 
+import io
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,20 @@ def test_a_file_that_is_no_text_is_not_summed_up(
 
     assert code == 2
     assert why in err
+
+
+@pytest.mark.parametrize(
+    "command", [("ask", "-"), ("embed", "-"), ("summarize", "-"), ("translate", "-", "--to", "es")]
+)
+def test_what_is_piped_in_and_is_no_text_is_called_so(
+    capsys: Caught, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), encoding="utf-8"))
+
+    code, _, err = run(capsys, *command)
+
+    assert code == 2
+    assert "not a text in UTF-8" in err
 
 
 @pytest.mark.parametrize("command", ["summarize", "transcribe"])
