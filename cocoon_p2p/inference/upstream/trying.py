@@ -47,6 +47,9 @@ TRIAL_SECONDS: Final = 120.0
 ONE_TOKEN_SECONDS: Final = 60.0
 "For a whole trial of one token, which may wait behind others' prompts."
 
+CONTEXT_MAX_TOKENS: Final = 1 << 32
+"What is longer is no context."
+
 SEVERAL: Final = ("Hello world", "Hello", "The quick brown fox jumps over the lazy dog.")
 "Texts of several lengths, which a batch may cut in the middle."
 
@@ -205,7 +208,7 @@ class _Trial:
             await answer(self.served, request, prompt)
         if scope.cancelled_caught:
             log.warning("upstream is slow", extra={"prompt_tokens": prompt.tokens, "seconds": TRIAL_SECONDS})
-        return (trio.current_time() - began) / prompt.tokens
+        return (trio.current_time() - began) / max(prompt.tokens, 1)
 
     # ------------------------------------------------------------ it hears
 
@@ -267,7 +270,8 @@ def _within(compute: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[
 
 
 def _context(said: int, wanted: Wanted) -> int:
-    said = max(said, 0)
+    # Tokenizers that know no limit say 10^30.
+    said = said if 0 < said <= CONTEXT_MAX_TOKENS else 0
     if said and wanted.context_tokens and wanted.context_tokens > said:
         raise ConfigurationError(
             "the server's context is shorter "

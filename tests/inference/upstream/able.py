@@ -13,8 +13,13 @@ CALL = {"name": "zq_look", "arguments": '{"zq": 7}'}
 class Able:
     """Answers as a server would that heeds every wish but those it is `deaf` to."""
 
-    def __init__(self, *, deaf: frozenset[str] = frozenset(), picture_tokens: int | None = 7) -> None:
+    def __init__(
+        self, *, deaf: frozenset[str] = frozenset(), picture_tokens: int | None = 7, rolls: bool = False
+    ) -> None:
         self._deaf = deaf
+        self._rolls = rolls
+        "Whether it rolls dice, whatever it is told."
+
         self._picture_tokens = picture_tokens
         self._dice = count()
         self.understands = dict[str, str]()
@@ -47,6 +52,8 @@ class Able:
             return ['{"zq": 7}' if "json" in form else "zq7!"], "stop"
         if heard.get("logit_bias"):
             return ["7"] * most, "length"
+        if self._rolls:
+            return [f" d{next(self._dice)}"] * most, "length"
         if heard.get("temperature"):
             dice = heard.get("seed", next(self._dice))
             return [f" d{dice}"] * most, "length"

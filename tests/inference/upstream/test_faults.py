@@ -392,6 +392,18 @@ async def test_a_server_that_never_counts_is_refused() -> None:
     assert "how many tokens" in str(await refused(script))
 
 
+async def test_a_long_prompt_that_is_split_into_nothing_is_no_measure() -> None:
+    script = Script(split=lambda text: [len(word) for word in text.split()] if len(text) < 1000 else [])
+    async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+        assert (await engine.count(ask())).prompt_tokens == 3
+
+
+async def test_a_context_that_cannot_be_is_not_believed() -> None:
+    error = await refused(Script(context_tokens=10**30))
+
+    assert "how long its context is" in str(error)
+
+
 async def test_a_server_that_splits_nothing_is_refused() -> None:
     assert "does not split text" in str(await refused(Script(split=lambda _: [])))
 

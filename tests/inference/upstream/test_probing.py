@@ -76,6 +76,23 @@ async def test_what_a_server_leaves_out_without_a_word_is_not_promised(
     assert card.features == ALL - missing
 
 
+async def test_of_a_server_that_rolls_dice_anyway_no_other_answer_proves_anything() -> None:
+    async with opened(Able(rolls=True)) as engine:
+        (card,) = engine.capabilities.models
+
+    by_dice = {Feature.SEED, Feature.TEMPERATURE, Feature.PENALTIES, Feature.IGNORE_EOS}
+    assert card.features == ALL - by_dice
+
+
+async def test_a_server_that_splits_some_text_into_nothing_proves_nothing_by_it() -> None:
+    able = Able()
+    able.script.split = lambda text: [] if text == "7" else [len(word) for word in text.split()]
+    async with opened(able) as engine:
+        (card,) = engine.capabilities.models
+
+    assert card.features == ALL - {Feature.LOGIT_BIAS}
+
+
 async def test_pictures_that_cost_by_their_size_are_not_promised() -> None:
     async with opened(Able(picture_tokens=None)) as engine:
         (card,) = engine.capabilities.models
