@@ -9,7 +9,7 @@ Spec: OpenAI API reference, Embeddings: an input may be a list of lists of token
 import math
 import sys
 from array import array
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
@@ -38,6 +38,9 @@ EMBEDDINGS: Final = "/v1/embeddings"
 
 TEXTS_AT_ONCE: Final = 16
 "Of one question: a step of the engine, which others' texts wait for."
+
+TOKENS_AT_ONCE: Final = 8192
+"Of one question: an engine that says nothing for `ENGINE_STALL_SECONDS` has failed, and processors are slow."
 
 NUMBER_SIZE_MAX_BYTES: Final = 32
 "Of one number of a vector in JSON, with what stands around it."
@@ -111,6 +114,18 @@ def are_alike(one: bytes, other: bytes) -> bool:
     return across >= ALIKE * math.hypot(*first) * math.hypot(*second)
 
 
+def _batches(texts: Sequence[list[int]]) -> Iterator[list[list[int]]]:
+    """Texts that are embedded at once: as many as fit, one at least."""
+    some, tokens = list[list[int]](), 0
+    for text in texts:
+        if some and (len(some) == TEXTS_AT_ONCE or tokens + len(text) > TOKENS_AT_ONCE):
+            yield some
+            some, tokens = [], 0
+        some.append(text)
+        tokens += len(text)
+    yield some
+
+
 class EmbeddingModel:
     """A model that embeds.
 
@@ -159,16 +174,15 @@ class EmbeddingModel:
             yield pieces
 
     async def _pieces(self, texts: list[list[int]]) -> AsyncGenerator[Piece, None]:
-        tokens = 0
-        for start in range(0, len(texts), TEXTS_AT_ONCE):
-            some = texts[start : start + TEXTS_AT_ONCE]
+        tokens = done = 0
+        for some in _batches(texts):
             vectors = await self._embed(some)
             # A piece travels in one chunk.
             fit = max(1, VECTOR_MAX_BYTES // (4 * self._size))
             for at in range(0, len(some), fit):
                 tokens += sum(map(len, some[at : at + fit]))
-                is_last = start + min(at + fit, len(some)) == len(texts)
-                finish = Finish.STOP if is_last else None
+                done += len(some[at : at + fit])
+                finish = Finish.STOP if done == len(texts) else None
                 yield Piece("", 0, tokens, finish=finish, vectors=tuple(vectors[at : at + fit]))
 
     async def _embed(self, texts: list[list[int]]) -> list[bytes]:

@@ -23,7 +23,7 @@ from cocoon_p2p.inference.engine import (
     PromptTooLong,
     RequestMalformed,
 )
-from cocoon_p2p.inference.upstream import Upstream, open_upstream, probing, transcribing, trying
+from cocoon_p2p.inference.upstream import Upstream, embedding, open_upstream, probing, transcribing, trying
 from cocoon_p2p.inference.upstream.embedding import EMBEDDINGS, TEXTS_AT_ONCE
 from cocoon_p2p.inference.whisper.sound import RATE, Sound
 from cocoon_p2p.protocols.ids import Kind
@@ -80,6 +80,17 @@ async def test_a_server_that_embeds_is_served_as_one_and_vectors_come_in_order()
     assert counted.prompt_tokens == pieces[-1].prompt_tokens == sum(range(1, TEXTS_AT_ONCE + 3))
     assert [piece.finish for piece in pieces] == [None, Finish.STOP]
     assert {piece.completion_tokens for piece in pieces} == {0}
+
+
+async def test_long_texts_are_embedded_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding, "TOKENS_AT_ONCE", 100)
+    texts = tuple("word " * at for at in (60, 40, 90, 20, 100))
+    async with opened(Script(answers={EMBEDDINGS: vectors})) as engine:
+        pieces = await pieces_of(engine, embeds(texts))
+
+    assert [len(piece.vectors) for piece in pieces] == [2, 1, 1, 1]
+    assert [piece.prompt_tokens for piece in pieces] == [100, 190, 210, 310]
+    assert [piece.finish for piece in pieces] == [None, None, None, Finish.STOP]
 
 
 @pytest.mark.parametrize("text", ["", "word " * 101, "x" * 60_000])
