@@ -69,6 +69,7 @@ _LANGUAGE = re.compile(r"[^\W\d_]+(?:[ -]\(?[^\W\d_]+\)?){0,3}")
 _MARK = re.compile(
     r"<(?=[|\uff5c])"  # ChatML, Llama 3, Phi, DeepSeek
     r"|<(?=/?(?:s|bos|eos|pad|unk|start_of_turn|end_of_turn|extra_id_\d+)>)"  # Llama 2, Gemma, Nemotron
+    r"|<(?=seed:\w+>|(?:beginning|end)_of_sentence>)|\[(?=\||e~\[)|\](?=~!?b[\[\]])"  # Seed, MiniMax, EXAONE
     r"|<(?=</?SYS>>)|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|TOOL_CALLS)\])",  # Mistral
     re.IGNORECASE,
 )

@@ -20,6 +20,11 @@ MARKS = [
     "<<SYS>>",
     "<</SYS>>",
     "[SYSTEM_PROMPT]",
+    "[|endofturn|]",
+    "<seed:eos>",
+    "<end_of_sentence>",
+    "]~b]user",
+    "[e~[",
 ]
 
 
