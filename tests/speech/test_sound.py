@@ -26,14 +26,18 @@ BOUND_SECONDS = 60
 CHILD = Path(sound_child.__file__)
 
 
-def tone(container: str, codec: str, seconds: float = 2.0, hertz: float = 1000.0) -> bytes:
+def tone(
+    container: str, codec: str, seconds: float = 2.0, hertz: float = 1000.0, *, layout: str = "mono"
+) -> bytes:
     """A tone in any container."""
     rate = 48_000 if codec == "libopus" else RATE
     samples = np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate) * 20_000
     out = io.BytesIO()
     with av.open(out, "w", format=container) as file:
-        stream: Any = file.add_stream(codec, rate=rate, layout="mono")
-        frame = av.AudioFrame.from_ndarray(samples.astype(np.int16)[None, :], format="s16", layout="mono")
+        stream: Any = file.add_stream(codec, rate=rate, layout=layout)
+        channels = stream.codec_context.layout.nb_channels
+        plane = np.repeat(samples.astype(np.int16), channels)[None, :]
+        frame = av.AudioFrame.from_ndarray(plane, format="s16", layout=layout)
         frame.sample_rate = rate
         for packet in [*stream.encode(frame), *stream.encode(None)]:
             file.mux(packet)
@@ -70,6 +74,17 @@ async def test_channels_are_mixed_and_rates_brought_to_whisper_s() -> None:
 
     assert abs(sound.count - 1.5 * RATE) < 100
     assert sound.begun_seconds == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("container", "codec"), [("mp3", "libmp3lame"), ("adts", "aac")])
+async def test_what_was_pieced_together_of_mono_and_stereo_is_heard_whole(container: str, codec: str) -> None:
+    pieced = tone(container, codec, 1.0) + tone(container, codec, 1.0, layout="stereo")
+
+    with trio.fail_after(BOUND_SECONDS):
+        sound = await decode_sound(pieced, seconds_max=10)
+
+    assert abs(sound.count / RATE - 2.0) < 0.2
 
 
 @pytest.mark.slow

@@ -171,7 +171,7 @@ def decode(data: bytes, samples_max: int) -> bytes | None:
     }
     if name in ("mp4", "matroska"):
         options["format_whitelist"] = {"mp4": "mov,mp4,m4a,3gp,3g2,mj2", "matroska": "matroska,webm"}[name]
-    out = bytearray()
+    mixed = _Mixed()
     with av.open(io.BytesIO(data), format=name, options=options, metadata_errors="ignore") as container:
         if not container.streams.audio:
             return None
@@ -180,10 +180,7 @@ def decode(data: bytes, samples_max: int) -> bytes | None:
         # There is none where FFmpeg has no decoder for it.
         if codec is None or codec.name not in CODECS:
             return None
-        if not 1 <= codec.channels <= CHANNELS_MAX or codec.sample_rate not in RATES:
-            return None
         codec.thread_count = 1
-        resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
         faults = 0
         for packet in container.demux(stream):
             try:
@@ -194,14 +191,41 @@ def decode(data: bytes, samples_max: int) -> bytes | None:
                     return None
                 continue
             for frame in frames:
-                frame.pts = None
-                for plain in resampler.resample(frame):
-                    out += bytes(plain.planes[0])[: plain.samples * 2]
-            if len(out) > samples_max * 2:
-                return bytes(out[: (samples_max + RATE) * 2])
-        for plain in resampler.resample(None):
-            out += bytes(plain.planes[0])[: plain.samples * 2]
-    return bytes(out) or None
+                mixed.take(frame)
+            if len(mixed.samples) > samples_max * 2:
+                return bytes(mixed.samples[: (samples_max + RATE) * 2])
+        mixed.end()
+    return bytes(mixed.samples) or None
+
+
+class _Mixed:
+    """Frames brought to one channel and rate. Recordings that were pieced together change theirs midway."""
+
+    def __init__(self) -> None:
+        self.samples = bytearray()
+        self._form: tuple[str, str, int] | None = None
+        self._resampler: Any = None
+
+    def take(self, frame: Any) -> None:
+        """Add a frame; ValueError if it has too many channels, or a rate that none has."""
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if form != self._form:
+            if not 1 <= frame.layout.nb_channels <= CHANNELS_MAX or frame.sample_rate not in RATES:
+                raise ValueError(f"channels or rate out of range (form={form})")
+            self.end()
+            self._form = form
+            self._resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+        frame.pts = None
+        self._add(self._resampler.resample(frame))
+
+    def end(self) -> None:
+        """Add what is still under way of the frames so far."""
+        if self._resampler is not None:
+            self._add(self._resampler.resample(None))
+
+    def _add(self, frames: Any) -> None:
+        for plain in frames:
+            self.samples += bytes(plain.planes[0])[: plain.samples * 2]
 
 
 def rehearse() -> None:
