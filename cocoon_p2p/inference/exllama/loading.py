@@ -89,10 +89,7 @@ def load(folder: ModelFolder, placement: Placement) -> LoadedModel:
     _library()
     torch = importlib.import_module("torch")
     if not torch.cuda.is_available():
-        raise ConfigurationError(
-            "there is no NVIDIA card that torch can use",
-            hint="see `nvidia-smi`; on a processor serve the model's GGUF file, by llama.cpp",
-        )
+        raise _no_card()
     if placement.cards > torch.cuda.device_count():
         raise ConfigurationError(
             f"the machine has fewer cards than asked for (asked={placement.cards} "
@@ -178,11 +175,21 @@ def _free_gigabytes(cards: int) -> list[float]:
     return [max(0.0, cuda.mem_get_info(card)[0] / (1 << 30) - RESERVE_GIGABYTES) for card in range(cards)]
 
 
+def _no_card() -> ConfigurationError:
+    return ConfigurationError(
+        "there is no NVIDIA card that torch can use",
+        hint="see `nvidia-smi`; on a processor serve the model's GGUF file, by llama.cpp",
+    )
+
+
 def _library() -> Any:  # exllamav2 has no types.
     try:
         return importlib.import_module("exllamav2")
     except ImportError as exc:
         raise ConfigurationError(f"ExLlamaV2 cannot be used: {exc}", hint=_INSTALL_HINT) from exc
+    except IndexError as exc:
+        # Where it must be built first, torch looks into an empty list of cards.
+        raise _no_card() from exc
     except (OSError, RuntimeError) as exc:
         raise ConfigurationError(
             f"ExLlamaV2 cannot build its CUDA extension: {exc}",

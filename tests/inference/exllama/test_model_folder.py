@@ -1,6 +1,7 @@
 """What a model's small files say, and what is said of those that are wrong."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,14 @@ def test_without_the_library_it_is_said_what_to_install(monkeypatch: pytest.Monk
     with pytest.raises(ConfigurationError, match="ExLlamaV2 cannot be used") as raised:
         library_version()
     assert "cocoon-p2p[exllama]" in (raised.value.hint or "")
+
+
+def test_a_library_that_finds_no_card_to_be_built_for_is_no_fault_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "exllamav2.py").write_text("[][-1]  # as torch does it, while the library is built\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "exllamav2", raising=False)
+
+    with pytest.raises(ConfigurationError, match="no NVIDIA card"):
+        library_version()
