@@ -13,6 +13,7 @@ Spec: JSON Schema 2020-12, Core and Validation.
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -43,9 +44,17 @@ _LACKING: Final = frozenset(
         *("not", "if", "then", "else", "dependentRequired", "dependentSchemas", "patternProperties"),
         *("propertyNames", "minProperties", "maxProperties", "prefixItems", "additionalItems", "contains"),
         *("minContains", "maxContains", "uniqueItems", "unevaluatedItems", "unevaluatedProperties"),
-        *("multipleOf", "$dynamicRef", "$recursiveRef"),
+        *("multipleOf", "$dynamicRef", "$recursiveRef", "dependencies"),
     }
 )
+_TELLING: Final = frozenset(
+    {
+        *("$ref", "const", "enum", "anyOf", "oneOf", "allOf", "type", "properties", "required"),
+        *("additionalProperties", "items", "minItems", "maxItems", "pattern", "minLength", "maxLength"),
+        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+    }
+)
+"What says which values fit."
 _TYPES: Final = ("object", "array", "string", "number", "integer", "boolean", "null")
 _SIMPLE: Final = {"boolean": '("true" | "false")', "null": '"null"', "number": "number", "integer": "integer"}
 
@@ -106,16 +115,21 @@ class _Writer:
         fields = cast("Schema", schema)
         if lacking := sorted(_LACKING & fields.keys()):
             raise ConstraintRefused(f"the schema uses what is not taken here: {', '.join(lacking)}")
-        if "$ref" in fields:
-            return self._reference(fields["$ref"], depth)
-        if "const" in fields:
-            return self._one_of([fields["const"]])
-        if "enum" in fields:
-            return self._one_of(fields["enum"])
-        for key in ("anyOf", "oneOf", "allOf"):
+        for key in ("$ref", "enum", "const", "anyOf", "oneOf", "allOf"):
             if key in fields:
-                return self._combined(key, fields, depth)
+                return self._alone(key, fields, depth)
         return self._typed(fields, depth)
+
+    def _alone(self, key: str, fields: Schema, depth: int) -> _Rule:
+        """What stands by itself; a type beside values leaves out those of other types."""
+        allowed = {"const", "enum", "type"} if key in ("const", "enum") else {key}
+        if beside := sorted((_TELLING - allowed) & fields.keys()):
+            raise ConstraintRefused(f"the schema has {key} beside {', '.join(beside)}")
+        if key == "$ref":
+            return self._reference(fields[key], depth)
+        if key not in ("const", "enum"):
+            return self._combined(key, fields[key], depth)
+        return self._one_of(_listed(fields))
 
     def _reference(self, pointer: object, depth: int) -> _Rule:
         if not isinstance(pointer, str) or not (pointer == "#" or pointer.startswith("#/")):
@@ -137,17 +151,10 @@ class _Writer:
             found = cast("Schema", found)[key]
         return found
 
-    def _one_of(self, values: object) -> _Rule:
-        if not isinstance(values, list) or not values:
-            raise ConstraintRefused("the schema has an enum without values")
-        options = tuple(literal(value_text(value)) for value in cast("list[object]", values))
-        return self._regular(Choice(options))
+    def _one_of(self, values: Iterable[object]) -> _Rule:
+        return self._regular(Choice(tuple(literal(value_text(value)) for value in values)))
 
-    def _combined(self, key: str, fields: Schema, depth: int) -> _Rule:
-        options = fields[key]
-        besides = {"type", "properties", "items", "required", "pattern", "anyOf", "oneOf", "allOf"} - {key}
-        if beside := sorted(besides & fields.keys()):
-            raise ConstraintRefused(f"the schema has {key} beside {', '.join(beside)}")
+    def _combined(self, key: str, options: object, depth: int) -> _Rule:
         if not isinstance(options, list) or not options:
             raise ConstraintRefused(f"the schema has {key} without schemas")
         found = [self._schema(option, depth + 1) for option in cast("list[object]", options)]
@@ -163,13 +170,10 @@ class _Writer:
         )
 
     def _typed(self, fields: Schema, depth: int) -> _Rule:
-        types = fields.get("type", _implied(fields))
-        names = cast("list[object]", types) if isinstance(types, list) else [types]
-        if types is None:
+        names = _types(fields)
+        if names is None:
             return _Rule("value")
-        if not names or any(name not in _TYPES for name in names):
-            raise ConstraintRefused("the schema has a type that there is not")
-        return self._choice([self._of_type(str(name), fields, depth) for name in names])
+        return self._choice([self._of_type(name, fields, depth) for name in names])
 
     def _of_type(self, name: str, fields: Schema, depth: int) -> _Rule:
         match name:
@@ -192,9 +196,10 @@ class _Writer:
             raise ConstraintRefused("the schema has properties or required that are none")
         known = cast("Schema", properties)
         needed = [name for name in cast("list[object]", required) if isinstance(name, str)]
-        members: Schema = {**known, **dict.fromkeys([name for name in needed if name not in known], True)}
+        others = fields.get("additionalProperties", True)
+        members: Schema = {**known, **dict.fromkeys([name for name in needed if name not in known], others)}
         if not members:
-            return self._map(fields.get("additionalProperties", True), depth)
+            return self._map(others, depth)
         return self._members(members, frozenset(needed), depth)
 
     def _map(self, values: object, depth: int) -> _Rule:
@@ -289,6 +294,45 @@ class _Writer:
     def _add(self, *lines: str) -> None:
         self._effort.pay_rules(len(lines))
         self._lines += lines
+
+
+def _types(fields: Schema) -> list[str] | None:
+    """The types that a schema says or speaks of; None where it may be any."""
+    types = fields.get("type", _implied(fields))
+    if types is None:
+        return None
+    names = cast("list[object]", types) if isinstance(types, list) else [types]
+    if not names or any(name not in _TYPES for name in names):
+        raise ConstraintRefused("the schema has a type that there is not")
+    return [str(name) for name in names]
+
+
+def _listed(fields: Schema) -> list[object]:
+    """The values that `enum` and `const` list, without those that are not the other's or of another type."""
+    values: object = fields.get("enum", [fields.get("const")])
+    if not isinstance(values, list) or not values:
+        raise ConstraintRefused("the schema has an enum without values")
+    found, types = cast("list[object]", values), _types(fields)
+    if "const" in fields:
+        only = value_text(fields["const"])
+        found = [value for value in found if value_text(value) == only]
+    return [value for value in found if types is None or _is_of(value, types)]
+
+
+def _is_of(value: object, types: list[str]) -> bool:
+    match value:
+        case bool():
+            return "boolean" in types
+        case int():
+            return not {"integer", "number"}.isdisjoint(types)
+        case float():
+            return "number" in types or (value.is_integer() and "integer" in types)
+        case str():
+            return "string" in types
+        case list():
+            return "array" in types
+        case _:
+            return ("null" if value is None else "object") in types
 
 
 def _implied(fields: Schema) -> str | None:

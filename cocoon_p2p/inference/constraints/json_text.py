@@ -72,9 +72,12 @@ def value_text(value: object) -> str:
     """Write a JSON value as an answer is to have it.
 
     Raises:
-        ConstraintRefused: It holds half of a character, which no answer can.
+        ConstraintRefused: It holds half of a character, which no answer can, or a number that JSON has not.
     """
-    text = json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(", ", ": "), allow_nan=False)
+    except ValueError:
+        raise ConstraintRefused("the schema has a number that JSON has not") from None
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise ConstraintRefused("the schema has half of a character (a lone surrogate)")
     return text

@@ -45,6 +45,15 @@ REFUSED: list[tuple[object, str]] = [
     ({"anyOf": []}, "without schemas"),
     ({"allOf": [{}, {}]}, "more than one"),
     ({"anyOf": [{}], "type": "object"}, "anyOf beside type"),
+    ({"anyOf": [{"type": "string"}], "maxLength": 3}, "anyOf beside maxLength"),
+    ({"$ref": "#/$defs/a", "minimum": 0, "$defs": {"a": {"type": "integer"}}}, "ref beside minimum"),
+    ({"enum": ["abc", "d"], "maxLength": 2}, "enum beside maxLength"),
+    ({"enum": [None, 3, True, {}], "type": "string"}, "nothing can match"),
+    ({"required": ["a"], "additionalProperties": False}, "nothing fits"),
+    ({"const": 1, "enum": [2, True]}, "nothing can match"),
+    ({"const": float("nan")}, "JSON has not"),
+    ({"enum": [1, float("inf")]}, "JSON has not"),
+    ({"dependencies": {"a": ["b"]}}, "not taken here: dependencies"),
     ({"$ref": "https://elsewhere"}, "another document"),
     ({"$ref": "#/$defs/none"}, "does not have"),
     ({"$ref": "#"}, "refers to itself"),
@@ -76,6 +85,21 @@ def test_a_schema_nested_too_deeply_is_refused() -> None:
 
     with pytest.raises(ConstraintRefused, match="too deeply"):
         written(schema)
+
+
+def test_of_listed_values_those_of_another_type_are_left_out() -> None:
+    values = [None, True, 3, 3.5, "x", [], {}]
+
+    for name, its in {"null": [None], "boolean": [True], "integer": [3], "number": [3, 3.5]}.items():
+        assert written({"type": name, "enum": values}) == written({"enum": its})
+    assert written({"const": "x", "enum": values, "type": "string"}) == written({"const": "x"})
+    assert written({"type": ["object", "array", "string"], "enum": values}) == written({"enum": values[4:]})
+
+
+def test_a_required_member_that_is_not_described_is_as_others_must_be() -> None:
+    others = {"additionalProperties": {"type": "integer"}}
+
+    assert '"\\"a\\"" ws ":" ws (integer)' in written({"required": ["a"], **others})
 
 
 KEYWORDS = (
