@@ -75,7 +75,7 @@ class PromptDetails(msgspec.Struct, frozen=True):
 
 class Usage(msgspec.Struct, frozen=True):
     prompt_tokens: int
-    completion_tokens: int | None = 0
+    completion_tokens: int | None = None
     prompt_tokens_details: PromptDetails | None = None
 
     @property

@@ -33,7 +33,7 @@ from cocoon_p2p.inference.upstream.transcribing import (
     silence,
     transcribe,
 )
-from cocoon_p2p.inference.upstream.wire import KeyRefused, RequestRefused, Unanswered
+from cocoon_p2p.inference.upstream.wire import KeyRefused, RequestRefused, ServerBusy, Unanswered
 from cocoon_p2p.inference.whisper.sound import try_decoder
 from cocoon_p2p.protocols.ids import Kind
 
@@ -129,7 +129,7 @@ class _Trial:
                 tokens = await self.dialect.split_text("Hello world", is_prompt=True)
                 (vector,) = await embed(self.http, self.model, [tokens])
                 return len(vector) // 4
-        except KeyRefused:
+        except (KeyRefused, ServerBusy):
             raise
         except EngineError as exc:
             log.debug("upstream lacks", extra={"what": "embeddings", "reason": str(exc)})
@@ -218,6 +218,8 @@ class _Trial:
             with trio.move_on_after(TRIAL_SECONDS):
                 await transcribe(self.http, self.model, silence(1))
                 return True
+        except ServerBusy:
+            raise
         except EngineError as exc:
             log.debug("upstream lacks", extra={"what": "transcriptions", "reason": str(exc)})
         return False

@@ -165,7 +165,7 @@ async def scripted_server(script: Script) -> AsyncIterator[str]:
                 if connection.our_state is h11.MUST_CLOSE:
                     break
                 connection.start_next_cycle()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError):
             script.hung_up.set()
         finally:
             await stream.aclose()

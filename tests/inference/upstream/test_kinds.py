@@ -23,7 +23,15 @@ from cocoon_p2p.inference.engine import (
     PromptTooLong,
     RequestMalformed,
 )
-from cocoon_p2p.inference.upstream import Upstream, embedding, open_upstream, probing, transcribing, trying
+from cocoon_p2p.inference.upstream import (
+    Upstream,
+    embedding,
+    health,
+    open_upstream,
+    probing,
+    transcribing,
+    trying,
+)
 from cocoon_p2p.inference.upstream.embedding import EMBEDDINGS, TEXTS_AT_ONCE
 from cocoon_p2p.inference.whisper.sound import RATE, Sound
 from cocoon_p2p.protocols.ids import Kind
@@ -131,6 +139,27 @@ async def test_a_vector_that_is_none_is_an_error_and_the_server_is_looked_after(
             await pieces_of(engine, embeds(("one two",)))
         with pytest.raises(EngineError, match="down"):
             await engine.count(embeds(("one two",)))
+
+
+@pytest.mark.parametrize("path", [EMBEDDINGS, transcribing.TRANSCRIPTIONS])
+async def test_a_server_without_room_is_not_ill_whatever_its_kind(
+    path: str, decoder: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(health, "RETRY_SECONDS", 0.0)
+    script = Script(answers={EMBEDDINGS: vectors}) if path == EMBEDDINGS else hearing([])
+    looks, request = trio.Semaphore(0), embeds(("a",)) if path == EMBEDDINGS else speech(1)
+
+    def busy(_: object) -> Answer:
+        looks.release()
+        return 429, (*JSON, ("retry-after", "0")), b"{}"
+
+    async with opened(script) as engine:
+        script.answers[path] = busy
+        for _ in range(3):
+            await looks.acquire()
+
+        assert await engine.count(request)
 
 
 # ---------------------------------------------------------------- speech

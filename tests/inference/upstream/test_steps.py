@@ -320,6 +320,12 @@ def test_tokens_beyond_the_end_that_was_to_be_ignored_count() -> None:
     assert [piece.completion_tokens for piece in pieces_of(Terms(3, 9), beyond)] == [1, 9]
 
 
+def test_a_usage_that_says_nothing_of_the_answer_counts_none_of_it() -> None:
+    steps = [decode_step('{"choices": [{"text": "a"}], "usage": {"prompt_tokens": 3}}')] * 2
+
+    assert [piece.completion_tokens for piece in pieces_of(Terms(3, 9), steps)] == [1, 2]
+
+
 def test_a_prompt_counts_as_far_as_the_server_says_until_the_first_token() -> None:
     steps = [Step(prompt_progress=Progress(at)) for at in (0, 1, 1, 9)]
 
