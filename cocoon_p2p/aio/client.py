@@ -137,7 +137,7 @@ class Client:
     @asynccontextmanager
     async def _ask(self, asking: Asking) -> AsyncIterator[Answer]:
         begun, rings = asyncio.Event(), bell()
-        source = _Source(self._portal.post, rings)
+        source = _Source(self._portal.post_if_open, rings)
         held = Held(asking, source.flow, lambda: rings.ring(begun.set))
         pending = Pending(self._portal, held.run, ended=begun)
         try:

@@ -12,7 +12,7 @@ import trio
 from cocoon_p2p.client import Piece
 
 PIECES_MAX = 256
-CHARACTERS_MAX = 256 * 1024
+SIZE_MAX_BYTES = 256 * 1024
 "What may wait for the reader; beyond it the client on trio waits, and buys no faster than is read."
 
 
@@ -21,7 +21,7 @@ class Flow:
 
     Args:
         wake: Has `woken` called in the reader's thread, soon. Called in trio's thread.
-        post: Has a function called in trio's thread, soon. Called in the reader's.
+        post: Has a function called in trio's thread, soon, if that still runs. Called in the reader's.
         woken: Tells the reader, in its own thread, that there is something.
     """
 
@@ -31,9 +31,9 @@ class Flow:
         "_is_waking",
         "_pieces",
         "_post",
-        "_put_characters",
+        "_put_bytes",
         "_room",
-        "_taken_characters",
+        "_taken_bytes",
         "_wake",
         "_woken",
     )
@@ -49,8 +49,8 @@ class Flow:
         self._woken = woken
         self._pieces: deque[Piece] = deque()
         # Two, since each has one thread that writes it.
-        self._put_characters = 0
-        self._taken_characters = 0
+        self._put_bytes = 0
+        self._taken_bytes = 0
         self._room: trio.Event | None = None
         self._is_waking = False
         self._is_ended = False
@@ -61,7 +61,7 @@ class Flow:
     def put(self, piece: Piece) -> None:
         """Hand a piece over."""
         self._pieces.append(piece)
-        self._put_characters += len(piece.text)
+        self._put_bytes += piece.size_bytes
         self._tell()
 
     async def room(self) -> None:
@@ -88,10 +88,10 @@ class Flow:
 
     @property
     def _is_full(self) -> bool:
-        return self._is_filled(PIECES_MAX, CHARACTERS_MAX)
+        return self._is_filled(PIECES_MAX, SIZE_MAX_BYTES)
 
-    def _is_filled(self, pieces: int, characters: int) -> bool:
-        return len(self._pieces) >= pieces or self._put_characters - self._taken_characters >= characters
+    def _is_filled(self, pieces: int, size_bytes: int) -> bool:
+        return len(self._pieces) >= pieces or self._put_bytes - self._taken_bytes >= size_bytes
 
     # ------------------------------------------------------------ the reader's thread
 
@@ -105,9 +105,9 @@ class Flow:
         if not self._pieces:
             return None
         piece = self._pieces.popleft()
-        self._taken_characters += len(piece.text)
+        self._taken_bytes += piece.size_bytes
         room = self._room
-        if room is not None and not self._is_filled(PIECES_MAX // 2, CHARACTERS_MAX // 2):
+        if room is not None and not self._is_filled(PIECES_MAX // 2, SIZE_MAX_BYTES // 2):
             self._room = None
             self._post(room.set)
         return piece

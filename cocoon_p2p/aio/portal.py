@@ -11,10 +11,11 @@ having closed it ends all the same, and finds its ledger as if it had been kille
 """
 
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, copy_context
-from threading import Thread
+from threading import Thread, get_ident
 from typing import Generic, TypeVar
 
 import outcome
@@ -78,7 +79,7 @@ class Portal(Generic[Subject]):
         self._process = os.getpid()
         self._token: trio.lowlevel.TrioToken | None = None
         self._scope: trio.CancelScope | None = None
-        self._thread: Thread
+        self._thread: Thread | None = None
         self._nursery: trio.Nursery
         self._subject: Subject
         self._is_open = False
@@ -113,9 +114,21 @@ class Portal(Generic[Subject]):
         self._thread = Thread(target=run, name="cocoon", daemon=True)
         self._thread.start()
 
-    def join(self) -> None:
-        """Wait for the thread's last step, once `closed` was called: some microseconds."""
-        self._thread.join()
+    def join(self, seconds: float | None = None) -> None:
+        """Wait for the thread's end, for so long at most; some microseconds once `closed` was called."""
+        if self._thread is not None and self.may_be_waited_for:
+            self._thread.join(seconds)
+
+    @property
+    def may_be_waited_for(self) -> bool:
+        """Whether whoever waits for the thread hears of it.
+
+        Not in a forked process, nor once the interpreter ends: it is not there. Nor in the thread itself,
+        where a program's blocks are left if they are collected as garbage there.
+        """
+        if self._thread is None or os.getpid() != self._process or sys.is_finalizing():
+            return False
+        return self._thread.ident not in (None, get_ident())
 
     async def _serve(self, opened: Callable[[], None]) -> None:
         with trio.CancelScope() as self._scope:
@@ -130,11 +143,16 @@ class Portal(Generic[Subject]):
                 finally:
                     self._is_open = False
 
+    def prepare(self) -> Call:
+        """Make a call that can be cancelled before it is submitted."""
+        return Call(self.post_if_open)
+
     def submit(
         self,
         work: Callable[[Subject], Awaitable[Result]],
         done: Callable[[Outcome[Result]], None],
         context: Context | None = None,
+        call: Call | None = None,
     ) -> Call:
         """Have work done in the trio thread, with the caller's context variables.
 
@@ -142,12 +160,13 @@ class Portal(Generic[Subject]):
             work: Called with what the portal opened.
             done: Called in the trio thread, exactly once. It must not raise.
             context: Other context variables than the caller's.
+            call: Made by `prepare`, for a caller that may be interrupted before this returns.
 
         Raises:
             Unavailable: The portal is not open.
             LocalProtocolError: This process was forked from the one that opened it.
         """
-        call, context = Call(self._post_if_open), context or copy_context()
+        call, context = call or self.prepare(), context or copy_context()
 
         def begin() -> None:
             if self._is_open:
@@ -175,13 +194,14 @@ class Portal(Generic[Subject]):
     def close(self) -> None:
         """Tell the run to end, from any thread: what was submitted, or still opens, is cancelled."""
         self._is_closed = True
-        self._post_if_open(self._cancel)
+        self.post_if_open(self._cancel)
 
     def _cancel(self) -> None:
         if self._scope is not None:
             self._scope.cancel()
 
-    def _post_if_open(self, function: Callable[[], None]) -> None:
+    def post_if_open(self, function: Callable[[], None]) -> None:
+        """Have a function called in the trio thread, soon, if there is somebody left to call it."""
         try:
             self.post(function)
         except CocoonError:
