@@ -129,14 +129,15 @@ class Client:
         )
 
     def _call(self, work: Callable[[on_trio.Client], Awaitable[Result]]) -> Result:
-        return _Pending(self._portal, work).wait()
+        return _Pending[on_trio.Client, Result](self._portal).run(work)
 
     @contextmanager
     def _ask(self, asking: Asking) -> Iterator[Answer]:
-        begun, source = Event(), _Source(self._portal.post)
+        begun, source = Event(), _Source(self._portal.post_if_open)
         held = Held(asking, source.flow, begun.set)
-        pending = _Pending(self._portal, held.run, ended=begun)
+        pending = _Pending[on_trio.Client, None](self._portal, ended=begun)
         try:
+            pending.begin(held.run)
             begun.wait()
             if held.report is None:
                 raise pending.error
@@ -166,63 +167,65 @@ def open_client(file: Path | str | Loaded[ClientFile]) -> Iterator[Client]:
 @contextmanager
 def open_portal(opens: Callable[[], AbstractAsyncContextManager[Subject]]) -> Iterator[Portal[Subject]]:
     """Run a trio thread while the block runs. Raises whatever opening raised, or ended the thread."""
-    portal, ready, closed = Portal(opens), _Told[None](Event()), _Told[None](Event())
-    portal.start(ready.tell, closed.tell)
+    portal, ready, closed = Portal(opens), _Told[None](), _Told[None]()
     try:
+        portal.start(ready.tell, closed.tell)
         ready.wait()
         yield portal
     finally:
         portal.close()
-        if ready.is_good and closed.event.wait(GRACE_SECONDS):
-            portal.join()
+        portal.join(GRACE_SECONDS)
+        if closed.event.is_set():
             closed.wait()
 
 
 class _Told(Generic[Result]):
     """What the trio thread tells once."""
 
-    def __init__(self, event: Event) -> None:
-        self.event = event
+    def __init__(self, also: Event | None = None) -> None:
+        self.event = Event()
         self.outcome: Outcome[Result] | None = None
+        self._also = also
 
     def tell(self, result: Outcome[Result]) -> None:
         self.outcome = result
         self.event.set()
+        if self._also is not None:
+            self._also.set()
 
     def wait(self) -> Result:
         self.event.wait()
         assert self.outcome is not None, "it was told"
         return self.outcome.unwrap()
 
-    @property
-    def is_good(self) -> bool:
-        return isinstance(self.outcome, outcome.Value)
 
+class _Pending(Generic[Subject, Result]):
+    """A call to the trio thread. An interrupt may come at any step, so it can be cancelled before it is
+    begun, and is cancelled when nobody has it any more."""
 
-class _Pending(Generic[Result]):
-    """A call to the trio thread, under way."""
+    def __init__(self, portal: Portal[Subject], ended: Event | None = None) -> None:
+        # The trio thread has these two, and not the call itself.
+        self._told = _Told[Result](also=ended)
+        self._call = portal.prepare()
+        self._portal = portal
+        self._is_begun = False
 
-    def __init__(
-        self,
-        portal: Portal[Subject],
-        work: Callable[[Subject], Awaitable[Result]],
-        ended: Event | None = None,
-    ) -> None:
-        self._told = _Told[Result](Event())
-        self._also = ended
-        self._call = portal.submit(work, self._end)
+    def __del__(self) -> None:
+        if self._told.outcome is None:
+            self._call.cancel()
 
-    def _end(self, result: Outcome[Result]) -> None:
-        self._told.tell(result)
-        if self._also is not None:
-            self._also.set()
+    def begin(self, work: Callable[[Subject], Awaitable[Result]]) -> None:
+        self._portal.submit(work, self._told.tell, call=self._call)
+        self._is_begun = True
 
-    def wait(self) -> Result:
+    def run(self, work: Callable[[Subject], Awaitable[Result]]) -> Result:
+        """Begin it, and wait for its result."""
         try:
+            self.begin(work)
             return self._told.wait()
-        except KeyboardInterrupt:
-            self.cancel()
-            raise
+        finally:
+            if self._told.outcome is None:
+                self.cancel()
 
     @property
     def error(self) -> BaseException:
@@ -232,7 +235,8 @@ class _Pending(Generic[Result]):
     def cancel(self) -> None:
         """Cancel the work, and wait for its end, for `GRACE_SECONDS` at most."""
         self._call.cancel()
-        self._told.event.wait(GRACE_SECONDS)
+        if self._is_begun and self._portal.may_be_waited_for:
+            self._told.event.wait(GRACE_SECONDS)
 
 
 class _Source:
