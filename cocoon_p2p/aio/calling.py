@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Generic, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import outcome
 
@@ -27,21 +27,26 @@ class Bell:
     __slots__ = ("_functions", "_is_ringing", "_loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        # Weakly: `_bells` holds the bell for as long as there is the loop.
+        self._loop = ref(loop)
         self._functions: deque[Callable[[], None]] = deque()
         self._is_ringing = False
 
     def ring(self, function: Callable[[], None]) -> None:
-        """Have a function called, from any thread. A loop that is closed has nobody left who waits."""
+        """Have a function called, from any thread. In a loop that is closed or gone nobody waits any more."""
         self._functions.append(function)
         if self._is_ringing:
             return
         self._is_ringing = True
+        loop = self._loop()
         try:
-            self._loop.call_soon_threadsafe(self._run)
+            if loop is not None:
+                loop.call_soon_threadsafe(self._run)
+                return
         except RuntimeError:
-            self._functions.clear()
-            self._is_ringing = False
+            pass
+        self._functions.clear()
+        self._is_ringing = False
 
     def _run(self) -> None:
         # First: what is appended from now on rings again.

@@ -6,6 +6,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from functools import partial
 from typing import TypeVar
 
+import outcome
+
 from cocoon_p2p.aio.calling import GRACE_SECONDS, bell
 from cocoon_p2p.aio.portal import Outcome, Portal
 
@@ -43,25 +45,33 @@ async def open_portal(
     Args:
         opens: What is open in it.
 
-    A cancel while it opens ends what was opened so far. Leaving waits for the thread's end, for
+    A cancel while it opens ends what was opened so far. That, and leaving, waits for the thread's end, for
     `GRACE_SECONDS` at most; a cancel meanwhile leaves at once, and the thread ends by itself.
 
     Raises:
         Exception: Whatever opening raised; or what ended the thread before the block did.
     """
     portal, ready, closed = Portal(opens), _Stage(), _Stage()
+
+    async def end() -> Outcome[None]:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_SECONDS):
+                opened = await ready.happened()
+                ended = await closed.happened() if isinstance(opened, outcome.Value) else opened
+            portal.join()
+            return ended
+        return outcome.Value(None)
+
     portal.start(ready.tell, closed.tell)
     try:
-        (await ready.happened()).unwrap()
+        opened = await ready.happened()
     except asyncio.CancelledError:
         portal.close()
+        await end()
         raise
+    opened.unwrap()
     try:
         yield portal
     finally:
         portal.close()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(GRACE_SECONDS):
-                ended = await closed.happened()
-            portal.join()
-            ended.unwrap()
+        (await end()).unwrap()

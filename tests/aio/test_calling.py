@@ -1,8 +1,10 @@
 """Calls from asyncio into a trio thread: results, errors, cancels, and ends of either side."""
 
 import asyncio
+import gc
 import os
 import threading
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -130,31 +132,70 @@ def test_what_cannot_be_opened_says_why_and_leaves_no_thread(run_on_both: Run) -
     run_on_both(program())
 
 
-def test_a_cancel_while_it_opens_ends_the_opening(run_on_both: Run) -> None:
-    began, left = threading.Event(), threading.Event()
+class Hanging:
+    """Opens for ever, and takes a moment to leave that."""
+
+    def __init__(self) -> None:
+        self.began, self.left = threading.Event(), threading.Event()
 
     @asynccontextmanager
-    async def hang() -> AsyncIterator[Desk]:
-        began.set()
+    async def open(self) -> AsyncIterator[Desk]:
+        self.began.set()
         try:
             await trio.sleep_forever()
         finally:
-            left.set()
+            with trio.CancelScope(shield=True):
+                await trio.sleep(0.01)
+            self.left.set()
         yield Desk()
 
-    async def program() -> None:
-        async def opening() -> None:
-            async with open_portal(hang):
-                raise AssertionError("it was not opened")
+    async def use(self) -> None:
+        async with open_portal(self.open):
+            raise AssertionError("it was not opened")
 
-        task = asyncio.create_task(opening())
-        await until(began)
+
+def test_a_cancel_while_it_opens_ends_the_opening_and_waits_for_that(run_on_both: Run) -> None:
+    hanging = Hanging()
+
+    async def program() -> None:
+        task = asyncio.create_task(hanging.use())
+        await until(hanging.began)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await until(left)
+        # Whoever opens anew finds a ledger that nobody has.
+        assert hanging.left.is_set()
 
     run_on_both(program())
+
+
+def test_a_time_out_that_ended_the_thread_is_said(run_on_both: Run) -> None:
+    @asynccontextmanager
+    async def fail() -> AsyncIterator[Desk]:
+        try:
+            yield Desk()
+        finally:
+            raise TimeoutError("the disk")
+
+    async def program() -> None:
+        with pytest.raises(TimeoutError, match="the disk"):
+            async with open_portal(fail):
+                pass
+
+    run_on_both(program())
+
+
+def test_a_loop_that_has_ended_is_forgotten(run_on_both: Run) -> None:
+    loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
+
+    async def program() -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        async with open_portal(open_desk) as portal:
+            await Pending(portal, lambda desk: desk.double(1)).wait()
+
+    run_on_both(program())
+    gc.collect()
+    assert loops[0]() is None
 
 
 def test_a_thread_that_breaks_down_fails_what_runs_and_says_why_at_the_end(run_on_both: Run) -> None:
