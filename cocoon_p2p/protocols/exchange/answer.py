@@ -141,9 +141,7 @@ def bids(answer: Answer) -> tuple[Nano, ...]:
     Before a piece of many tokens stands what some of them come to: no payer covers more than a window ahead.
     """
     counts = [piece.tokens for piece in answer.waiting] or [answer.sent_tokens]
-    if (some := answer.sent_tokens + CHUNK_TOKENS) < counts[0]:
-        counts.insert(0, some)
-    return tuple(amount(_usage(answer, tokens), answer) for tokens in counts)
+    return tuple(amount(_usage(answer, tokens), answer) for tokens in (*_before(answer, counts[0]), *counts))
 
 
 def take(answer: Answer, covered: Nano, now: float) -> tuple[Answer, Draft]:
@@ -201,16 +199,24 @@ def _usage(answer: Answer, tokens: int) -> Usage:
     return replace(answer.metered, completion=tokens)
 
 
+def _before(answer: Answer, tokens: int) -> tuple[int, ...]:
+    """Say which counts a chunk without text can come to before a piece that comes to this one."""
+    return tuple(count for more in (1, CHUNK_TOKENS) if (count := answer.sent_tokens + more) < tokens)
+
+
 def _cut(answer: Answer, covered: Nano) -> tuple[AnswerContent, int, tuple[Waiting, ...]]:
     """Take off what goes into the next chunk, with its count of tokens, and what is left."""
     contents: list[AnswerContent] = []
     room, tokens = ANSWER_TEXT_MAX_BYTES, answer.sent_tokens
+
+    def is_covered(count: int) -> bool:
+        return amount(_usage(answer, count), answer) <= covered
+
     for position, piece in enumerate(answer.waiting):
         size = size_of(piece.content)
-        is_covered = amount(_usage(answer, piece.tokens), answer) <= covered
-        if not is_covered and not contents:
-            return AnswerContent(""), tokens + CHUNK_TOKENS, answer.waiting
-        if not is_covered or (contents and size > room):
+        if not contents and not is_covered(piece.tokens):
+            return AnswerContent(""), max(filter(is_covered, _before(answer, piece.tokens))), answer.waiting
+        if not is_covered(piece.tokens) or (contents and size > room):
             return join(contents), tokens, answer.waiting[position:]
         if size > room:
             head, rest = split(piece.content, room)

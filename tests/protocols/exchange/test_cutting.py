@@ -137,12 +137,16 @@ def test_of_a_piece_that_no_window_covers_some_tokens_go_before_it_with_each_chu
     answer = grow(answer, AnswerContent("a long call", FinishReason.STOP), made=20, prefilled=10)
     drafts: list[Draft] = []
     while not drafts or drafts[-1].content.finish is None:
-        answer, draft = take(answer, Nano(answer.sent_tokens + CHUNK_TOKENS), 0.0)
+        window = CHUNK_TOKENS if len(drafts) < 2 else 2
+        assert bids(answer)[0] == answer.sent_tokens + 1
+        answer, draft = take(answer, Nano(answer.sent_tokens + window), 0.0)
         drafts.append(draft)
 
     assert [(draft.content.text, draft.usage.completion) for draft in drafts] == [
         ("", 8),
         ("", 16),
+        ("", 17),
+        ("", 18),
         ("a long call", 20),
     ]
 
