@@ -37,6 +37,9 @@ SPEECH_TOKENS_PER_SECOND = 50
 SPEECH_BYTES_PER_SECOND_MIN = 750
 "6 kbit/s, the least that Opus makes: from a file's size it tells how long the sound can be."
 
+SILENCE_BYTES_PER_SECOND_MIN = 200
+"What Opus makes of silence, with its pages: some 260 in the longest packets."
+
 WORDS_TOKENS_PER_SECOND = 8
 "What is written down of a second of speech: a Whisper window of 30 s has room for 7.5 a second."
 
@@ -73,7 +76,7 @@ def speech_seconds_max(data: bytes) -> int:
     A closer bound leaves a worker less room to count sound that is not there.
     """
     by_size = len(data) / (_wav_bytes_per_second(data) or SPEECH_BYTES_PER_SECOND_MIN)
-    return math.ceil(min(by_size, _opus_seconds(data) or by_size))
+    return math.ceil(_opus_seconds(data) or by_size)
 
 
 def _wav_bytes_per_second(data: bytes) -> int | None:
@@ -92,7 +95,9 @@ def _opus_seconds(data: bytes) -> float | None:
     if data[:4] != b"OggS" or data[28:36] != b"OpusHead" or data.count(b"OpusHead") > 1:
         return None
     page = data.rfind(b"OggS")
-    return int.from_bytes(data[page + 6 : page + 14], "little") / 48_000
+    seconds = int.from_bytes(data[page + 6 : page + 14], "little") / 48_000
+    # More than the file can hold: a clock that did not begin at 0, or a page that ends nowhere.
+    return seconds if seconds * SILENCE_BYTES_PER_SECOND_MIN <= len(data) else None
 
 
 def _turn_bound(turn: ChatTurn) -> int:

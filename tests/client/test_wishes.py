@@ -217,6 +217,7 @@ def opus(*ends: float, size: int = 30_000) -> bytes:
     ("data", "seconds"),
     [
         (opus(4.5), 5),
+        (opus(60, size=15_000), 60),
         (opus(4.5, 4.5), 81),
         (opus(-1.0), 41),
         (opus(4.5)[:40], 1),
@@ -230,6 +231,7 @@ def opus(*ends: float, size: int = 30_000) -> bytes:
     ],
     ids=[
         "opus",
+        "mostly silence",
         "two recordings",
         "a page that ends nowhere",
         "cut short",
