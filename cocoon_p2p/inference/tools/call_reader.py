@@ -23,6 +23,10 @@ from cocoon_p2p.protocols.ids import ARGUMENTS_MAX_BYTES, CALLS_MAX
 CALL_SIZE_MAX_CHARACTERS: Final = 2 * ARGUMENTS_MAX_BYTES
 "Of what follows one `begin`. What grows longer is text."
 
+NO_CALLS_MAX: Final = 64
+"""After so many beginnings with JSON that was no call, all is text: what follows each one is read anew, and
+an answer may be made of nothing else, one within the other."""
+
 _SPACE: Final = " \t\r\n"
 _UNSEEN: Final = JsonScan(0)
 
@@ -70,6 +74,7 @@ class CallReader:
     "Delivered, cumulative."
 
     calls: int = 0
+    no_calls: int = 0
     held: str = ""
     ends: tuple[tuple[int, int], ...] = ()
     "Of each step of which something is held: where it ends in `held`, and its cumulative tokens."
@@ -128,6 +133,8 @@ class CallReader:
         return (replace(self, phase=_Phase.TEXT), "") if rest else (self, "")
 
     def _text(self) -> tuple["CallReader", str]:
+        if self.no_calls >= NO_CALLS_MAX:
+            return self._past(len(self.held)), self.held
         begins = self.held.find(self.form.begin)
         if begins >= 0:
             return replace(self._past(begins), phase=_Phase.CALL), self.held[:begins]
@@ -178,7 +185,8 @@ class CallReader:
         """Give back as text what looked like the beginning of a call; the rest is looked at anew."""
         is_bare = not self.held.startswith(self.form.begin)
         size = (self.payload or 0) + 1 if is_bare else len(self.form.begin)
-        return replace(self._past(size), phase=_Phase.TEXT), self.held[:size], ()
+        no_calls = self.no_calls + (self.payload is not None)
+        return replace(self._past(size), phase=_Phase.TEXT, no_calls=no_calls), self.held[:size], ()
 
     def _ended(self) -> tuple["CallReader", str]:
         rest = self.held.lstrip(_SPACE)

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cocoon_p2p.inference.tools.call_reader import CALL_SIZE_MAX_CHARACTERS, CallReader, Read
+from cocoon_p2p.inference.tools.call_reader import (
+    CALL_SIZE_MAX_CHARACTERS,
+    NO_CALLS_MAX,
+    CallReader,
+    Read,
+)
 from cocoon_p2p.inference.tools.forms import GRANITE, HERMES, LLAMA, MISTRAL, MISTRAL_NAMED, CallForm
 from cocoon_p2p.inference.wishes import ToolCall
 from cocoon_p2p.protocols.ids import CALLS_MAX
@@ -103,6 +108,24 @@ def test_a_call_that_never_ends_is_text_at_its_bound() -> None:
 
     assert [read.text for read in early] == ["", begun + "x" * CALL_SIZE_MAX_CHARACTERS]
     assert late.text == "y"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_no_call_again_and_again_is_text_from_then_on(form: CallForm) -> None:
+    """Each beginning is within the one before, so each is read up to the same end."""
+    begin = form.begin + (f"f{form.arguments_marker}" if form.arguments_marker else "") + "{"
+    steps = [begin] * (NO_CALLS_MAX + 9) + ["}"] * (NO_CALLS_MAX + 9) + ["so", form.begin[:3], "!"]
+
+    *_, before, begun, last, end = reads(form, *steps)
+
+    assert read_all(form, *steps) == ("".join(steps), [])
+    assert (before.text[-2:], begun.text, last.text, end.text) == ("so", form.begin[:3], "!", "")
+
+
+def test_naming_what_begins_a_call_is_no_failed_call() -> None:
+    named = "Write <tool_call> first. " * (NO_CALLS_MAX + 1)
+
+    assert read_all(HERMES, named, '<tool_call>{"name": "f", "arguments": {"a": 1.0}}') == (named, [CALL])
 
 
 def test_more_calls_than_a_message_may_have_are_text() -> None:
