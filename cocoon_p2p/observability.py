@@ -11,6 +11,9 @@ from typing import TextIO
 # What every record has; the rest was given as `extra` and is a fact to show.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
+_TALKATIVE = ("httpx", "httpcore")
+"They write down each question's address and what the server calls its answer, which may quote either."
+
 
 def _facts(record: logging.LogRecord) -> dict[str, object]:
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
@@ -61,3 +64,5 @@ def configure_logging(stream: TextIO, *, level: str, as_json: bool) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    for library in _TALKATIVE:
+        logging.getLogger(library).setLevel(logging.WARNING)

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from cocoon_p2p.observability import configure_logging
@@ -29,6 +30,19 @@ def test_json_carries_the_event_and_its_facts() -> None:
     assert entry["event"] == "voucher saved"
     assert entry["cumulative"] == 5
     assert entry["level"] == "info"
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+async def test_what_a_server_says_beside_its_answer_is_not_logged(level: str) -> None:
+    stream = io.StringIO()
+    configure_logging(stream, level=level, as_json=False)
+
+    words = {"reason_phrase": b"my secret words"}
+    transport = httpx.MockTransport(lambda _: httpx.Response(400, extensions=words))
+    async with httpx.AsyncClient(transport=transport) as http:
+        await http.get("http://server/v1/models?key=secret")
+
+    assert "secret" not in stream.getvalue()
 
 
 def test_text_carries_the_same_facts() -> None:
