@@ -4,10 +4,11 @@ address --> list of models --> each is tried (`trying`), and what it can is prob
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
+from itertools import chain, count
 from typing import Final
 
 import httpx
@@ -148,7 +149,7 @@ async def _open_models(
         )
     models = dict[str, UpstreamModel]()
     for listed in chosen:
-        name = _short(listed.id) if _short(listed.id) not in models else _cut(listed.id)
+        name = _unused(listed.id, models)
         try:
             models[name] = await open_model(http, listed, wanting.of(name), slots)
         except (EngineError, ConfigurationError) as exc:
@@ -189,6 +190,12 @@ def _choose(there: list[ServedModel], said: str, root: str) -> list[ServedModel]
 def _short(model: str) -> str:
     """Name a model by the last part of its path: servers give the whole one."""
     return _cut(model.rstrip("/").rpartition("/")[2].removesuffix(".gguf").lower()) or "model"
+
+
+def _unused(model: str, taken: Container[str]) -> str:
+    """Name a model as no other is named: `org/one` and `one` are both one in short."""
+    numbered = (_cut(f"{at}-{_short(model)}") for at in count(2))
+    return next(name for name in chain((_short(model), _cut(model)), numbered) if name not in taken)
 
 
 def _cut(name: str) -> str:

@@ -254,6 +254,13 @@ async def test_several_models_of_one_server_are_several_cards() -> None:
     assert script.requests[-1]["model"] == "org/One"
 
 
+async def test_models_of_one_short_name_are_all_served() -> None:
+    async with opened(Script(models=("org/one", "one", "other/one", "One", "two")), "*") as engine:
+        names = [card.name for card in engine.capabilities.models]
+
+    assert names == ["one", "2-one", "other/one", "One", "two"]
+
+
 async def test_of_all_models_those_that_fail_are_left_out() -> None:
     script = Script(models=("one", "two"))
     works = script.events
