@@ -8,7 +8,7 @@ import trio
 from cocoon_p2p.aio.flow import Flow
 from cocoon_p2p.client import Answer, Client
 from cocoon_p2p.client.answer import Report
-from cocoon_p2p.errors import CocoonError, Unavailable
+from cocoon_p2p.errors import Unavailable
 
 Asking = Callable[[Client], AbstractAsyncContextManager[Answer]]
 
@@ -45,7 +45,7 @@ class Held:
             async for piece in answer:
                 self._flow.put(piece)
                 await self._flow.room()
-        except CocoonError as error:
+        except Exception as error:  # noqa: BLE001 (carried to the reader)
             self._flow.end(error)
         else:
             self._flow.end()

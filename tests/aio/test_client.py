@@ -10,7 +10,7 @@ import pytest
 
 from cocoon_p2p import client as on_trio
 from cocoon_p2p.aio.client import Client, _Source
-from cocoon_p2p.aio.flow import PIECES_MAX
+from cocoon_p2p.aio.flow import PIECES_MAX, Flow
 from cocoon_p2p.aio.opening import open_portal
 from cocoon_p2p.errors import AnswerBroken, ConfigurationError, Refused, Unavailable
 from cocoon_p2p.testing.engine import ScriptedEngine
@@ -127,6 +127,22 @@ def test_an_answer_that_breaks_says_so_and_keeps_what_came(run: Run) -> None:
                     await answer.read()
             assert caught.value.text == answer.text != ""
             assert "".join(WORDS[:40]).startswith(answer.text)
+
+    run(program())
+
+
+def test_a_fault_of_the_library_s_own_comes_to_the_reader_as_it_is(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_flow: Flow, _piece: on_trio.Piece) -> None:
+        raise KeyError("mislaid")
+
+    async def program() -> None:
+        async with bought() as client:
+            monkeypatch.setattr(Flow, "put", fail)
+            async with client.chat("scripted", HELLO) as answer:
+                with pytest.raises(KeyError, match="mislaid"):
+                    await answer.read()
 
     run(program())
 
