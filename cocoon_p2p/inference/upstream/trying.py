@@ -140,9 +140,15 @@ class _Trial:
 
         Raises:
             ConfigurationError: It depends on what else is computed: llama.cpp's does without a unified cache.
+                Or it does not depend on the text.
         """
         texts = [await self.dialect.split_text(text, is_prompt=True) for text in SEVERAL]
         alone = [(await embed(self.http, self.model, [text], size=size))[0] for text in texts]
+        if len(set(alone)) < len(alone):
+            raise ConfigurationError(
+                f"the server gives one vector for several texts (url={self.wanted.root})",
+                hint="see that the model that it runs embeds, and that its pooling fits it",
+            )
         together = await embed(self.http, self.model, texts, size=size)
         if not all(map(are_alike, alone, together)):
             raise ConfigurationError(

@@ -112,6 +112,18 @@ def says(data: str) -> Answering:
     return lambda _: (200, JSON, data.encode())
 
 
+@pytest.mark.parametrize("number", [0, 1])
+async def test_a_server_with_one_vector_for_all_texts_is_refused(number: float) -> None:
+    def same(asked: Mapping[str, Any]) -> Answer:
+        entries = [{"index": at, "embedding": [number, number]} for at in range(len(asked["input"]))]
+        return 200, JSON, json.dumps({"data": entries}).encode()
+
+    async with scripted_server(Script(answers={EMBEDDINGS: same})) as address:
+        with pytest.raises(ConfigurationError, match="one vector"):
+            async with open_upstream(Upstream(address)):
+                raise AssertionError("it must not open")
+
+
 BAD_VECTORS: dict[str, Answering] = {
     "of another size": says('{"data": [{"embedding": [1, 2, 3]}]}'),
     "empty": says('{"data": [{"embedding": []}]}'),
