@@ -68,6 +68,17 @@ async def test_a_tone_is_heard_at_its_pitch_in_every_container(container: str, c
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("container", "codec"), [("mp3", "libmp3lame"), ("adts", "aac"), ("flac", "flac")])
+async def test_what_stands_behind_a_tag_is_heard(container: str, codec: str) -> None:
+    tagged = b"ID3\4\0\0\0\0\1\0" + bytes(128) + tone(container, codec, 1.0)
+
+    with trio.fail_after(BOUND_SECONDS):
+        sound = await decode_sound(tagged, seconds_max=10)
+
+    assert abs(sound.count / RATE - 1.0) < 0.2
+
+
+@pytest.mark.slow
 async def test_channels_are_mixed_and_rates_brought_to_whisper_s() -> None:
     with trio.fail_after(BOUND_SECONDS):
         sound = await decode_sound(wav(1.5, rate=44_100, channels=2), seconds_max=10)

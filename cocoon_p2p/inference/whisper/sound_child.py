@@ -149,10 +149,18 @@ def container_of(data: bytes) -> str | None:
         (b"OggS", "ogg"),
         (b"fLaC", "flac"),
         (b"\x1a\x45\xdf\xa3", "matroska"),
-        (b"ID3", "mp3"),
     ):
         if data.startswith(magic):
             return name
+    if data.startswith(b"ID3"):
+        # A tag, its size in seven bits of each of four bytes. MP3 may have more of them.
+        size = sum((byte & 0x7F) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=False))
+        behind = data[10 + size : 14 + size]
+        return "flac" if behind == b"fLaC" else _by_sync(behind) or "mp3"
+    return _by_sync(data)
+
+
+def _by_sync(data: bytes) -> str | None:
     # Eleven bits of one; then AAC says layer 0, and MP3 layer 1.
     if len(data) > 1 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0:
         return "aac" if data[1] & 0x06 == 0 else "mp3"
