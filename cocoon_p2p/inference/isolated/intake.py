@@ -13,7 +13,8 @@ from cocoon_p2p.protocols.ids import ENGINE_STALL_SECONDS
 
 STALL_SLACK: Final = 0.9
 """Of the patience: a reader that leaves after so long without a step has given the engine up, although its
-own clock may have struck a moment before ours."""
+own clock may have struck a moment before ours. The rest is a wait of its own: in it a node that was itself
+held up hears what was said meanwhile."""
 
 
 class Intake(AsyncIterator[Piece]):
@@ -107,14 +108,15 @@ class Intake(AsyncIterator[Piece]):
     async def _wait(self) -> None:
         """Return when a piece is there or none will come, having run other tasks meanwhile."""
         self._waits_since = trio.current_time()
-        with trio.move_on_after(self._patience_seconds):
-            while not (self._waiting or self._is_ended or self._is_finished):
-                self._news = trio.Event()
-                await self._news.wait()
-            if self._waiting or self._is_finished:
-                self._waits_since = None
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            return
+        for share in (STALL_SLACK, 1 - STALL_SLACK):
+            with trio.move_on_after(share * self._patience_seconds):
+                while not (self._waiting or self._is_ended or self._is_finished):
+                    self._news = trio.Event()
+                    await self._news.wait()
+                if self._waiting or self._is_finished:
+                    self._waits_since = None
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return
         raise EngineError(f"the engine made no step (waited={self._patience_seconds:g} s)")
 
     def _pay_back(self, size_bytes: int) -> None:

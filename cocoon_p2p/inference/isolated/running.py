@@ -61,8 +61,15 @@ class _Call:
         "Set once it is counted, has begun, or failed."
 
         self.left = trio.Event()
+        self.is_leaving = False
         self.due = float("inf")
         "When the child hangs, unless it has begun this call, or let go of it, by then."
+
+    def begin(self) -> None:
+        """Note that the engine has taken it. Only letting go of it can be due then."""
+        if not self.is_leaving:
+            self.due = float("inf")
+        self.answered.set()
 
     def fail(self, error: EngineError) -> None:
         """Note that no more will come than came. Who waits for the answer gets `error`."""
@@ -136,7 +143,6 @@ class RunningChild:
             raise
         call.due = trio.current_time() + self._patience_seconds
         async with self._held(call, Start(number, request, WINDOW_BYTES)):
-            call.due = float("inf")
             yield intake
 
     def _take_number(self) -> int:
@@ -173,6 +179,7 @@ class RunningChild:
             self.give_up("it makes no step")
             return
         self._say(Leave(call.number))
+        call.is_leaving = True
         call.due = trio.current_time() + self._patience_seconds
         with trio.CancelScope(shield=True, deadline=trio.current_time() + LET_GO_SECONDS):
             await call.left.wait()
@@ -242,7 +249,7 @@ class RunningChild:
                 self._drop(self._call(number))
             case Begun(number):
                 self._intake(number)
-                self._call(number).answered.set()
+                self._call(number).begin()
             case Counted(number, count):
                 self._counted(self._call(number), count)
             case Failed(number, fault):

@@ -2,11 +2,13 @@
 
 import logging
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 
 from cocoon_p2p.inference.engine import (
     Engine,
@@ -256,6 +258,33 @@ async def test_a_reader_that_gives_a_stalled_engine_up_itself_ends_its_process()
         with pytest.raises(EngineError, match="gone"):
             while True:
                 await child.count(request())
+
+
+async def test_a_node_that_was_held_up_does_not_take_its_engine_for_dead() -> None:
+    """What the child said meanwhile waits in the socket, and our clocks have all struck."""
+    patience_seconds = 0.5
+    one, other = socket.socketpair()
+    ours = Line(one, FROM_CHILD)
+
+    def hold_up(*said: FromChild) -> None:
+        other.sendall(b"".join(map(encode_frame, said)))
+        time.sleep(patience_seconds)  # it is held up, with all its tasks
+
+    async def speak() -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        hold_up(Begun(1))
+        await trio.testing.wait_all_tasks_blocked()
+        hold_up(Said(1, Piece("said", 1, finish=Finish.STOP)), Left(1))
+
+    with other, trio.fail_after(BOUND_SECONDS):
+        async with open_service_nursery() as nursery:
+            offered = ScriptedEngine(slots=1).capabilities
+            child = RunningChild(ours, offered, killed, patience_seconds=patience_seconds)
+            nursery.start_soon(child.attend)
+            nursery.start_soon(speak)
+
+            assert await text_of(child, request()) == "said"
+    ours.close()
 
 
 async def test_a_slow_reader_is_not_taken_for_a_stalled_engine() -> None:
