@@ -152,3 +152,15 @@ def test_a_mark_that_is_a_control_token_is_forced_as_that_token(folder: ModelFol
     begin = splitter.vocabulary()["<|im_start|>"]
     allowed = int.from_bytes(form.allowed(), "little")
     assert allowed == 1 << begin
+
+
+def test_an_end_token_takes_no_form_on_and_is_not_taken_back(folder: ModelFolder) -> None:
+    tokens = Splitter(folder).vocabulary()
+    form = Forms(folder, tokens).make(Constraint(Grammar.REGEX, "a?b?"), [])
+    form.take(tokens["a"])
+    expected, drawn = form.allowed(), [min(folder.eos_ids), tokens["b"]]
+    for token in drawn:
+        form.take(token)
+    form.take_back(drawn)
+
+    assert form.allowed() == expected

@@ -7,7 +7,7 @@ step of one answer is a step of all that run with it. It sees only what `inferen
 
 import importlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cocoon_p2p.errors import ConfigurationError
@@ -65,9 +65,9 @@ class Form:
         if token not in self._ends:
             self._matcher.consume_token(token)
 
-    def take_back(self, tokens: int) -> None:
-        """Go back before the last tokens."""
-        self._matcher.rollback(tokens)
+    def take_back(self, tokens: Sequence[int]) -> None:
+        """Go back before these tokens, the last that were taken."""
+        self._matcher.rollback(sum(token not in self._ends for token in tokens))
 
 
 class Forms:

@@ -79,7 +79,7 @@ class Shaping:
         del self.drawn[tokens:], self._likelihoods[tokens:]
         self._counts -= Counter(unsaid)
         if self._order.form is not None:
-            self._order.form.take_back(len(unsaid))
+            self._order.form.take_back(unsaid)
 
     def logprobs(self, start: int, end: int) -> tuple[TokenLogprob, ...]:
         """Say how likely the tokens from one place to another were; nothing if that was not asked for."""
