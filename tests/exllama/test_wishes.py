@@ -222,6 +222,43 @@ async def test_likelihoods_belong_to_what_was_said_where_words_are_banned(engine
     assert told.decode() == text(pieces)
 
 
+# ---------------------------------------------------------------- ends
+
+
+async def test_a_limit_inside_a_character_leaves_it_out_and_charges_nothing_for_it(engine: Engine) -> None:
+    question = "Translate to Russian: Good morning."
+    whole = text(await pieces_of(engine, chat(question)))
+    for limit in range(1, 6):
+        pieces = await pieces_of(engine, chat(question, completion_tokens_max=limit, logprobs=0))
+
+        told = b"".join(each.chosen.token for piece in pieces for each in piece.logprobs)
+        assert whole.startswith(text(pieces))
+        # A token may end one character and begin the next.
+        assert told.decode(errors="ignore") == text(pieces)
+        assert pieces[-1].completion_tokens == sum(len(piece.logprobs) for piece in pieces) <= limit
+
+
+async def test_bytes_that_are_no_text_hold_nothing_back(bench: Bench, engine: Engine) -> None:
+    byte = Splitter(bench.folder).vocabulary()["Ģ"]
+    pieces = await pieces_of(
+        engine, chat("Hello", logit_bias=((byte, 100.0),), completion_tokens_max=4, logprobs=0)
+    )
+
+    assert text(pieces) == 4 * "\N{REPLACEMENT CHARACTER}"
+    assert [piece.completion_tokens for piece in pieces if piece.text] == [1, 2, 3, 4]
+
+
+async def test_a_stop_string_right_before_the_end_fails_nobody(bench: Bench) -> None:
+    with trio.fail_after(BOUND_SECONDS):
+        # It guesses right, and several tokens come at once.
+        async with bench.open(draft=bench.folder) as engine:
+            for limit in range(7, 12):
+                request = chat("What is a worker?", stop=("in the",), completion_tokens_max=limit)
+                answer = text(await pieces_of(engine, request))
+
+                assert WORKER.partition("in the")[0].startswith(answer)
+
+
 # ---------------------------------------------------------------- likelihoods
 
 
@@ -251,13 +288,14 @@ async def test_no_likelihood_is_told_of_what_a_stop_string_cuts(engine: Engine) 
 
 async def test_likelihoods_are_the_model_s_own_whatever_is_drawn(engine: Engine) -> None:
     plain = await pieces_of(engine, chat("Hello", logprobs=0, completion_tokens_max=1))
-    token = plain[-1].logprobs[0].chosen
+    (token,) = (each.chosen for piece in plain for each in piece.logprobs)
     hot = await pieces_of(
         engine, chat("Hello", logprobs=1, completion_tokens_max=1, temperature=1.9, top_p=0.9, seed=5)
     )
 
-    assert hot[-1].logprobs[0].top[0].token == token.token
-    assert hot[-1].logprobs[0].top[0].logprob == pytest.approx(token.logprob, abs=1e-3)
+    (likeliest,) = (each.top[0] for piece in hot for each in piece.logprobs)
+    assert likeliest.token == token.token
+    assert likeliest.logprob == pytest.approx(token.logprob, abs=1e-3)
 
 
 # ---------------------------------------------------------------- biases and penalties

@@ -56,7 +56,7 @@ class Step:
     "Of tokens whose characters are whole."
 
     tokens: int = 0
-    "Cumulative: all whose text has been given."
+    "Cumulative: all whose text has been given, and with `finish` the token that ends an answer, if one did."
 
     finish: Finish | None = None
     cached_tokens: int = 0
@@ -77,7 +77,8 @@ class Generator(Protocol):
         ...
 
     def cancel(self, ticket: Ticket) -> None:
-        """Forget an order, and free what it holds. No step of it follows."""
+        """Forget an order, and free what it holds. No step of it follows. One that has ended is passed over:
+        the reader may have had enough of a step before its last."""
         ...
 
     def step(self) -> Sequence[Step]:

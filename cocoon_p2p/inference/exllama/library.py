@@ -12,6 +12,8 @@ What to know of the library:
 * It drafts from what was said by looking at three tokens, and fails for everybody where there are fewer.
 * What it takes back for a banned string it still counts, and with drafting it goes on where it was. Here an
   order goes back by starting again, on the pages that it has (`banning`).
+* From a byte on that is no text it holds all text back, and at the limit it spells a character's tokens one
+  by one. Nothing of its text is used (`characters`).
 """
 
 import hashlib
@@ -22,6 +24,7 @@ from typing import Any, Final
 
 from cocoon_p2p.inference.engine import EngineError, Finish
 from cocoon_p2p.inference.exllama.banning import Burst, HeldBursts
+from cocoon_p2p.inference.exllama.characters import Characters
 from cocoon_p2p.inference.exllama.generator import Order, Step, Ticket
 from cocoon_p2p.inference.exllama.loading import CHUNK_TOKENS, DRAFT_TOKENS, LoadedModel, Placement
 from cocoon_p2p.inference.exllama.shaping import Shaping
@@ -41,7 +44,11 @@ class _Running:
         self.order = order
         self.shaping = shaping
         self.job: Any = None
+        self.characters = Characters()
         self.held = HeldBursts(order.banned)
+        self.taken_tokens = 0
+        "Of those drawn: a step may draw several."
+
         self.given_tokens = 0
         self.times_unsaid = 0
         self.cached_tokens: int | None = None
@@ -105,7 +112,6 @@ class ExllamaGenerator:
             gen_settings=self._settings(order),
             seed=order.seed,
             stop_conditions=[] if order.ignore_eos else self._eos_ids,
-            decode_special_tokens=order.shows_control_tokens,
             identifier=ticket,
         )
         job.scope, job.shaping = order.cache_scope, running.shaping
@@ -119,7 +125,9 @@ class ExllamaGenerator:
         running.job = job
 
     def cancel(self, ticket: Ticket) -> None:
-        self._generator.cancel(self._running.pop(ticket).job)
+        running = self._running.pop(ticket, None)
+        if running is not None:
+            self._generator.cancel(running.job)
 
     def step(self) -> list[Step]:
         steps = list[Step]()
@@ -133,15 +141,25 @@ class ExllamaGenerator:
     def _steps(self, ticket: Ticket, running: _Running, result: dict[str, Any]) -> list[Step]:
         if result["stage"] == "prefill":
             return [] if running.times_unsaid else [Step(ticket, prompt_tokens=result["curr_progress"])]
-        ids = result.get("token_ids")
-        burst = Burst(result.get("text", ""), () if ids is None else tuple(ids[0].tolist()))
-        running.held, said, unsaid = running.held.take(burst)
+        reason = result["eos_reason"] if result["eos"] else None
+        running.held, said, unsaid = running.held.take(self._burst(running, reason))
         if unsaid:
             return self._go_back(ticket, running)
-        if result["eos"]:
-            said += running.held.bursts
-            return [self._end(ticket, running, said, result["eos_reason"])]
-        return [self._say(ticket, running, said)] if said else []
+        steps = self._say(ticket, running, said)
+        return steps if reason is None else [*steps, *self._end(ticket, running, reason)]
+
+    def _burst(self, running: _Running, reason: str | None) -> Burst:
+        """Give what the next of the tokens that were drawn finishes; at the end, all that is whole."""
+        token, burst = running.shaping.drawn[running.taken_tokens], Burst("", ())
+        running.taken_tokens += 1
+        if reason != "stop_token":
+            running.characters, burst = running.characters.take(token, self._spelled(token, running.order))
+        return burst if reason is None or burst.tokens else running.characters.end()
+
+    def _spelled(self, token: int, order: Order) -> bytes:
+        pieces: Sequence[str] = self._generator.tokenizer.get_id_to_piece_list(order.shows_control_tokens)
+        is_whole = "\N{REPLACEMENT CHARACTER}" not in pieces[token]
+        return pieces[token].encode("utf-8", "replace") if is_whole else self._text_of(token)
 
     def _go_back(self, ticket: Ticket, running: _Running) -> list[Step]:
         """Have an order go on before what was unsaid."""
@@ -149,37 +167,39 @@ class ExllamaGenerator:
         if running.cached_tokens is None:
             running.cached_tokens = _cached(running.job)
         self._generator.cancel(running.job)
-        running.shaping.unsay(running.given_tokens + running.held.token_count)
+        running.characters = Characters()
+        running.taken_tokens = running.given_tokens + running.held.token_count
+        running.shaping.unsay(running.taken_tokens)
         if running.times_unsaid > UNSAID_MAX:
-            return [self._end(ticket, running, running.held.bursts, "unsaid")]
+            return self._end(ticket, running, "unsaid")
         self._enqueue(ticket, running)
         return []
 
-    def _say(self, ticket: Ticket, running: _Running, said: tuple[Burst, ...]) -> Step:
-        start = running.given_tokens
-        running.given_tokens += sum(len(burst.tokens) for burst in said)
-        return Step(
-            ticket,
-            text="".join(burst.text for burst in said),
-            tokens=running.given_tokens,
-            logprobs=running.shaping.logprobs(start, running.given_tokens),
-        )
+    def _say(self, ticket: Ticket, running: _Running, said: Sequence[Burst]) -> list[Step]:
+        # A step each: a stop string in one of them leaves out the tokens of those behind it.
+        steps = list[Step]()
+        for burst in said:
+            start = running.given_tokens
+            running.given_tokens += len(burst.tokens)
+            likelihoods = running.shaping.logprobs(start, running.given_tokens)
+            steps.append(Step(ticket, text=burst.text, tokens=running.given_tokens, logprobs=likelihoods))
+        return steps
 
-    def _end(self, ticket: Ticket, running: _Running, said: tuple[Burst, ...], reason: str) -> Step:
+    def _end(self, ticket: Ticket, running: _Running, reason: str) -> list[Step]:
         del self._running[ticket]
-        last = self._say(ticket, running, said)
-        return Step(
+        said = self._say(ticket, running, running.held.bursts)
+        end = Step(
             ticket,
-            text=last.text,
-            # The end token, and the beginning of a character that will not be finished, have no text.
-            tokens=len(running.shaping.drawn) if reason == "stop_token" else last.tokens,
+            # The end token has no text, and counts; the beginning of a character that will not be finished
+            # has none either, and does not.
+            tokens=running.given_tokens + (reason == "stop_token"),
             finish=Finish.LENGTH if reason == "max_new_tokens" else Finish.STOP,
             cached_tokens=_cached(running.job) if running.cached_tokens is None else running.cached_tokens,
-            logprobs=last.logprobs,
             error=EngineError("the form of this answer takes too long to keep to")
             if running.shaping.has_failed
             else None,
         )
+        return [*said, end]
 
     def cached_tokens(self, prompt: Sequence[int], cache_scope: bytes) -> int:
         generator = self._generator
@@ -267,7 +287,18 @@ def _order_job_class(dynamic: Any) -> Any:
         job.shaping.draw(int(sampled[0]))
         return sampled
 
-    methods = {"prepare_for_queue": prepare_for_queue, "prefill": prefill, "receive_logits": receive_logits}
+    def receive_sample(job: Any, *arguments: Any) -> Any:
+        # It would decode all that it holds, again with each token.
+        job.held_text = ""
+        job.held_tokens.clear()
+        return job_class.receive_sample(job, *arguments)
+
+    methods = {
+        "prepare_for_queue": prepare_for_queue,
+        "prefill": prefill,
+        "receive_logits": receive_logits,
+        "receive_sample": receive_sample,
+    }
     return type("OrderJob", (job_class,), methods)
 
 

@@ -69,7 +69,7 @@ class Job:
         if step.finish is not None and not delivery.stopped:
             last = self.text.end()
             # The token that ends an answer has no text, and counts with the last piece.
-            text, tokens = text + last.text, max(last.completion_tokens, step.tokens)
+            text, tokens = text + last.text, step.tokens
         if text or finish is not None:
             logprobs = self._logprobs(tokens)
             piece = Piece(text, tokens, len(self.order.prompt), step.cached_tokens, finish, logprobs=logprobs)
