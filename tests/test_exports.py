@@ -10,8 +10,8 @@ import pytest
 import cocoon_p2p
 
 NAMES = """
-Answer AnswerBroken AttestationFailed Client CocoonError ConfigurationError Embeddings Identity LocalProtocolError
-MalformedMessage Nano NetworkId Offered PeerId Piece Policy PriceQuote RecordRejected Refused
+Answer AnswerBroken AttestationFailed Client CocoonError ConfigurationError Embeddings Identity
+LocalProtocolError MalformedMessage Nano NetworkId Offered PeerId Piece Policy PriceQuote RecordRejected Refused
 RemoteProtocolError SealBroken ToolCall Trust Unavailable VoucherRejected format_ton network_id parse_peer_id
 parse_ton peer_id_text
 """
