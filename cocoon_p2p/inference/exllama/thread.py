@@ -159,7 +159,8 @@ class GeneratorThread:
             try:
                 self._let_go_of_the_left()
                 self._hand_on(self._generator.step() if self._running else ())
-            except Exception as exc:  # noqa: BLE001 - whatever the library raises, the thread goes on
+            # A panic of a library in Rust is no Exception.
+            except BaseException as exc:  # noqa: BLE001 - whatever the library raises, the thread goes on
                 log.error("engine thread failed", extra={"running": len(self._running), **_where(exc)})
                 failures += 1
                 if not self._start_again(failures):

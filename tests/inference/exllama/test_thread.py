@@ -26,6 +26,7 @@ class ScriptedGenerator:
         self.running = dict[Ticket, tuple[Order, int]]()
         self.cancelled = list[Ticket]()
         self.failures = 0
+        self.failure: BaseException = RuntimeError("the card is gone")
         self.go_on = threading.Event()
         self.go_on.set()
         self.stands = threading.Event()
@@ -49,7 +50,7 @@ class ScriptedGenerator:
         self.go_on.wait(BOUND_SECONDS)
         if self.failures:
             self.failures -= 1
-            raise RuntimeError("the card is gone")
+            raise self.failure
         steps = list[Step]()
         for ticket, (order, done) in list(self.running.items()):
             done += 1
@@ -180,6 +181,23 @@ async def test_a_step_that_fails_fails_all_and_the_generator_is_made_anew() -> N
     assert len(at.made) == 2
     assert at.made[0].is_closed
     assert at.let_go == 3
+
+
+class Panic(BaseException):
+    """As libraries in Rust raise them."""
+
+
+async def test_a_library_that_panics_fails_what_runs_and_not_the_thread() -> None:
+    async with bench() as at:
+        job = at.job(1)
+        at.made[0].failures, at.made[0].failure = 1, Panic()
+        at.thread.submit(job)
+        with pytest.raises(EngineError, match="the engine failed"):
+            await read(job)
+
+        other = at.job(1)
+        at.thread.submit(other)
+        assert (await read(other))[-1].finish is Finish.LENGTH
 
 
 async def test_one_that_fails_time_and_again_is_given_up() -> None:
