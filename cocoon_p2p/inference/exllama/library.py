@@ -19,6 +19,7 @@ What to know of the library:
 import hashlib
 import importlib
 import itertools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -75,7 +76,7 @@ class ExllamaGenerator:
         self._dynamic = importlib.import_module("exllamav2.generator.dynamic")
         self._sampler = importlib.import_module("exllamav2.generator").ExLlamaV2Sampler
         self._torch = importlib.import_module("torch")
-        _share_whole_pages_only(self._dynamic)
+        share_whole_pages_only(self._dynamic)
         self._eos_ids = sorted(eos_ids)
         self._text_of = text_of
         self._tickets = itertools.count(1)
@@ -302,8 +303,9 @@ def _order_job_class(dynamic: Any) -> Any:
     return type("OrderJob", (job_class,), methods)
 
 
-class _WholePages:
-    """The library's extension, but that no part of a page matches another, unless it may."""
+class _WholePages(threading.local):
+    """The library's extension, but that no part of a page matches another, unless it may: in the thread that
+    says so, since generators of several models share the extension."""
 
     def __init__(self, extension: Any) -> None:
         self._extension = extension
@@ -316,6 +318,7 @@ class _WholePages:
         return int(self._extension.count_match(*arguments)) if self.may_match else 0
 
 
-def _share_whole_pages_only(dynamic: Any) -> None:
+def share_whole_pages_only(dynamic: Any) -> None:
+    """Have the library's module of generators match no parts of pages."""
     if not isinstance(dynamic.ext_c, _WholePages):
         dynamic.ext_c = _WholePages(dynamic.ext_c)
