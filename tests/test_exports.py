@@ -11,9 +11,9 @@ import cocoon_p2p
 
 NAMES = """
 Answer AnswerBroken AttestationFailed Client CocoonError ConfigurationError Embeddings Identity
-LocalProtocolError MalformedMessage Nano NetworkId Offered PeerId Piece Policy PriceQuote RecordRejected
-Refused RemoteProtocolError SealBroken ToolCall Trust Unavailable VoucherRejected format_ton network_id parse_peer_id
-parse_ton peer_id_text
+LocalProtocolError MalformedMessage Nano NetworkId Offered PeerId Piece Policy PriceQuote
+RecordRejected Refused RemoteProtocolError SealBroken ToolCall Trust Unavailable VoucherRejected
+format_ton network_id parse_peer_id parse_ton peer_id_text
 """
 PUBLIC = NAMES.split()
 
