@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,13 +26,13 @@ class Vocabulary:
 
     def __init__(self, path: Path) -> None:
         try:
-            from tokenizers import Tokenizer
+            library: Any = import_module("tokenizers")
         except ImportError as exc:
             raise ConfigurationError(
                 f"speech needs tokenizers: {exc}", hint="install it with: pip install 'cocoon-p2p[speech]'"
             ) from exc
         try:
-            tokenizer: Any = Tokenizer.from_file(str(path))
+            tokenizer: Any = library.Tokenizer.from_file(str(path))
         except Exception as exc:  # the library raises nothing more precise
             raise ConfigurationError(
                 f"cannot read {path}: {exc}", hint="take the tokenizer.json of the same Whisper model"
