@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, cast
 
 import trio
@@ -96,6 +97,18 @@ async def on_the_bridge() -> tuple[float, float]:
         return (called - start) / CALLS, (time.perf_counter() - called) / TOKENS
 
 
+async def bare_turn() -> float:
+    """Seconds that two threads take to wake each other, and nothing else."""
+    async with open_portal(open_stand) as portal:
+        loop = asyncio.get_running_loop()
+        start = time.perf_counter()
+        for _ in range(CALLS):
+            back = loop.create_future()
+            portal.post(partial(loop.call_soon_threadsafe, back.set_result, None))
+            await back
+        return (time.perf_counter() - start) / CALLS
+
+
 async def lag(streams: int) -> float:
     """The 99th percentile of how late the host loop wakes, in seconds, beside so many streams."""
 
@@ -126,6 +139,7 @@ def main() -> None:
     }
     calls: dict[str, list[float]] = {name: [] for name in loops}
     tokens: dict[str, list[float]] = {name: [] for name in loops}
+    turns: dict[str, list[float]] = {name: [] for name in loops}
     quiet: list[float] = []
     beside: list[float] = []
     for _ in range(rounds):
@@ -133,12 +147,14 @@ def main() -> None:
         for name, factory in loops.items():
             with asyncio.Runner(loop_factory=factory) as runner:
                 found = runner.run(on_the_bridge())
+                turns[name].append(runner.run(bare_turn()) * 1e6)
             calls[name].append((found[0] - call) * 1e6)
             tokens[name].append((found[1] - token) * 1e6)
         quiet.append(asyncio.run(lag(0)) * 1e3)
         beside.append(asyncio.run(lag(STREAMS)) * 1e3)
     for name in loops:
         print(f"{name}: a call, over trio's own: {spread(calls[name], 'us', 1)}, goal 60")
+        print(f"{name}: two threads that wake each other, bare: {spread(turns[name], 'us', 1)}")
         print(f"{name}: a token, over trio's own: {spread(tokens[name], 'us', 1)}, goal 20")
     added = [after - before for before, after in zip(quiet, beside, strict=True)]
     print(f"the host loop's lag at p99: {spread(quiet, 'ms')} quiet, {spread(beside, 'ms')} beside")
