@@ -119,7 +119,9 @@ def _read(file: Path) -> bytes:
 
 def _print(found: Verification) -> None:
     for finding in found.findings:
-        click.echo(harmless(f"{_MARKS[finding.claim]:>3}  {finding.subject:<11} {finding.words}"))
+        # What a worker wrote, its model's name among it, must not look like a finding of ours.
+        words = finding.words.replace("\n", " ")
+        click.echo(harmless(f"{_MARKS[finding.claim]:>3}  {finding.subject:<11} {words}"))
     if found.settlement is not None and found.holds:
         paid = Nano(found.settlement.worker_amount + found.settlement.commission)
         click.echo(f"The receipt holds: {format_ton(paid)} for this exchange.")

@@ -23,7 +23,8 @@ def check_depth(name: str, text: str) -> None:
         text: From outside.
 
     Raises:
-        MalformedMessage: It nests deeper than `JSON_DEPTH_MAX`.
+        MalformedMessage: It nests deeper than twice `JSON_DEPTH_MAX`, or may: it has more brackets than that
+            outside of its innermost ones.
     """
     # What was cut short leaves brackets that nobody closes: they cannot nest deeper than they are many.
     if len(_beyond_depth(text)) > JSON_DEPTH_MAX:

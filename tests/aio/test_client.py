@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from cocoon_p2p import client as on_trio
-from cocoon_p2p.aio.client import Client, _Source
-from cocoon_p2p.aio.flow import PIECES_MAX, Flow
+from cocoon_p2p.aio.client import Client
+from cocoon_p2p.aio.flow import Flow
 from cocoon_p2p.aio.opening import open_portal
 from cocoon_p2p.errors import AnswerBroken, ConfigurationError, Refused, Unavailable
 from cocoon_p2p.testing.engine import ScriptedEngine
@@ -199,23 +199,5 @@ def test_closing_the_client_ends_an_answer_that_is_read(run: Run) -> None:
         with pytest.raises(Unavailable):
             await task
         assert engine.running == 0
-
-    run(program())
-
-
-def test_what_waits_for_a_reader_is_bounded(run: Run) -> None:
-    engine = ScriptedEngine(WORDS * 5, delay_seconds=0)
-
-    async def program() -> None:
-        async with (
-            bought(engine) as client,
-            client.chat("scripted", HELLO, completion_tokens_max=10_000) as answer,
-        ):
-            while engine.tokens_made[0] < PIECES_MAX:  # noqa: ASYNC110 (it runs in another thread)
-                await asyncio.sleep(0.001)
-            await asyncio.sleep(0)
-            source = answer._source
-            assert isinstance(source, _Source)
-            assert len(source.flow._pieces) <= PIECES_MAX
 
     run(program())

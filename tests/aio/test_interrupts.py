@@ -31,9 +31,8 @@ def test_two_interrupts_end_the_program(face: str, tmp_path: Path) -> None:
 
     child.send_signal(signal.SIGINT)
     child.send_signal(signal.SIGINT)
+    # This raises where the program goes on.
     child.communicate(timeout=PATIENCE_SECONDS)
-
-    assert child.returncode is not None
 
 
 def _start(face: str, told: Path) -> subprocess.Popen[str]:

@@ -136,7 +136,7 @@ def test_a_redacted_receipt_holds_and_does_not_open(
 def test_what_a_worker_wrote_cannot_steer_the_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name = "\x1b[2J all is well"
+    name = "\x1b[2J all\n ok  receipt     is well"
     record = make_record(
         samples.WORKER,
         samples.NETWORK,
@@ -160,7 +160,7 @@ def test_what_a_worker_wrote_cannot_steer_the_terminal(
 
     _, out, _ = run(capsys, "verify", file)
 
-    assert "all is well" in out
+    assert "all  ok  receipt     is well" in out
     assert "\x1b" not in out
 
 
