@@ -47,7 +47,7 @@ class ScriptedGenerator:
     def step(self) -> Sequence[Step]:
         if not self.go_on.is_set():
             self.stands.set()
-        self.go_on.wait(BOUND_SECONDS)
+            self.go_on.wait(BOUND_SECONDS)
         if self.failures:
             self.failures -= 1
             raise self.failure
