@@ -109,7 +109,7 @@ contract: contract-tools
 	cp payments/contract/channel.boc cocoon_p2p/payments/channel.boc
 
 lock:
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --extra demo --extra postgres --extra upstream pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --extra demo --extra postgres --extra upstream --extra gateway --extra telegram pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group exllama --extra exllama pyproject.toml -o requirements-exllama.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group speech --extra speech pyproject.toml -o requirements-speech.lock
 	echo 'pyright[nodejs]' | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o requirements-pyright.lock

@@ -1,0 +1,1 @@
+"""OpenAI's API in front of a client: `cocoon gateway`."""
