@@ -7,12 +7,13 @@ BIN := $(VENV)/bin
 PYRIGHT := .venv-pyright
 EXLLAMA := .venv-exllama
 SPEECH := .venv-speech
+PEERS := .venv-bench
 STAMP := $(VENV)/.installed
 # A test that hangs is a failed test, and says where it hung.
 PYTEST := $(BIN)/python -m pytest -q --timeout=300
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-peers test-exllama test-gpu test-speech test-nat fuzz check soak bench contract contract-tools interop-peer lock dist clean
+.PHONY: help demo test test-slow test-peers test-exllama test-gpu test-speech test-nat fuzz check soak bench bench-peers contract contract-tools interop-peer lock dist clean
 help:
 	@echo 'make demo    a whole paid network on this machine, and one answer from it'
 	@echo 'make test    the tests'
@@ -60,6 +61,9 @@ soak: $(STAMP)
 bench: $(STAMP)
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
+# The gateways of others that benchmarks/gateway.py stands ours beside; it says so where they are missing. 700 MB.
+bench-peers: $(STAMP) $(PEERS)/.installed
+
 # The lock is complete, so pip need not resolve: --no-deps lets fastecdsa differ from libp2p's pin.
 $(STAMP): requirements.lock pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo 'Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 ...'; exit 1; }
@@ -97,6 +101,12 @@ $(SPEECH)/.installed: requirements-speech.lock
 	@rm -rf $(SPEECH)/lib/python3*/site-packages/trio-stubs
 	@touch $@
 
+$(PEERS)/.installed: requirements-bench.lock
+	$(PYTHON) -m venv --clear $(PEERS)
+	UV_SYSTEM_CERTS=1 UV_NO_CONFIG=1 $(BIN)/uv pip install -q --python $(PEERS)/bin/python --no-deps --require-hashes -r requirements-bench.lock \
+	  || $(PEERS)/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-bench.lock
+	@touch $@
+
 # The contract's compiler, and a second machine for the tests to compare with. Needs Node and npm, once.
 contract-tools:
 	cd payments/contract/build && npm ci --silent
@@ -113,7 +123,8 @@ lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group exllama --extra exllama pyproject.toml -o requirements-exllama.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group speech --extra speech pyproject.toml -o requirements-speech.lock
 	echo 'pyright[nodejs]' | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o requirements-pyright.lock
+	printf 'litellm[proxy]\nsglang-router\n' | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o requirements-bench.lock
 dist: $(STAMP)
 	rm -rf dist && $(BIN)/python -m build -q --no-isolation
 clean:
-	rm -rf $(VENV) $(PYRIGHT) $(EXLLAMA) $(SPEECH) dist
+	rm -rf $(VENV) $(PYRIGHT) $(EXLLAMA) $(SPEECH) $(PEERS) dist
