@@ -231,7 +231,7 @@ async def test_a_peer_that_ignores_its_window_loses_the_connection(secured_by: s
         with pytest.raises(StreamError):
             await stream.write(bytes(64 << 20))
 
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await victim.event_closed.wait()
         assert victim.session.unread_bytes == 0
         await settled()
@@ -246,7 +246,7 @@ async def test_frames_that_are_none_lose_the_connection_and_no_more(secured_by: 
 
         await secured_io(hostile.secured_conn).write(bytearray(b"\xff" * 5000))
 
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await victim.event_closed.wait()
         await settled()
         await dialler.host.connect(PeerInfo(listener.id, listener.host.get_addrs()))
@@ -279,7 +279,7 @@ async def test_records_that_do_not_decrypt_lose_the_connection_and_no_more(
 
         await socket_of(dialler.connection()).write(garbage)
 
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await victim.event_closed.wait()
         await settled()
         await dialler.host.connect(PeerInfo(listener.id, listener.host.get_addrs()))
@@ -370,7 +370,7 @@ async def test_a_tls_peer_that_says_goodbye_is_believed() -> None:
             io._tls.unwrap()
         await io._wire.write(io._outgoing.read())
 
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await listener.connection().event_closed.wait()
 
 

@@ -172,7 +172,7 @@ async def test_frames_that_came_with_the_negotiation_are_not_lost(secured_by: st
 
     io = secured_io(other_session)
 
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         assert await io.read() == b"first frames"
         await session.write(b"more")
         assert await io.read() == b"more"
