@@ -92,6 +92,10 @@ class WalletSection(Section, frozen=True, kw_only=True):
     passphrase_file: str = ""
     "The wallet's passphrase, if it has one: a file of mode 0600."
 
+    funder: str = ""
+    """An address: without `file`, somebody else's wallet, which puts the money into this node's channels and
+    gets the rest of it. This node cannot pay from it."""
+
     payout: str = ""
     "An address: where this node is paid. Left out: its own wallet."
 

@@ -50,6 +50,7 @@ async def open_treasury(
                 store,
                 payout=_payout(wallet, purse, lite),
                 purse=purse,
+                funder=_funder(wallet, lite),
                 funding=funding,
                 claims=_claims(chain),
                 close_delay_seconds=chain.close_delay_seconds,
@@ -94,6 +95,17 @@ def _payout(section: WalletSection, purse: Purse | None, chain: Chain) -> Accoun
     if section.payout:
         return parse_address(section.payout, global_id=chain.global_id).account
     return None if purse is None else purse.wallet.account
+
+
+def _funder(section: WalletSection, chain: Chain) -> AccountId | None:
+    if not section.funder:
+        return None
+    if section.file:
+        raise ConfigurationError(
+            "[wallet] names a `file` and a `funder`: who puts the money into channels?",
+            hint="leave one of them out: this node pays from its wallet's file, or a wallet elsewhere does",
+        )
+    return parse_address(section.funder, global_id=chain.global_id).account
 
 
 def _claims(section: ChainSection) -> ClaimPolicy:

@@ -65,6 +65,8 @@ class Treasury:
         store: The node's ledger: what is under way is noted there.
         payout: Where the node is paid; None: nobody pays it.
         purse: The wallet that it pays from; None: it pays nobody, and claims by external messages alone.
+        funder: Without a purse, somebody else's wallet: channels are made out to it. It puts the money in,
+            gets the rest, and may close alone; we only look.
         funding: What the purse puts into channels; None: nothing by itself.
         claims: When to collect.
         close_delay_seconds: Of channels that we open; shorter ones are not taken.
@@ -78,6 +80,7 @@ class Treasury:
         *,
         payout: AccountId | None,
         purse: Purse | None = None,
+        funder: AccountId | None = None,
         funding: FundingPolicy | None = None,
         claims: ClaimPolicy | None = None,
         close_delay_seconds: int = CLOSE_DELAY_SECONDS,
@@ -86,6 +89,7 @@ class Treasury:
         self.chain = chain
         self.payout = payout
         self.purse = purse
+        self._funder = funder
         self.close_delay_seconds = close_delay_seconds
         self._notebook = Notebook(store)
         self._lookout = Lookout(chain, self._notebook, clock)
@@ -113,7 +117,7 @@ class Treasury:
 
     @property
     def wallet(self) -> AccountId | None:
-        return None if self.purse is None else self.purse.wallet.account
+        return self._funder if self.purse is None else self.purse.wallet.account
 
     def now(self) -> float:
         return self._lookout.now()
