@@ -277,6 +277,9 @@ class ProxySection(Section, frozen=True, kw_only=True):
     channels_max: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 64
     "Channels to workers that are open on the chain at once."
 
+    asks_per_second: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 20
+    "How often one client may ask, price questions included. One that buys for many, a gateway, needs more."
+
 
 class BootstrapSection(Section, frozen=True, kw_only=True):
     """A bootstrap node needs nothing but a place to listen."""

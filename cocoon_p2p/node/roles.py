@@ -103,6 +103,7 @@ async def run_proxy(loaded: Loaded[ProxyFile], announce: Announce, stop: trio.Ev
         commission_basis_points=settings.proxy.commission_basis_points,
         channel_capacity=Nano(settings.proxy.channel_capacity),
         grant=lambda _client: grant,
+        asks_per_second=settings.proxy.asks_per_second,
     )
     funding = FundingPolicy(
         Nano(settings.proxy.channel_capacity),
