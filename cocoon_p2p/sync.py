@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Event
-from typing import Generic, Self, TypeVar, Unpack
+from typing import Generic, Protocol, Self, TypeVar, Unpack
 
 import outcome
 
@@ -25,7 +25,7 @@ from cocoon_p2p.aio.calling import GRACE_SECONDS
 from cocoon_p2p.aio.flow import Flow
 from cocoon_p2p.aio.holding import Asking, Held
 from cocoon_p2p.aio.portal import Outcome, Portal
-from cocoon_p2p.client import Embeddings, Offered, Piece, PriceQuote
+from cocoon_p2p.client import Budget, Embeddings, Offered, Piece, PriceQuote, PurseView
 from cocoon_p2p.client.answer import AnswerFacts, Report
 from cocoon_p2p.client.messages import Message
 from cocoon_p2p.client.wishes import Wishes
@@ -33,6 +33,7 @@ from cocoon_p2p.config import ClientFile, Loaded, load
 from cocoon_p2p.errors import AnswerBroken
 from cocoon_p2p.node import open_client as open_client_on_trio
 from cocoon_p2p.private_files import replace
+from cocoon_p2p.units import Nano
 
 Subject = TypeVar("Subject")
 Result = TypeVar("Result")
@@ -70,11 +71,42 @@ class Answer(AnswerFacts):
         replace(path, self.encode_bundle())
 
 
+class Purses:
+    """Whose budgets requests are paid from. Every method is as the trio client's."""
+
+    def __init__(self, call: "_Call") -> None:
+        self._call = call
+
+    def allow(self, name: str, budget: Budget | None) -> PurseView:
+        """Give a purse a budget in place of the one that it has; None: what it spends is only counted."""
+        return self._call(lambda client: client.purses.allow(name, budget))
+
+    def top_up(self, name: str, amount: Nano) -> PurseView:
+        """Add money that is spent once the budget is, until it is spent."""
+        return self._call(lambda client: client.purses.top_up(name, amount))
+
+    def look(self, name: str) -> PurseView:
+        """Show one purse."""
+        return self._call(lambda client: client.purses.look(name))
+
+    def list(self, prefix: str = "") -> tuple[PurseView, ...]:
+        """Show all purses whose names begin so, in the order of their names."""
+        return self._call(lambda client: client.purses.list(prefix))
+
+
+class _Call(Protocol):
+    """Has something done by the client on trio, and waits for it."""
+
+    def __call__(self, work: Callable[[on_trio.Client], Awaitable[Result]], /) -> Result: ...
+
+
 class Client:
     """Buys inference, waiting. Made by `open_client`; every method is as the trio client's."""
 
     def __init__(self, portal: Portal[on_trio.Client]) -> None:
         self._portal = portal
+        self.purses = Purses(self._call)
+        "Whose budgets requests are paid from."
 
     def models(self) -> tuple[Offered, ...]:
         """List what can be bought, and through which proxies."""

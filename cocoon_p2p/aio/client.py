@@ -23,6 +23,7 @@ from cocoon_p2p.aio.flow import Flow
 from cocoon_p2p.aio.holding import Asking, Held
 from cocoon_p2p.aio.opening import open_portal
 from cocoon_p2p.aio.portal import Portal
+from cocoon_p2p.aio.purses import Purses
 from cocoon_p2p.client import Embeddings, Offered, Piece, PriceQuote
 from cocoon_p2p.client.messages import Message
 from cocoon_p2p.client.wishes import Wishes
@@ -76,6 +77,8 @@ class Client:
 
     def __init__(self, portal: Portal[on_trio.Client]) -> None:
         self._portal = portal
+        self.purses = Purses(self._call)
+        "Whose budgets requests are paid from."
 
     async def models(self) -> tuple[Offered, ...]:
         """List what can be bought, and through which proxies."""

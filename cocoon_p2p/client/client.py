@@ -29,6 +29,7 @@ from cocoon_p2p.client.link import Link
 from cocoon_p2p.client.messages import Message, read_messages
 from cocoon_p2p.client.policy import Policy
 from cocoon_p2p.client.proxies import ProxyView
+from cocoon_p2p.client.purses import Purses
 from cocoon_p2p.client.question import PriceQuote, ask_prices
 from cocoon_p2p.client.reception import Reception
 from cocoon_p2p.client.request import Request, build_request
@@ -97,6 +98,11 @@ class Client:
             finally:
                 desk.close()
                 inner.cancel_scope.cancel()
+
+    @property
+    def purses(self) -> Purses:
+        """Whose budgets requests are paid from."""
+        return self._desk.purses
 
     async def models(self) -> tuple[Offered, ...]:
         """List what can be bought, and through which proxies; waits only if nothing is offered yet."""

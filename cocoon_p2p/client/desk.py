@@ -15,6 +15,7 @@ from cocoon_p2p.attestation.verdict import Proof
 from cocoon_p2p.client.link import Link
 from cocoon_p2p.client.policy import CountPrompt, Policy
 from cocoon_p2p.client.proxies import ProxyView
+from cocoon_p2p.client.purses import Purses
 from cocoon_p2p.client.request import Request, is_plain_text
 from cocoon_p2p.client.standing import Standings
 from cocoon_p2p.errors import Refused, RemoteProtocolError, Unavailable
@@ -74,6 +75,9 @@ class Desk:
     standings: Standings = field(init=False)
     "What the client holds against peers."
 
+    purses: Purses = field(init=False)
+    "Whose budgets requests are paid from."
+
     links: dict[PeerId, Link] = field(default_factory=dict[PeerId, Link])
     unlearnt: OrderedDict[bytes, Unlearnt] = field(default_factory=OrderedDict[bytes, Unlearnt])
     "Why nothing is known of a machine, by the hash of its statement."
@@ -83,6 +87,7 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.standings = Standings(self.accounts.store, self.clock)
+        self.purses = Purses(self.accounts.store, self.clock)
         if self.doorkeeper is not None:
             self.doorkeeper.watch(self.forget_sessions)
 

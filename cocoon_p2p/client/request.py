@@ -61,6 +61,8 @@ class Request:
     prefer: tuple[PeerId, ...]
     exclude: tuple[PeerId, ...]
     weights_hash: bytes | None
+    purse: str | None
+    "Whose budget it is paid from."
 
 
 def parse_trust(text: str) -> Trust:
@@ -139,6 +141,7 @@ def build_request(
         prefer=tuple(wishes.get("prefer", ())),
         exclude=tuple(wishes.get("exclude", ())),
         weights_hash=read_weights(wishes.get("weights")) or policy.weights.get(model),
+        purse=wishes.get("purse"),
     )
 
 

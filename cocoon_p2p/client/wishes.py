@@ -90,8 +90,14 @@ class Wishes(TypedDict, total=False):
     presence_penalty: float
     "As OpenAI defines them: -2 to 2."
 
+    purse: str | None
+    """Whose budget it is paid from (`Client.purses`), such as `key/3f2a`: the answer costs no more than is
+    left in it, and an empty one refuses (`over-budget`). None: there is no such limit."""
 
-EMBEDDING_WISHES = frozenset({"max_cost", "trust", "timeout_seconds", "prefer", "exclude", "weights"})
+
+EMBEDDING_WISHES = frozenset(
+    {"max_cost", "trust", "timeout_seconds", "prefer", "exclude", "weights", "purse"}
+)
 "What can be wished for where no token is made."
 
 
