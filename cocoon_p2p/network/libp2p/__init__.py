@@ -3,6 +3,6 @@
 No other room imports libp2p.
 """
 
-# All of it, and first: libp2p's modules import one another. Two threads that came into that circle by different
-# doors, such as two clients of one program, would find it half made, or wait for each other.
+# All of it, and first: libp2p's modules import one another. Two threads that came into that circle by two
+# doors, as two clients of one program would, found it half made or waited for each other.
 import libp2p as _libp2p  # noqa: F401
