@@ -96,7 +96,7 @@ async def test_each_program_prints_an_answer_and_its_cost(tmp_path: Path) -> Non
             done = await trio.run_process(command, capture_stdout=True, capture_stderr=True)
 
             assert b"Hello! How can I help you?" in done.stdout, name
-            assert b"nanoTON, trust" in done.stderr, name
+            assert b"nanoTON, trust sim" in done.stderr, name
 
 
 @pytest.mark.slow

@@ -300,6 +300,10 @@ class Trust(IntEnum):
     TDX_GPU = 4
     "The same, with an attested GPU."
 
+    def __str__(self) -> str:
+        """Spell it the way it is asked for: `open`, `tdx+gpu`."""
+        return self.name.lower().replace("_", "+")
+
 
 class Outcome(IntEnum):
     """How an exchange ended; it decides who pays for what (protocols/exchange.md)."""
