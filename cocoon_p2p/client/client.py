@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Unpack
 
 import trio
@@ -92,6 +93,7 @@ class Client:
             inner: trio.Nursery = await outer.start(_keep_open)
             desk = Desk(transport, accounts, network, policy, view, inner, clock, draw, doorkeeper)
             await desk.standings.load()
+            await desk.purses.load()
             inner.start_soon(view.keep_fresh)
             try:
                 yield cls(desk)
@@ -271,6 +273,9 @@ class Client:
         """
         desk = self._desk
         request = build_request(model, wishes, desk.policy, messages=read_messages(messages))
+        with desk.purses.reserved(request.purse, request.max_cost) as reservation:
+            # A quote is not bought: nothing stays set aside for it.
+            request = replace(request, max_cost=reservation.amount)
         records = await desk.view.known(desk.policy.first_view_seconds)
         ranked = rank(records, desk.links, request, desk.policy, now=trio.current_time())
         return await ask_prices(request, ranked[: desk.policy.attempts_max], desk)

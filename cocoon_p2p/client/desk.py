@@ -15,7 +15,7 @@ from cocoon_p2p.attestation.verdict import Proof
 from cocoon_p2p.client.link import Link
 from cocoon_p2p.client.policy import CountPrompt, Policy
 from cocoon_p2p.client.proxies import ProxyView
-from cocoon_p2p.client.purses import Purses
+from cocoon_p2p.client.purses import Purses, purses_of
 from cocoon_p2p.client.request import Request, is_plain_text
 from cocoon_p2p.client.standing import Standings
 from cocoon_p2p.errors import Refused, RemoteProtocolError, Unavailable
@@ -87,7 +87,7 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.standings = Standings(self.accounts.store, self.clock)
-        self.purses = Purses(self.accounts.store, self.clock)
+        self.purses = purses_of(self.accounts, self.clock)
         if self.doorkeeper is not None:
             self.doorkeeper.watch(self.forget_sessions)
 

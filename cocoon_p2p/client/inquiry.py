@@ -20,6 +20,7 @@ from cocoon_p2p.client.desk import Desk
 from cocoon_p2p.client.ends import HINTS, printable, refusal_error
 from cocoon_p2p.client.late import settle_late
 from cocoon_p2p.client.link import Borrowed, Link
+from cocoon_p2p.client.purses import Reservation
 from cocoon_p2p.client.reception import Piece, Reception
 from cocoon_p2p.client.request import Request, build_ask
 from cocoon_p2p.client.seals import Seals
@@ -86,6 +87,7 @@ class Inquiry:
         self._tries_left = desk.policy.attempts_max
         self._wait_left = desk.policy.wait_seconds
         self._looked_again = False
+        self._reservation = Reservation(Nano(0))
 
     async def run(self) -> None:
         """Pursue the request and end the reception, with an error if there is no whole answer.
@@ -94,8 +96,10 @@ class Inquiry:
         settlement is had.
         """
         error: CocoonError | None = Unavailable("the client was closed")
+        request, purses = self._request, self._desk.purses
         try:
-            error = await self._pursue()
+            with purses.reserved(request.purse, request.max_cost) as self._reservation:
+                error = await self._pursue()
         except CocoonError as exc:
             error = exc
         except Exception:
@@ -103,8 +107,18 @@ class Inquiry:
             error = LocalProtocolError("the request failed by a fault of this library; its log says more")
         finally:
             if error is not None:
+                error = self._for_want_of_money(error)
                 error.charged = Nano(self._report.charged)
             self._reception.end(error)
+
+    def _for_want_of_money(self, error: CocoonError) -> CocoonError:
+        """Name the purse as the reason where a price was above what was left in it."""
+        purse, had = self._request.purse, self._reservation.amount
+        is_short = purse is not None and 0 < had < self._request.max_cost
+        if not is_short or error.code != Reason.PRICE_ABOVE_LIMIT.code:
+            return error
+        assert purse is not None
+        return self._desk.purses.over_budget(purse)
 
     async def _pursue(self) -> CocoonError | None:
         failure: CocoonError | None = None
@@ -140,7 +154,7 @@ class Inquiry:
 
     @property
     def _max_cost(self) -> int:
-        return self._request.max_cost - self._report.charged - self._report.pending
+        return self._reservation.amount - self._report.charged - self._report.pending
 
     # ------------------------------------------------------------ choosing
 
@@ -227,6 +241,7 @@ class Inquiry:
             attempt = made.attempt
             end = await attempt.run()
             is_clean = attempt.has_ended_cleanly
+            self._reservation.untie(made.exchange)
         finally:
             link.give_back(borrowed, is_clean=is_clean)
         if attempt.terms is not None:
@@ -250,6 +265,7 @@ class Inquiry:
             prefer=self._prefer,
             exclude=self._excluded.union(self._shunned()),
         )
+        self._reservation.tie(ask.exchange, Nano(ask.max_cost))
         order = desk.order(self._request, ask, link.record, self._deadline)
         seals = Seals(order, self._request.content, link=link, clock=desk.clock, draw=desk.draw)
         attempt = Attempt(
@@ -377,6 +393,7 @@ class Inquiry:
         if not lost.owed_max:
             return
         self._report.pending += lost.owed_max
+        self._reservation.lower(made.exchange, lost.owed_max)
         self._desk.nursery.start_soon(self._settle_late, made, lost)
 
     async def _settle_late(self, made: _Try, lost: Lost) -> None:

@@ -11,8 +11,8 @@
                         v
                       spent    ---- at_time: a new window has begun, nothing is spent in it
 
-Rule 1: `spent_of_limit <= limit` and `reserved <= left_of_limit + credit`, but for what the owner takes
-back by a lower budget. So whatever is charged was there.
+Rule 1: `reserved <= left_of_limit + credit`, but for what its owner takes back by a lower budget. So
+whatever is charged was there.
 Rule 2: what is charged counts in the window in which it is charged, whenever it was reserved. What is
 reserved counts in every window that it stands in.
 Rule 3: windows only go on: a clock that goes back fills nothing again, neither then nor when it is right.
@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from cocoon_p2p.errors import ConfigurationError, LocalProtocolError
-from cocoon_p2p.protocols.messages import ExchangeId
+from cocoon_p2p.protocols.messages import ChannelId, ExchangeId
 from cocoon_p2p.units import NANO_MAX, Nano
 
 _NOTHING = Nano(0)
@@ -97,8 +97,8 @@ class Tie:
     request: int | None
     "Whose try it is; None: that request has ended, or was another life's."
 
-    is_begun: bool = False
-    "Something is held for it on a channel, so that it may cost something: from now on it is in the ledger."
+    channel: ChannelId | None = None
+    "Where something is held for it, so that it may cost something whatever becomes of us; None: not yet."
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +130,11 @@ class Purse:
         """What can be reserved; None: whatever is asked for."""
         if self.budget is None:
             return None
-        return Nano(max(0, self._left_of_limit + self.credit - self.reserved))
+        return Nano(max(0, self.left_of_limit + self.credit - self.reserved))
 
     @property
-    def _left_of_limit(self) -> int:
+    def left_of_limit(self) -> int:
+        """What of the budget itself was not spent in this window."""
         return max(0, self.budget.limit - (self.spent - self.drawn)) if self.budget is not None else 0
 
     @property
@@ -233,9 +234,15 @@ def tie(purse: Purse, request: int, exchange: ExchangeId, amount: Nano) -> Purse
     return replace(purse, ties=ties, reservations=reservations)
 
 
-def begin(purse: Purse, exchange: ExchangeId) -> Purse:
+def begin(purse: Purse, exchange: ExchangeId, channel: ChannelId) -> Purse:
     """Note that something is held for an exchange: it may cost something, whatever becomes of us."""
-    return replace(purse, ties={**purse.ties, exchange: replace(purse.ties[exchange], is_begun=True)})
+    return replace(purse, ties={**purse.ties, exchange: replace(purse.ties[exchange], channel=channel)})
+
+
+def restore(purse: Purse, exchange: ExchangeId, channel: ChannelId, amount: Nano) -> Purse:
+    """Tie an exchange that began in another life."""
+    ties = {**purse.ties, exchange: Tie(amount, None, channel)}
+    return replace(purse, ties=ties, reserved=Nano(purse.reserved + amount))
 
 
 def lower(purse: Purse, exchange: ExchangeId, amount: Nano) -> Purse:
@@ -250,7 +257,7 @@ def lower(purse: Purse, exchange: ExchangeId, amount: Nano) -> Purse:
 def untie(purse: Purse, exchange: ExchangeId) -> Purse:
     """Forget an exchange for which nothing was ever held; one that has begun stays tied until it ends."""
     known = purse.ties.get(exchange)
-    if known is None or known.is_begun:
+    if known is None or known.channel is not None:
         return purse
     ties = {other: tied for other, tied in purse.ties.items() if other != exchange}
     return _give_back(replace(purse, ties=ties), known.request, known.amount)
@@ -263,7 +270,7 @@ def end(purse: Purse, exchange: ExchangeId, charged: Nano, now: float) -> Purse:
     """
     purse, known = at_time(purse, now), purse.ties[exchange]
     ties = {other: tied for other, tied in purse.ties.items() if other != exchange}
-    by_credit = min(max(0, charged - purse._left_of_limit), purse.credit)
+    by_credit = min(max(0, charged - purse.left_of_limit), purse.credit)
     if purse.budget is None:
         by_credit = 0
     spent = replace(
@@ -284,7 +291,7 @@ def give_up(purse: Purse, request: int) -> Purse:
     ties = {
         exchange: replace(tied, request=None) if tied.request == request else tied
         for exchange, tied in purse.ties.items()
-        if tied.is_begun or tied.request != request
+        if tied.channel is not None or tied.request != request
     }
     reserved = sum(reservations.values()) + sum(tied.amount for tied in ties.values())
     return replace(purse, reservations=reservations, ties=ties, reserved=Nano(reserved))

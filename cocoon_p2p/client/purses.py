@@ -10,12 +10,11 @@ moment, whenever the process dies, in which an exchange is charged and its purse
 Spec: payments/settlement.md (Purses). The arithmetic: `purse`.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import trio
 
@@ -39,7 +38,7 @@ from cocoon_p2p.protocols.messages import AChannel, ChannelId, ExchangeId
 from cocoon_p2p.protocols.schema import Key, Max, decode_paper, encode_paper
 from cocoon_p2p.units import Nano
 
-log = logging.getLogger(__name__)
+Kept = TypeVar("Kept")
 
 NAME_MAX_BYTES = 64
 
@@ -125,8 +124,8 @@ class Purses:
         self._store = store
         self._clock = clock
         self._purses: dict[str, Purse] = {}
-        self._tied: dict[ExchangeId, _KeptTie] = {}
-        "Exchanges that have begun, as their notes say it."
+        self._tied: dict[ExchangeId, str] = {}
+        "The purse of each exchange that is tied to one."
 
         self._numbers = count()
         self._loading = trio.Lock()
@@ -176,6 +175,21 @@ class Purses:
         found = sorted(name for name in self._purses if name.startswith(prefix))
         return tuple(self._purses[name].view(now) for name in found)
 
+    async def _save(self, purse: Purse) -> PurseView:
+        self.put(purse)
+        await self._store.submit(_note(purse)).wait()
+        return self.get(purse.name).view(self._clock())
+
+    def _known(self, name: str) -> Purse:
+        check_name(name)
+        if name not in self._purses and len(self._purses) >= PURSES_MAX:
+            raise Refused(
+                f"too many purses (most={PURSES_MAX})",
+                code="too-many-purses",
+                hint="take the budgets of those away that nobody uses",
+            )
+        return self.get(name)
+
     # ------------------------------------------------------------ for requests
 
     @contextmanager
@@ -192,6 +206,7 @@ class Purses:
         if name is None:
             yield Reservation(wanted)
             return
+        assert self._is_loaded, "who has not read what was spent cannot say what is left"
         number = next(self._numbers)
         purse, amount = machine.reserve(self._known(name), number, wanted, self._clock())
         if not amount:
@@ -205,8 +220,7 @@ class Purses:
     def over_budget(self, name: str) -> Refused:
         """Say that there is not enough in a purse, and when there will be more."""
         purse = self.get(name).view(self._clock())
-        limit = 0 if purse.budget is None else purse.budget.limit
-        wait = purse.renews_in_seconds if limit else None
+        wait = purse.renews_in_seconds if purse.budget is not None and purse.budget.limit else None
         return Refused(
             f"over budget (purse={name} left={purse.left} reserved={purse.reserved} nanoTON)",
             code=OVER_BUDGET,
@@ -220,6 +234,11 @@ class Purses:
 
     def put(self, purse: Purse) -> None:
         """Remember how a purse stands now; the ledger is not told."""
+        before = self.get(purse.name).ties
+        if purse.ties is not before:
+            for exchange in before.keys() - purse.ties.keys():
+                del self._tied[exchange]
+            self._tied.update(dict.fromkeys(purse.ties.keys() - before.keys(), purse.name))
         if purse.is_blank:
             self._purses.pop(purse.name, None)
         else:
@@ -228,48 +247,114 @@ class Purses:
     def lower(self, name: str, exchange: ExchangeId, amount: Nano) -> None:
         """Keep no more than this for an exchange, in the ledger too."""
         self.put(machine.lower(self.get(name), exchange, amount))
-        kept = self._tied.get(exchange)
-        if kept is not None and amount < kept.amount:
-            self._store.submit(self._note_tie(exchange, _KeptTie(name, kept.channel, amount)))
+        if exchange in self._tied:
+            self._store.submit(*_note_tie(self.get(name), exchange))
 
     # ------------------------------------------------------------ beside the accounts
 
     def beside(self, changes: Sequence[Change]) -> tuple[Change, ...]:
-        """Say what is to be written together with these changes of an account."""
-        return tuple(note for change in changes for note in self._follow(change)) if self._is_loaded else ()
+        """Say what is to be written together with these changes of an account (`party.Beside`)."""
+        if not self._is_loaded:
+            # What ends meanwhile is found by its row once the ties are read.
+            return ()
+        return tuple(note for change in changes for note in self._follow(change))
+
+    def limit(self, exchange: ExchangeId) -> Nano | None:
+        """Say what an exchange can cost at most, if it is tied to a purse (`party.Beside`)."""
+        name = self._tied.get(exchange)
+        return None if name is None else self.get(name).ties[exchange].amount
 
     def _follow(self, change: Change) -> tuple[Note, ...]:
-        raise NotImplementedError
+        match change:
+            case ExchangeRow(status=Status.RUNNING):
+                return self._begin(change.exchange, change.name.channel)
+            case ExchangeRow(status=Status.ENDED):
+                return self._end(change.exchange, change.amount)
+            case ExchangeForgotten():
+                return self._end(change.exchange, Nano(0))
+            case _:
+                return ()
+
+    def _begin(self, exchange: ExchangeId, channel: ChannelId) -> tuple[Note, ...]:
+        name = self._tied.get(exchange)
+        if name is None:
+            return ()
+        self.put(machine.begin(self.get(name), exchange, channel))
+        return _note_tie(self.get(name), exchange)
+
+    def _end(self, exchange: ExchangeId, charged: Nano) -> tuple[Note, ...]:
+        name = self._tied.get(exchange)
+        if name is None:
+            return ()
+        ended = machine.end(self.get(name), exchange, charged, self._clock())
+        self.put(ended)
+        untied = Note(_TIE + exchange.hex(), None)
+        return (untied, _note(ended)) if charged else (untied,)
 
     # ------------------------------------------------------------ the ledger
 
     async def load(self) -> None:
-        """Read what the ledger has, and settle with the purses whatever ended while nobody followed.
+        """Read what the ledger has, and count what ended while nobody followed. The second time does nothing.
 
         Raises:
             ConfigurationError: A note cannot be read.
             Unavailable: The ledger cannot be read or written.
         """
-        raise NotImplementedError
+        async with self._loading:
+            if self._is_loaded:
+                return
+            purses = await self._store.notes(_PURSE)
+            ties = {
+                ExchangeId(bytes.fromhex(key.removeprefix(_TIE))): _read(_KeptTie, key, value)
+                for key, value in (await self._store.notes(_TIE)).items()
+            }
+            charged = await self._charged(ties)
+            # From here on without a pause: what ends later is followed, what ended before has its row.
+            for key, value in purses.items():
+                purse = _purse(key.removeprefix(_PURSE), _read(_KeptPurse, key, value))
+                self._purses[purse.name] = purse
+            self._is_loaded = True
+            notes = [
+                note for exchange, kept in ties.items() for note in self._restore(exchange, kept, charged)
+            ]
+            self._store.submit(*notes)
 
-    async def _save(self, purse: Purse) -> PurseView:
-        self.put(purse)
-        await self._store.submit(_note(purse)).wait()
-        return self.get(purse.name).view(self._clock())
+    def _restore(
+        self, exchange: ExchangeId, kept: _KeptTie, charged: Mapping[ExchangeId, Nano]
+    ) -> tuple[Note, ...]:
+        """Tie an exchange again; end it at once if it has ended."""
+        purse = self.get(kept.purse)
+        self.put(machine.restore(purse, exchange, ChannelId(kept.channel), Nano(kept.amount)))
+        row = self._row(exchange, kept)
+        if row is not None and row.status is not Status.ENDED:
+            return ()
+        return self._end(exchange, charged.get(exchange, Nano(0)) if row is None else row.amount)
 
-    def _known(self, name: str) -> Purse:
-        check_name(name)
-        if name not in self._purses and len(self._purses) >= PURSES_MAX:
-            raise Refused(
-                f"too many purses (most={PURSES_MAX})",
-                code="too-many-purses",
-                hint="take the budgets of those away that nobody uses",
-            )
-        return self.get(name)
+    async def _charged(self, ties: Mapping[ExchangeId, _KeptTie]) -> Mapping[ExchangeId, Nano]:
+        """Find what was charged for exchanges whose rows may be gone: rows are dropped after a month, the
+        books keep what was charged."""
+        rows = {exchange: self._row(exchange, kept) for exchange, kept in ties.items()}
+        charged = {
+            exchange: row.amount
+            for exchange, row in rows.items()
+            if row is not None and row.status is Status.ENDED
+        }
+        if None in rows.values():
+            for line in await self._store.lines():
+                if line.exchange is not None and line.exchange in rows and line.target is Account.EXPENSE:
+                    charged[line.exchange] = line.amount
+        return charged
 
-    def _note_tie(self, exchange: ExchangeId, kept: _KeptTie) -> Note:
-        self._tied[exchange] = kept
-        return Note(f"{_TIE}{exchange.hex()}", encode_paper(kept))
+    def _row(self, exchange: ExchangeId, kept: _KeptTie) -> ExchangeRow | None:
+        return self._store.exchange(ChannelName(Side.PAYER, ChannelId(kept.channel)), exchange)
+
+
+def purses_of(accounts: Accounts, clock: Callable[[], float]) -> Purses:
+    """Give the purses of the ledger that a node's accounts are in: one `Purses`, however many clients."""
+    purses = accounts.beside
+    if not isinstance(purses, Purses):
+        accounts.beside = purses = Purses(accounts.store, clock)
+    return purses
 
 
 def check_name(name: str) -> None:
@@ -283,17 +368,51 @@ def check_name(name: str) -> None:
         raise ConfigurationError("a purse's name is empty, or has characters that cannot be shown")
 
 
+# ---------------------------------------------------------------- notes
+
+
 def _note(purse: Purse) -> Note:
-    if purse.budget is None and not purse.total and not purse.credit:
-        return Note(_PURSE + purse.name, None)
-    budget = purse.budget
+    budget, key = purse.budget, _PURSE + purse.name
+    if budget is None and not purse.total and not purse.credit:
+        return Note(key, None)
     kept = _KeptPurse(
-        purse.window,
-        purse.spent,
-        purse.drawn,
-        purse.credit,
-        purse.total,
-        None if budget is None else budget.limit,
-        None if budget is None else budget.every_seconds,
+        window=purse.window,
+        spent=purse.spent,
+        drawn=purse.drawn,
+        credit=purse.credit,
+        total=purse.total,
+        limit=None if budget is None else budget.limit,
+        every_seconds=None if budget is None else budget.every_seconds,
     )
-    return Note(_PURSE + purse.name, encode_paper(kept))
+    return Note(key, encode_paper(kept))
+
+
+def _purse(name: str, kept: _KeptPurse) -> Purse:
+    return Purse(
+        name,
+        budget=None if kept.limit is None else Budget(Nano(kept.limit), kept.every_seconds),
+        window=kept.window,
+        spent=Nano(kept.spent),
+        drawn=Nano(kept.drawn),
+        credit=Nano(kept.credit),
+        total=Nano(kept.total),
+    )
+
+
+def _note_tie(purse: Purse, exchange: ExchangeId) -> tuple[Note, ...]:
+    """Spell a tie as the ledger keeps it; nothing is kept of one that has not begun."""
+    tied = purse.ties[exchange]
+    if tied.channel is None:
+        return ()
+    return (Note(_TIE + exchange.hex(), encode_paper(_KeptTie(purse.name, tied.channel, tied.amount))),)
+
+
+def _read(shape: type[Kept], key: str, value: bytes) -> Kept:
+    try:
+        return decode_paper(shape, value)
+    except MalformedMessage as exc:
+        # Money stands on it: to go on without it would be to forget what was spent.
+        raise ConfigurationError(
+            f"a note in the ledger cannot be read: {exc} (note={key})",
+            hint="was it written by a newer version of this program?",
+        ) from exc

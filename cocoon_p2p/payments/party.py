@@ -1,12 +1,12 @@
 """Who we are and what we act with: what every account of one node shares."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cocoon_p2p.errors import MalformedMessage
 from cocoon_p2p.identity import Identity, NetworkId, PeerId
-from cocoon_p2p.ledger import Store
+from cocoon_p2p.ledger import Change, Store
 from cocoon_p2p.network.transport import Transport
 from cocoon_p2p.payments.bank import Bank
 from cocoon_p2p.payments.channel import Channel
@@ -15,6 +15,7 @@ from cocoon_p2p.protocols.messages import (
     CloseAgreed,
     CloseTerms,
     CloseWanted,
+    ExchangeId,
     Paper,
     PaperWanted,
     Receipt,
@@ -38,6 +39,18 @@ async def settle_nothing(_account: "ReceivingAccount", _wanted: PaperWanted) -> 
     return False
 
 
+class Beside(Protocol):
+    """Keeps books of its own about what we pay for. They land with the accounts' changes, or not at all."""
+
+    def beside(self, changes: Sequence[Change]) -> tuple[Change, ...]:
+        """Say what is to be written together with these changes. It counts on their being handed over."""
+        ...
+
+    def limit(self, exchange: ExchangeId) -> Nano | None:
+        """Say what an exchange that a crash of ours forgot can cost at most, if that is known."""
+        ...
+
+
 @dataclass(slots=True)
 class Role:
     """What a node's role adds to how its accounts deal with exchanges that broke."""
@@ -45,6 +58,8 @@ class Role:
     settle_broken: SettleBroken = settle_nothing
     forgotten_seconds: float = 0.0
     "How long to wait, before we ask how an exchange ended that a crash of ours forgot."
+
+    beside: Beside | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -295,4 +295,7 @@ def settle(account: PayingAccount, party: Party, leftover: Leftover, paper: Pape
         return
     amount, signed = read_bill(paper, payee=account.payee, party=party)
     is_held = party.now() < leftover.since + METER_HELD_SECONDS
-    account.apply(ExchangeRecovered(exchange, amount, leftover.amount if is_held else None, signed))
+    limit = leftover.amount if is_held else None
+    if limit is None and party.role.beside is not None:
+        limit = party.role.beside.limit(exchange)
+    account.apply(ExchangeRecovered(exchange, amount, limit, signed))

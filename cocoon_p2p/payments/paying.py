@@ -434,6 +434,8 @@ class PayingAccount:
                 messages.append(self._effects.message(effect))
             else:
                 changes.extend(self._effects.changes(effect))
+        if self._party.role.beside is not None:
+            changes.extend(self._party.role.beside.beside(changes))
         # A message without changes of its own may still tell of earlier ones that are on their way.
         written = self._party.store.submit(*changes)
         if self.is_connected:

@@ -48,7 +48,7 @@ from cocoon_p2p.payments.books import (
 from cocoon_p2p.payments.channel import Phase, channel_of
 from cocoon_p2p.payments.events import GrantChanged
 from cocoon_p2p.payments.opening import judge_deployment, offer_to, payout_for
-from cocoon_p2p.payments.party import Party, SettleBroken
+from cocoon_p2p.payments.party import Beside, Party, SettleBroken
 from cocoon_p2p.payments.payee import opened
 from cocoon_p2p.payments.payer import Payer
 from cocoon_p2p.payments.paying import PayingAccount as PayingAccount
@@ -112,6 +112,15 @@ class Accounts:
     def store(self) -> Store:
         """The ledger that all of them are in."""
         return self._party.store
+
+    @property
+    def beside(self) -> Beside | None:
+        """Who keeps books of its own beside them; None: nobody. Set once, before anything is paid for."""
+        return self._party.role.beside
+
+    @beside.setter
+    def beside(self, beside: Beside) -> None:
+        self._party.role.beside = beside
 
     # ------------------------------------------------------------ as payer
 
