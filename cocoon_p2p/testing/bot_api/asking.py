@@ -3,8 +3,9 @@
 from typing import cast
 
 from cocoon_p2p.testing.bot_api.answers import bad_request
-from cocoon_p2p.testing.bot_api.arguments import Arguments, entries
+from cocoon_p2p.testing.bot_api.arguments import Arguments, entries, fields
 from cocoon_p2p.testing.bot_api.bots import Bot
+from cocoon_p2p.testing.bot_api.inline import post_result, read_result
 from cocoon_p2p.testing.bot_api.messages import Json
 from cocoon_p2p.testing.bot_api.world import World
 
@@ -91,6 +92,8 @@ def answer_inline_query(world: World, bot: Bot, arguments: Arguments) -> object:
     found = entries(cast("object", results))
     if len(found) > INLINE_RESULTS_MAX:
         raise bad_request("RESULTS_TOO_MUCH")
+    for result in map(fields, found):
+        read_result(result)
     answer: Json = {
         "results": found,
         "next_offset": arguments.text("next_offset"),
@@ -99,6 +102,16 @@ def answer_inline_query(world: World, bot: Bot, arguments: Arguments) -> object:
     }
     bot.answer(arguments.text("inline_query_id"), "inline", answer, world.clock())
     return True
+
+
+def answer_web_app_query(world: World, bot: Bot, arguments: Arguments) -> object:
+    """Post something in the name of who opened a Mini App, where they opened it."""
+    result = arguments.fields("result", "can't parse JSON encoded web view query results")
+    read_result(result)
+    question = bot.answer(arguments.text("web_app_query_id"), "web_app", result, world.clock())
+    assert question.place is not None  # It was asked in a chat.
+    message = post_result(question.place, bot, question.asked_by, result)
+    return {"inline_message_id": message.inline_message_id} if message.inline_message_id else {}
 
 
 def _no_gifts() -> Json:

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from cocoon_p2p.testing.bot_api.answers import QUERY_TOO_OLD, bad_request
+from cocoon_p2p.testing.bot_api.board import Board
 from cocoon_p2p.testing.bot_api.flood import FloodControl, FloodLimits
 from cocoon_p2p.testing.bot_api.messages import Json, Message, User
 from cocoon_p2p.testing.bot_api.updates import Updates
@@ -15,11 +16,15 @@ QUERY_SECONDS = 15.0
 class Question:
     """Something that a person's app waits for the bot to answer: a press, an inline query, a Mini App."""
 
-    def __init__(self, question_id: str, kind: str, asked_by: User, asked_at: float) -> None:
+    def __init__(
+        self, question_id: str, kind: str, asked_by: User, asked_at: float, text: str, place: Board | None
+    ) -> None:
         self.id = question_id
         self.kind = kind
         self.asked_by = asked_by
         self.asked_at = asked_at
+        self.text = text
+        self.place = place
         self._answer: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
 
     @property
@@ -54,7 +59,6 @@ class Bot:
     limits: FloodLimits
     privacy: bool = True
     commands: list[object] = field(default_factory=list[object])
-    webhook: Json = field(default_factory=dict[str, object])
 
     def __post_init__(self) -> None:
         self.updates = Updates()
@@ -68,12 +72,18 @@ class Bot:
         """The number in front of the token."""
         return self.user.id
 
-    def ask(self, kind: str, asked_by: User, now: float) -> Question:
+    def ask(
+        self, kind: str, asked_by: User, now: float, *, text: str = "", place: Board | None = None
+    ) -> Question:
         """Note that somebody waits for this bot."""
         number = len(self._questions) + 1
-        question = Question(f"{self.id}{number:07d}", kind, asked_by, now)
+        question = Question(f"{self.id}{number:07d}", kind, asked_by, now, text, place)
         self._questions[question.id] = question
         return question
+
+    def asked(self, question: Question) -> bool:
+        """Tell whether it was this bot that was asked."""
+        return self._questions.get(question.id) is question
 
     def answer(self, question_id: str, kind: str, answer: Json, now: float) -> Question:
         """Take the bot's answer.

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote as percent
 from urllib.parse import urlencode
 
+from cocoon_p2p.testing.bot_api.arguments import entries, fields
 from cocoon_p2p.testing.bot_api.board import Board, Clock
 from cocoon_p2p.testing.bot_api.bots import Bot, Question
 from cocoon_p2p.testing.bot_api.entities import Entity, Marked, utf16_length
 from cocoon_p2p.testing.bot_api.files import Files
+from cocoon_p2p.testing.bot_api.inline import post_result
 from cocoon_p2p.testing.bot_api.messages import Button, Draft, Json, Media, Message, User
 
 
@@ -145,15 +147,33 @@ class Chat(Board):
     ) -> Question:
         """Write `@bot query` into the line; the answer has the results."""
         bot, who = bot or self.bots[0], self._who(by)
-        question = bot.ask("inline", who, self._clock())
+        question = bot.ask("inline", who, self._clock(), text=query)
         payload: Json = {"id": question.id, "from": who.as_json(), "query": query, "offset": offset}
         bot.updates.put("inline_query", payload | {"chat_type": "sender" if self.private else "supergroup"})
         return question
 
+    def choose(self, question: Question, result_id: str) -> Message:
+        """Post one of the results that an inline query was answered with.
+
+        Raises:
+            LookupError: There is no such result.
+        """
+        results = map(fields, entries((question.answer or {}).get("results")))
+        result = next((result for result in results if result.get("id") == result_id), None)
+        if result is None:
+            raise LookupError(f"no such result (id={result_id!r})")
+        bot = next(bot for bot in self.bots if bot.asked(question))
+        message = post_result(self, bot, question.asked_by, result)
+        payload: Json = {"result_id": result_id, "from": question.asked_by.as_json(), "query": question.text}
+        if message.inline_message_id:
+            payload["inline_message_id"] = message.inline_message_id
+        bot.updates.put("chosen_inline_result", payload)
+        return self._tell(message)
+
     def open_web_app(self, url: str = "", *, by: User | None = None, bot: Bot | None = None) -> MiniApp:
         """Open the bot's Mini App, with proof of who did."""
         bot, who = bot or self.bots[0], self._who(by)
-        question = bot.ask("web_app", who, self._clock())
+        question = bot.ask("web_app", who, self._clock(), place=self)
         fields = {
             "query_id": question.id,
             "user": json.dumps(who.as_json(), separators=(",", ":"), ensure_ascii=False),

@@ -13,6 +13,7 @@ from cocoon_p2p.testing.bot_api.faults import Fault, FaultKind, Faults
 from cocoon_p2p.testing.bot_api.flood import FloodLimits
 from cocoon_p2p.testing.bot_api.messages import Json, User
 from cocoon_p2p.testing.bot_api.methods import METHODS
+from cocoon_p2p.testing.bot_api.webhooks import Webhooks
 from cocoon_p2p.testing.bot_api.world import World
 
 TOKEN = "4242:a-token-of-nobodys"  # noqa: S105  # It opens nothing.
@@ -72,6 +73,7 @@ class FakeBotApi:
     Attributes:
         faults: What shall go wrong; a test orders it.
         calls: What the bots called, in order, but for getUpdates.
+        webhooks: Brings updates to bots that asked for that.
     """
 
     def __init__(self, url: str, clock: Clock, limits: FloodLimits) -> None:
@@ -79,6 +81,7 @@ class FakeBotApi:
         self.world = World(clock, limits)
         self.faults = Faults()
         self.calls: deque[Call] = deque(maxlen=CALLS_MAX)
+        self.webhooks = Webhooks(self.call, clock)
         self._changes = Changes()
         self.bot = self.add_bot(TOKEN, "fake_bot")
 
@@ -127,6 +130,10 @@ class FakeBotApi:
 
         return await self._changes.until(often_enough, seconds=seconds)
 
+    async def close(self) -> None:
+        """End what it does by itself. Calls that wait are ended by who carries them."""
+        await self.webhooks.close()
+
     async def call(self, token: str, method: str, arguments: Arguments) -> Reply:
         """Take one call, with whatever goes wrong on its way.
 
@@ -156,6 +163,10 @@ class FakeBotApi:
         try:
             if method.lower() == "getupdates":
                 result: object = await _get_updates(bot, arguments)
+            elif method.lower() in ("setwebhook", "deletewebhook"):
+                result = self.webhooks.set(bot, arguments)
+            elif method.lower() == "getwebhookinfo":
+                result = self.webhooks.describe(bot)
             elif (known := METHODS.get(method.lower())) is not None:
                 result = known(self.world, bot, arguments)
             else:

@@ -2,7 +2,7 @@
 
 from cocoon_p2p.testing.bot_api import entities
 from cocoon_p2p.testing.bot_api.answers import bad_request
-from cocoon_p2p.testing.bot_api.entities import BODY_LIMIT, Marked, trimmed
+from cocoon_p2p.testing.bot_api.entities import BODY_LIMIT, Marked, as_kept
 from cocoon_p2p.testing.bot_api.html import parse_html
 from cocoon_p2p.testing.bot_api.markdown import parse_markdown
 
@@ -24,4 +24,4 @@ def read_markup(text: str, parse_mode: str, given: object) -> Marked:
             marked = parse_markdown(text)
         case _:
             raise bad_request("unsupported parse_mode")
-    return trimmed(marked)
+    return as_kept(marked)

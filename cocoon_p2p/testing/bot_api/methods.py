@@ -23,6 +23,7 @@ METHODS: Mapping[str, Method] = {
             "setChatMenuButton": asking.accept,
             "answerCallbackQuery": asking.answer_callback_query,
             "answerInlineQuery": asking.answer_inline_query,
+            "answerWebAppQuery": asking.answer_web_app_query,
             "sendMessage": sending.send_message,
             "sendMessageDraft": sending.send_message_draft,
             "sendChatAction": sending.send_chat_action,

@@ -49,6 +49,7 @@ async def open_bot_api(
         api.url = f"http://{host}:{port}"
         yield api
     finally:
+        await api.close()
         await runner.cleanup()
 
 

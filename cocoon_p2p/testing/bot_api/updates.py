@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cocoon_p2p.testing.bot_api.answers import OTHER_POLL, POLL_ENDED_BY_WEBHOOK, WEBHOOK_ACTIVE, Rejected
 from cocoon_p2p.testing.bot_api.arguments import entries
-from cocoon_p2p.testing.bot_api.changes import Changes
+from cocoon_p2p.testing.bot_api.changes import Changes, first_of
 
 POLL_LIMIT = 100
 POLL_SECONDS_MAX = 50
@@ -36,6 +36,19 @@ class Update:
         return {"update_id": self.update_id, self.kind: self.payload}
 
 
+@dataclass(slots=True, eq=False)
+class _Poll:
+    """A call that waits for updates."""
+
+    ended: asyncio.Future[None]
+    why: str | None = None
+
+    def end(self, why: str) -> None:
+        if self.why is None and not self.ended.done():
+            self.why = why
+            self.ended.set_result(None)
+
+
 class Updates:
     """One bot's updates, in order."""
 
@@ -44,7 +57,7 @@ class Updates:
         self._next_id = first_id
         self._allowed: frozenset[str] | None = None
         self._changes = Changes()
-        self._poll: asyncio.Future[Rejected] | None = None
+        self._poll: _Poll | None = None
         self.webhook_active = False
         "Whether they are sent to a webhook, which nobody may poll beside."
 
@@ -94,22 +107,24 @@ class Updates:
 
     def end_poll(self, why: str = POLL_ENDED_BY_WEBHOOK) -> None:
         """End the call that waits for updates, if one does, with 409."""
-        if self._poll is not None and not self._poll.done():
-            self._poll.set_result(Rejected(409, why))
+        if self._poll is not None:
+            self._poll.end(why)
 
-    async def wait(self) -> None:
-        """Wait until there is an update."""
-        while not self._waiting:
-            await self._changes.next()
+    def remove(self, update: Update) -> None:
+        """Forget one that was brought."""
+        if update in self._waiting:
+            self._waiting.remove(update)
+
+    def next(self) -> asyncio.Future[None]:
+        """Give what is done with the next update."""
+        return self._changes.next()
 
     async def _wait(self, seconds: int) -> None:
-        ended = self._poll = asyncio.get_running_loop().create_future()
-        arrived = asyncio.ensure_future(self.wait())
+        poll = self._poll = _Poll(asyncio.get_running_loop().create_future())
         try:
-            await asyncio.wait((ended, arrived), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await first_of(poll.ended, self.next(), seconds=seconds)
         finally:
-            arrived.cancel()
-            if self._poll is ended:
+            if self._poll is poll:
                 self._poll = None
-        if ended.done():
-            raise ended.result()
+        if poll.why is not None:
+            raise Rejected(409, poll.why)
