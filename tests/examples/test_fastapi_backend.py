@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 import httpx
 import pytest
@@ -26,11 +26,15 @@ async def serving(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Serve the example with a client of a network whose only worker has this engine."""
+
+    def open_client(_file: str) -> AbstractAsyncContextManager[aio.Client]:
+        return bought(engine)
+
     monkeypatch.setenv("COCOON_CLIENT", "client.toml")
-    monkeypatch.setattr(aio, "open_client", lambda _file: bought(engine))
+    monkeypatch.setattr(aio, "open_client", open_client)
     config = uvicorn.Config(example("fastapi_backend").app, port=0, lifespan="on", log_level="critical")
     server = uvicorn.Server(config)
-    serving = asyncio.create_task(server._serve())  # `serve` would take the process's signals
+    serving = asyncio.create_task(server.serve())
     while not server.started:
         assert not serving.done(), serving.exception()
         await asyncio.sleep(0.001)
