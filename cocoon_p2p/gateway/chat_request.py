@@ -1,0 +1,302 @@
+"""The body of `POST /v1/chat/completions`, and what it comes to in the client's terms."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from cocoon_p2p.client import Message, Wishes
+from cocoon_p2p.gateway.fields import APositive, Fields, common_wishes, refuse_given
+from cocoon_p2p.gateway.refusals import invalid, unsupported
+from cocoon_p2p.protocols.ids import LOGPROBS_MAX
+
+TEMPERATURE = 1.0
+"""What OpenAI takes where nothing is said, and programs written for it count on. The client of this
+library takes 0."""
+
+ATemperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
+AFraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+APenalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
+
+
+class _Known(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What else stands in it is an error."""
+
+
+class ImageUrl(_Known):
+    url: str
+    detail: Literal["auto"] | None = None
+
+
+class TextPart(_Known, tag_field="type", tag="text"):
+    text: str
+
+
+class ImagePart(_Known, tag_field="type", tag="image_url"):
+    image_url: ImageUrl
+
+
+class CalledFunction(_Known):
+    name: str
+    arguments: str
+
+
+class Called(_Known):
+    id: str
+    function: CalledFunction
+    type: Literal["function"] = "function"
+    index: Any = None
+    "Left there by whoever put a streamed message together."
+
+
+class Turn(_Known):
+    """One message."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[TextPart | ImagePart] | None = None
+    name: str | None = None
+    tool_calls: list[Called] | None = None
+    tool_call_id: str | None = None
+    refusal: str | None = None
+    annotations: list[Any] | None = None
+    audio: Any = None
+    function_call: Any = None
+
+
+class Function(_Known):
+    name: str
+    description: str | None = None
+    parameters: msgspec.Raw | None = None
+    strict: bool | None = None
+
+
+class Tool(_Known):
+    type: Literal["function"]
+    function: Function
+
+
+class FunctionName(_Known):
+    name: str
+
+
+class ToolChoice(_Known):
+    type: Literal["function"]
+    function: FunctionName
+
+
+class TextForm(_Known, tag_field="type", tag="text"):
+    pass
+
+
+class ObjectForm(_Known, tag_field="type", tag="json_object"):
+    pass
+
+
+class NamedSchema(_Known):
+    name: str
+    schema: msgspec.Raw
+    strict: bool | None = None
+    "An answer fits its schema here in any case."
+
+    description: str | None = None
+
+
+class SchemaForm(_Known, tag_field="type", tag="json_schema"):
+    json_schema: NamedSchema
+
+
+class StreamOptions(_Known):
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class Sampling(Fields, kw_only=True):
+    """What chats and bare prompts have in common."""
+
+    max_tokens: APositive | None = None
+    temperature: ATemperature | None = None
+    top_p: AFraction | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    frequency_penalty: APenalty | None = None
+    presence_penalty: APenalty | None = None
+    logit_bias: dict[int, float] | None = None
+    n: int | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+
+
+class ChatRequest(Sampling, kw_only=True):
+    """OpenAI's fields as of its Python SDK 3."""
+
+    messages: list[Turn]
+    max_completion_tokens: APositive | None = None
+    tools: list[Tool] | None = None
+    tool_choice: Literal["auto", "none", "required"] | ToolChoice | None = None
+    response_format: TextForm | ObjectForm | SchemaForm | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=LOGPROBS_MAX)] | None = None
+
+    parallel_tool_calls: bool | None = None
+    modalities: list[str] | None = None
+    store: bool | None = None
+    service_tier: str | None = None
+    verbosity: str | None = None
+    metadata: Any = None
+    prediction: Any = None
+    prompt_cache_key: Any = None
+    prompt_cache_options: Any = None
+    prompt_cache_retention: Any = None
+    audio: Any = None
+    function_call: Any = None
+    functions: Any = None
+    moderation: Any = None
+    reasoning_effort: Any = None
+    web_search_options: Any = None
+
+
+_CANNOT = {
+    "audio": "answers are text",
+    "function_call": "use `tool_choice`",
+    "functions": "use `tools`",
+    "moderation": "nobody but the worker sees what is said",
+    "reasoning_effort": "workers have no such setting",
+    "web_search_options": "workers have no web",
+}
+
+
+def chat_messages(body: ChatRequest) -> list[Message]:
+    """Give the chat as the client takes it.
+
+    Raises:
+        RequestRefused: A message has what cannot be told to a model.
+    """
+    return [_message(turn, f"messages[{place}]") for place, turn in enumerate(body.messages)]
+
+
+def chat_wishes(body: ChatRequest) -> Wishes:
+    """Read how the answer is wanted, but for its price.
+
+    Raises:
+        RequestRefused: A field cannot be honoured.
+    """
+    refuse_given(body, _CANNOT)
+    _refuse_values(body)
+    wishes = sampling_wishes(body)
+    if body.max_completion_tokens is not None:
+        if body.max_tokens is not None:
+            raise invalid("give `max_tokens` or `max_completion_tokens`, not both", param="max_tokens")
+        wishes["completion_tokens_max"] = body.max_completion_tokens
+    if body.tools:
+        wishes["tools"] = [_tool(tool, f"tools[{place}]") for place, tool in enumerate(body.tools)]
+    if body.tool_choice is not None:
+        choice = body.tool_choice
+        wishes["tool_choice"] = choice if isinstance(choice, str) else choice.function.name
+    match body.response_format:
+        case ObjectForm():
+            wishes["json_object"] = True
+        case SchemaForm(json_schema):
+            if json_schema.description:
+                raise unsupported("response_format.json_schema.description", "say it in a message")
+            wishes["schema"] = _text(json_schema.schema)
+        case _:
+            pass
+    if body.logprobs:
+        wishes["logprobs"] = body.top_logprobs or 0
+    elif body.top_logprobs is not None:
+        raise invalid("`top_logprobs` needs `logprobs`", param="top_logprobs")
+    return wishes
+
+
+def sampling_wishes(body: Sampling) -> Wishes:
+    """Read what chats and bare prompts have in common.
+
+    Raises:
+        RequestRefused: A field cannot be honoured.
+    """
+    wishes = common_wishes(body)
+    if body.n not in (None, 1):
+        raise unsupported("n", "an answer is one; ask again for another")
+    if body.stream_options is not None and not body.stream:
+        raise invalid("`stream_options` needs `stream`", param="stream_options")
+    if body.stream_options is not None and body.stream_options.include_obfuscation:
+        raise unsupported("stream_options.include_obfuscation", "the connection to a gateway is your own")
+    wishes["temperature"] = TEMPERATURE if body.temperature is None else body.temperature
+    if body.top_p is not None:
+        wishes["top_p"] = body.top_p
+    if body.stop is not None:
+        wishes["stop"] = [body.stop] if isinstance(body.stop, str) else body.stop
+    if body.seed is not None:
+        wishes["seed"] = body.seed
+    if body.frequency_penalty is not None:
+        wishes["frequency_penalty"] = body.frequency_penalty
+    if body.presence_penalty is not None:
+        wishes["presence_penalty"] = body.presence_penalty
+    if body.logit_bias:
+        wishes["logit_bias"] = body.logit_bias
+    if body.max_tokens is not None:
+        wishes["completion_tokens_max"] = body.max_tokens
+    return wishes
+
+
+def wants_usage(body: Sampling) -> bool:
+    """Whether a stream ends with a chunk that says what was counted."""
+    return body.stream_options is not None and bool(body.stream_options.include_usage)
+
+
+def _refuse_values(body: ChatRequest) -> None:
+    """Refuse fields for which one value is as good as none, and this is another."""
+    if body.store:
+        raise unsupported("store", "no answer is stored")
+    if body.modalities not in (None, ["text"]):
+        raise unsupported("modalities", "answers are text")
+    if body.service_tier not in (None, "auto", "default"):
+        raise unsupported("service_tier", "`max_price` says what an answer is worth")
+    if body.verbosity not in (None, "medium"):
+        raise unsupported("verbosity", "say it in a message")
+    if body.parallel_tool_calls is False and body.tools:
+        raise unsupported("parallel_tool_calls", "a model calls as many tools as it likes")
+
+
+def _message(turn: Turn, where: str) -> Mapping[str, Any]:
+    if turn.name and turn.role != "tool":
+        raise unsupported(f"{where}.name", "models are told roles only; put names into the text")
+    for name in ("audio", "function_call", "refusal", "annotations"):
+        if getattr(turn, name):
+            raise unsupported(f"{where}.{name}", "models cannot be told")
+    if turn.content is None and not turn.tool_calls:
+        raise invalid(f"`{where}.content` is missing", param=f"{where}.content")
+    # What OpenAI calls a developer's message every model knows as the system's.
+    message: dict[str, Any] = {"role": "system" if turn.role == "developer" else turn.role}
+    if isinstance(turn.content, list):
+        message["content"] = [_part(part) for part in turn.content]
+    else:
+        message["content"] = turn.content
+    if turn.tool_calls:
+        message["tool_calls"] = [
+            {"id": call.id, "function": {"name": call.function.name, "arguments": call.function.arguments}}
+            for call in turn.tool_calls
+        ]
+    if turn.tool_call_id is not None:
+        message["tool_call_id"] = turn.tool_call_id
+    return message
+
+
+def _part(part: TextPart | ImagePart) -> Mapping[str, Any]:
+    if isinstance(part, TextPart):
+        return {"type": "text", "text": part.text}
+    return {"type": "image_url", "image_url": {"url": part.image_url.url}}
+
+
+def _tool(tool: Tool, where: str) -> Mapping[str, Any]:
+    function = tool.function
+    if function.strict:
+        raise unsupported(f"{where}.function.strict", "a model may write arguments that do not fit")
+    told: dict[str, Any] = {"name": function.name, "description": function.description}
+    if function.parameters is not None and bytes(function.parameters) != b"null":
+        told["parameters"] = _text(function.parameters)
+    return {"type": "function", "function": told}
+
+
+def _text(raw: msgspec.Raw) -> str:
+    return bytes(raw).decode()
