@@ -23,6 +23,7 @@ _COMMANDS = {
     "summarize": ("cocoon_p2p.cli.presets", "summarize", "Sum a text up."),
     "transcribe": ("cocoon_p2p.cli.transcribe", "transcribe", "Write speech down."),
     "embed": ("cocoon_p2p.cli.embed", "embed", "Turn texts into vectors."),
+    "gateway": ("cocoon_p2p.cli.gateway", "gateway", "OpenAI's API on this machine, and its keys."),
     "models": ("cocoon_p2p.cli.ask", "models", "What can be bought, from whom, at what price."),
     "bootstrap": ("cocoon_p2p.cli.nodes", "bootstrap", "Run a bootstrap node."),
     "proxy": ("cocoon_p2p.cli.nodes", "proxy", "Run a proxy."),
