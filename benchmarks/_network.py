@@ -83,7 +83,7 @@ async def open_worker(file: Path, engine: Engine) -> AsyncIterator[Worker]:
 @asynccontextmanager
 async def scripted_worker(
     network: LocalNetwork, model: str, *, delay_seconds: float, step_tokens: int, slots: int
-) -> AsyncIterator[None]:
+) -> AsyncIterator[trio.Process]:
     """Run a scripted worker in a process while the block runs; it is registered when the block begins."""
     file = write_worker_file(network, model)
     numbers = map(str, (delay_seconds, step_tokens, slots))
@@ -94,7 +94,7 @@ async def scripted_worker(
             assert process.stdout is not None
             said = await process.stdout.receive_some(64)
             assert said.startswith(b"registered"), "the scripted worker did not come up"
-            yield
+            yield process
         finally:
             process.kill()
             with trio.CancelScope(shield=True):
