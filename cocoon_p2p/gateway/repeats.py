@@ -62,7 +62,7 @@ class Ticket:
         # Its clock begins a little before or after ours.
         if waited_seconds < 0.95 * self.patience_seconds - 0.05:
             return 0.0
-        return FIRST_PAUSE_SECONDS * 2**self.tries + CONNECT_SECONDS
+        return FIRST_PAUSE_SECONDS * (1 << self.tries) + CONNECT_SECONDS
 
 
 class Answered(Protocol):

@@ -51,6 +51,7 @@ async def serve(
         ConfigurationError: It cannot listen there, or would serve strangers for nothing.
     """
     settings = _checked(settings, keys)
+    stop = trio.Event() if stop is None else stop
     async with trio.open_nursery() as answering:
         flights = Flights(answering)
         door = Door(build_app(Gateway(client, settings, flights, clock)), settings, keys)
@@ -61,7 +62,7 @@ async def serve(
             accepting = await connecting.start(partial(_accept, served, listeners, connecting))
             log.info("gateway listening", extra={"url": url})
             task_status.started(url)
-            await (stop or trio.Event()).wait()
+            await stop.wait()
             accepting.cancel()
             connecting.start_soon(_end_in_time, flights, settings.grace_seconds, connecting.cancel_scope)
             await served.close()

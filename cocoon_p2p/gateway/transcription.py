@@ -14,7 +14,7 @@ from cocoon_p2p.gateway.spelling import answer_facts
 TOKENS_PER_SECOND = 50
 "By which speech is counted, whole seconds of it (protocols/exchange.md)."
 
-_NUMBERS = {"temperature": float, "max_price": int}
+_NUMBERS = ("temperature", "max_price")
 
 
 class TranscriptionRequest(Fields, kw_only=True):
@@ -119,6 +119,6 @@ def _text(name: str, data: bytes) -> str:
 
 def _number(name: str, text: str) -> float:
     try:
-        return _NUMBERS[name](text)
+        return float(text) if name == "temperature" else int(text)
     except ValueError:
         raise invalid(f"`{name}` is not a number", param=name) from None
