@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Unpack
 
@@ -22,6 +22,7 @@ import trio
 from cocoon_p2p.attestation.doorkeeper import Doorkeeper
 from cocoon_p2p.client import presets
 from cocoon_p2p.client.answer import Answer, Report
+from cocoon_p2p.client.asked import Asked
 from cocoon_p2p.client.choice import Offered, list_offers, rank
 from cocoon_p2p.client.desk import Desk
 from cocoon_p2p.client.embeddings import Embeddings, collect
@@ -154,9 +155,7 @@ class Client:
         await link.connect()
         return link
 
-    def chat(
-        self, model: str, messages: Sequence[Message], **wishes: Unpack[Wishes]
-    ) -> AbstractAsyncContextManager[Answer]:
+    def chat(self, model: str, messages: Sequence[Message], **wishes: Unpack[Wishes]) -> Asked:
         """Ask for the next turn of a chat.
 
         Args:
@@ -183,7 +182,7 @@ class Client:
 
     def translate(
         self, model: str, text: str, *, to: str, source: str | None = None, **wishes: Unpack[Wishes]
-    ) -> AbstractAsyncContextManager[Answer]:
+    ) -> Asked:
         """Have a text translated, by a model that chats. As `chat` otherwise.
 
         The text is told as what is to be worked on, not heeded (`presets` says how far that goes).
@@ -205,7 +204,7 @@ class Client:
         sentences: int | None = None,
         language: str | None = None,
         **wishes: Unpack[Wishes],
-    ) -> AbstractAsyncContextManager[Answer]:
+    ) -> Asked:
         """Have a text summed up, by a model that chats. As `chat` otherwise, and as `translate` of the text.
 
         Args:
@@ -217,15 +216,13 @@ class Client:
         """
         return self.chat(model, presets.summary(text, sentences=sentences, language=language), **wishes)
 
-    def complete(
-        self, model: str, prompt: str, **wishes: Unpack[Wishes]
-    ) -> AbstractAsyncContextManager[Answer]:
+    def complete(self, model: str, prompt: str, **wishes: Unpack[Wishes]) -> Asked:
         """Ask for the continuation of a bare prompt, without a chat template. As `chat` otherwise."""
         return self._ask(build_request(model, wishes, self._desk.policy, prompt=prompt))
 
     def transcribe(
         self, model: str, audio: bytes, *, language: str = "", prompt: str = "", **wishes: Unpack[Wishes]
-    ) -> AbstractAsyncContextManager[Answer]:
+    ) -> Asked:
         """Have speech written down. As `chat` otherwise.
 
         Args:
@@ -280,9 +277,13 @@ class Client:
         ranked = rank(records, desk.links, request, desk.policy, now=trio.current_time())
         return await ask_prices(request, ranked[: desk.policy.attempts_max], desk)
 
+    def _ask(self, request: Request) -> Asked:
+        report = Report()
+        return Asked(self._answered(request, report), report)
+
     @asynccontextmanager
-    async def _ask(self, request: Request) -> AsyncIterator[Answer]:
-        reception, report = Reception(), Report()
+    async def _answered(self, request: Request, report: Report) -> AsyncIterator[Answer]:
+        reception = Reception()
         inquiry = Inquiry(request, self._desk, reception, report)
         self._desk.nursery.start_soon(inquiry.run)
         try:
