@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from cocoon_p2p.client import Answer, Client, Wishes
+from cocoon_p2p.client import Answer, Asked, Client, Wishes
 from cocoon_p2p.gateway.chat_request import ChatRequest, chat_messages, chat_wishes, wants_usage
 from cocoon_p2p.gateway.chat_spelling import ChatChunks, whole_chat
 from cocoon_p2p.gateway.chunks import Chunks
@@ -26,8 +26,6 @@ from cocoon_p2p.protocols.wishes import TokenLogprob
 TOKENS_MAX = 8192
 """Completion tokens where nobody says a number. OpenAI's answers then go on until the model ends them; here
 the price and the context bound them too."""
-
-Asked = AbstractAsyncContextManager[Answer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,7 @@ class Counter:
 
     async def _embed(self, body: EmbeddingRequest, inputs: list[str], wishes: Wishes, flight: Flight) -> None:
         made = await self.client.embed(body.model, inputs, **self._payable(wishes, body, flight))
-        flight.charged, flight.exchange = _cost(made.answer), _exchange(made.answer)
+        flight.charged, flight.exchange = int(made.cost), _exchange(made.answer)
         flight.flow.begin(Head(whole_headers(made.answer)))
         flight.flow.write(spell_embeddings(made, body))
 
@@ -148,19 +146,13 @@ async def _write_transcription(answer: Answer, body: TranscriptionRequest, flow:
 @asynccontextmanager
 async def _charged_to(flight: Flight, asked: Asked) -> AsyncIterator[Answer]:
     """Enter an answer, and note on its flight what it has cost, once that is known."""
-    answer = None
     try:
         async with asked as answer:
             flight.exchange = _exchange(answer)
             yield answer
     finally:
-        if answer is not None:
-            flight.charged = _cost(answer)
-
-
-def _cost(answer: Answer) -> int:
-    # What the proxy is silent about so far may still be charged: nobody may spend it again.
-    return int(answer.cost) + answer.report.pending
+        # What the proxy is silent about so far counts too: it may still be charged.
+        flight.charged = asked.charged_max
 
 
 def _exchange(answer: Answer) -> str | None:
