@@ -79,7 +79,10 @@ class Standing:
     "When closing alone can be finished, in seconds since the Unix epoch; 0: it has not begun."
 
 
-NOTHING_PAID_IN = Standing(None, Nano(0), Nano(0), Nano(0), Nano(0), is_taken=False, is_closing=False, close_at=0)
+_NOTHING = Nano(0)
+NOTHING_PAID_IN = Standing(
+    None, _NOTHING, _NOTHING, _NOTHING, _NOTHING, is_taken=False, is_closing=False, close_at=0
+)
 
 
 class OwnChannel:

@@ -49,10 +49,12 @@ class Sessions:
 
     Args:
         draw: Draws random bytes.
+        sessions_max: How many there may be.
     """
 
-    def __init__(self, draw: Callable[[int], bytes]) -> None:
+    def __init__(self, draw: Callable[[int], bytes], *, sessions_max: int = SESSIONS_MAX) -> None:
         self._draw = draw
+        self._sessions_max = sessions_max
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
         "By the hashes of their tokens; what was used last is last."
 
@@ -66,7 +68,7 @@ class Sessions:
             del self._sessions[key]
         token, session = self._draw(_TOKEN_BYTES).hex(), Session(user, now)
         self._sessions[_name(token)] = session
-        if len(self._sessions) > SESSIONS_MAX:
+        if len(self._sessions) > self._sessions_max:
             self._sessions.popitem(last=False)
         return token, session
 

@@ -4,6 +4,7 @@ Errors go out as their code, their text and their hint. None of ours repeats wha
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, cast
 
 from starlette.requests import ClientDisconnect, Request
@@ -48,11 +49,12 @@ async def read_body(request: Request) -> Body:
     """
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > BODY_MAX_BYTES:
-            raise MalformedMessage(f"the body is too long (max={BODY_MAX_BYTES} bytes)")
-        parts.append(part)
+    async with aclosing(request.stream()) as stream:
+        async for part in stream:
+            size += len(part)
+            if size > BODY_MAX_BYTES:
+                raise MalformedMessage(f"the body is too long (max={BODY_MAX_BYTES} bytes)")
+            parts.append(part)
     try:
         text = b"".join(parts).decode()
     except UnicodeDecodeError:
