@@ -9,6 +9,7 @@ async with open_bot_api() as api:
     await chat.until(lambda chat: chat.texts == ["hello to you"])
 """
 
+from cocoon_p2p.testing.bot_api.arguments import Arguments as Arguments
 from cocoon_p2p.testing.bot_api.board import Sight as Sight
 from cocoon_p2p.testing.bot_api.bots import Bot as Bot
 from cocoon_p2p.testing.bot_api.bots import Question as Question
@@ -17,6 +18,7 @@ from cocoon_p2p.testing.bot_api.chats import MiniApp as MiniApp
 from cocoon_p2p.testing.bot_api.chats import signed_init_data as signed_init_data
 from cocoon_p2p.testing.bot_api.fake import Call as Call
 from cocoon_p2p.testing.bot_api.fake import FakeBotApi as FakeBotApi
+from cocoon_p2p.testing.bot_api.fake import Reply as Reply
 from cocoon_p2p.testing.bot_api.faults import Fault as Fault
 from cocoon_p2p.testing.bot_api.faults import FaultKind as FaultKind
 from cocoon_p2p.testing.bot_api.flood import UNLIMITED as UNLIMITED

@@ -20,7 +20,7 @@ class Changes:
                 waiting.set_result(None)
 
     def next(self) -> asyncio.Future[None]:
-        """Give what is done with the next change from this call on; between a look and a wait none is missed."""
+        """Give what is done with the next change from now on: between a look and a wait none is missed."""
         waiting = asyncio.get_running_loop().create_future()
         self._waiting.add(waiting)
         waiting.add_done_callback(self._waiting.discard)

@@ -125,7 +125,7 @@ def _moved(entity: Entity, shifts: list[int]) -> Entity:
 
 
 def in_order(entities: Iterable[Entity]) -> tuple[Entity, ...]:
-    """Sort as the server does: by offset, the longest of those that begin together first, and then by kind."""
+    """Sort as the server does: by offset, of those that begin together the longest first, then by kind."""
     return tuple(
         sorted(entities, key=lambda entity: (entity.offset, -entity.length, _RANKS.get(entity.type, 50)))
     )

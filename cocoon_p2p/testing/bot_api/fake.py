@@ -41,6 +41,11 @@ class Reply:
             case _:
                 return None
 
+    @property
+    def description(self) -> str:
+        """What was wrong, in the server's words; empty where nothing was."""
+        return str(self.body.get("description", "")) if isinstance(self.body, dict) else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -145,11 +150,14 @@ class FakeBotApi:
         try:
             bot = self.world.bot(token)
         except Rejected as no:
-            return _refusal(no)
+            return refusal(no)
         chat_id = arguments.integer("chat_id") or None
         fault = self.faults.take(method, chat_id)
         if fault is not None and fault.kind is FaultKind.HOLD:
-            await fault.released.wait()
+            try:
+                await fault.released.wait()
+            finally:
+                fault.ended.set()
         reply = _in_place(fault) or await self._answer(bot, method, arguments)
         lost = fault is not None and fault.kind in (FaultKind.DROP_BEFORE, FaultKind.DROP_AFTER)
         self._note(bot, method, arguments, reply, answered=not lost)
@@ -172,16 +180,15 @@ class FakeBotApi:
             else:
                 raise Rejected(404, "Not Found: method not found")
         except Rejected as no:
-            return _refusal(no)
+            return refusal(no)
         return Reply(200, {"ok": True, "result": result})
 
     def _note(self, bot: Bot, method: str, arguments: Arguments, reply: Reply, *, answered: bool) -> None:
         if method.lower() == "getupdates":
             return
-        body = reply.body if isinstance(reply.body, dict) else {}
-        chat_id = arguments.integer("chat_id") or None
-        now, description = self.world.clock(), str(body.get("description", ""))
-        self.calls.append(Call(bot.id, method, arguments, chat_id, now, reply.status, answered, description))
+        chat_id, now = arguments.integer("chat_id") or None, self.world.clock()
+        call = Call(bot.id, method, arguments, chat_id, now, reply.status, answered, reply.description)
+        self.calls.append(call)
         self._changes.tell()
 
 
@@ -198,7 +205,7 @@ def _in_place(fault: Fault | None) -> Reply | None:
         case FaultKind.ERROR | FaultKind.DROP_BEFORE if fault is not None:
             return _failure(fault.status)
         case FaultKind.FLOOD if fault is not None:
-            return _refusal(too_many_requests(fault.retry_after))
+            return refusal(too_many_requests(fault.retry_after))
         case _:
             return None
 
@@ -214,7 +221,8 @@ def _failure(status: int) -> Reply:
     return Reply(status, f"{page}<hr><center>nginx/1.18.0</center>\r\n</body>\r\n</html>\r\n")
 
 
-def _refusal(no: Rejected) -> Reply:
+def refusal(no: Rejected) -> Reply:
+    """Spell an error as the server does."""
     body: Json = {"ok": False, "error_code": no.code, "description": no.description}
     if no.retry_after is not None:
         body["parameters"] = {"retry_after": no.retry_after}

@@ -36,6 +36,8 @@ class Fault:
     "Set once a call has met it."
 
     released: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    "Set once the call that was held goes on, or was given up."
 
     def release(self) -> None:
         """Let the call that is held go on."""

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 
 from aiohttp import BodyPartReader, web
 
-from cocoon_p2p.testing.bot_api.arguments import Arguments, Upload
+from cocoon_p2p.testing.bot_api.answers import Rejected
+from cocoon_p2p.testing.bot_api.arguments import Arguments, Upload, fields
 from cocoon_p2p.testing.bot_api.board import Clock
-from cocoon_p2p.testing.bot_api.fake import ConnectionLost, FakeBotApi, Reply
+from cocoon_p2p.testing.bot_api.fake import ConnectionLost, FakeBotApi, Reply, refusal
 from cocoon_p2p.testing.bot_api.files import UPLOAD_MAX_BYTES
 from cocoon_p2p.testing.bot_api.flood import FloodLimits
 
@@ -58,9 +59,11 @@ class _Door:
         self._api = api
 
     async def call(self, request: web.Request) -> web.StreamResponse:
-        arguments = await _read(request)
+        named = request.match_info
         try:
-            reply = await self._api.call(request.match_info["token"], request.match_info["method"], arguments)
+            reply = await self._api.call(named["token"], named["method"], await _read(request))
+        except Rejected as no:
+            reply = refusal(no)
         except ConnectionLost:
             if request.transport is not None:
                 request.transport.abort()
@@ -68,10 +71,13 @@ class _Door:
         return _written(reply)
 
     async def fetch(self, request: web.Request) -> web.StreamResponse:
-        bot = self._api.world.bot(request.match_info["token"])
+        try:
+            bot = self._api.world.bot(request.match_info["token"])
+        except Rejected as no:
+            return _written(refusal(no))
         content = self._api.world.files.fetch(bot.id, request.match_info["path"])
         if content is None:
-            return _written(Reply(404, {"ok": False, "error_code": 404, "description": "Not Found"}))
+            return _written(refusal(Rejected(404, "Not Found")))
         return web.Response(body=content, content_type="application/octet-stream")
 
 
@@ -79,8 +85,7 @@ async def _read(request: web.Request) -> Arguments:
     values: dict[str, object] = dict(request.query)
     uploads: dict[str, Upload] = {}
     if request.content_type == "application/json":
-        body: object = json.loads(await request.text() or "{}")
-        values |= body if isinstance(body, dict) else {}
+        values |= _fields(await request.read())
     elif request.content_type == "multipart/form-data":
         async for part in await request.multipart():
             if isinstance(part, BodyPartReader) and part.name:
@@ -92,6 +97,14 @@ async def _read(request: web.Request) -> Arguments:
     else:
         values |= dict(await request.post())
     return Arguments(values, uploads)
+
+
+def _fields(body: bytes) -> dict[str, object]:
+    """Read a JSON body. One that is none has no values, as at the real server, which only notes that down."""
+    try:
+        return fields(json.loads(body))
+    except ValueError:
+        return {}
 
 
 def _written(reply: Reply) -> web.Response:

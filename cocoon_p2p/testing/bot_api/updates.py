@@ -57,6 +57,7 @@ class Updates:
         self._next_id = first_id
         self._allowed: frozenset[str] | None = None
         self._changes = Changes()
+        self._polls = Changes()
         self._poll: _Poll | None = None
         self.webhook_active = False
         "Whether they are sent to a webhook, which nobody may poll beside."
@@ -105,6 +106,11 @@ class Updates:
             await self._wait(min(seconds, POLL_SECONDS_MAX))
         return list(self._waiting)[: min(max(limit, 1), POLL_LIMIT)]
 
+    async def polled(self) -> None:
+        """Wait until a call waits for updates."""
+        while self._poll is None:
+            await self._polls.next()
+
     def end_poll(self, why: str = POLL_ENDED_BY_WEBHOOK) -> None:
         """End the call that waits for updates, if one does, with 409."""
         if self._poll is not None:
@@ -121,6 +127,7 @@ class Updates:
 
     async def _wait(self, seconds: int) -> None:
         poll = self._poll = _Poll(asyncio.get_running_loop().create_future())
+        self._polls.tell()
         try:
             await first_of(poll.ended, self.next(), seconds=seconds)
         finally:

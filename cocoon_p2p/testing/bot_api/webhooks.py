@@ -78,6 +78,7 @@ class Webhooks:
         self.retry_seconds = 1.0
         self._call = call
         self._clock = clock
+        self._failures = Changes()
         self._standing: dict[int, tuple[Webhook, asyncio.Task[None]]] = {}
 
     def set(self, bot: Bot, arguments: Arguments) -> object:
@@ -109,6 +110,10 @@ class Webhooks:
         if webhook.last_error:
             shown |= {"last_error_message": webhook.last_error, "last_error_date": webhook.last_error_at}
         return shown
+
+    async def failed(self, bot: Bot) -> None:
+        """Wait until a bot's webhook has failed to take an update."""
+        await self._failures.until(lambda: bot.id in self._standing and self._standing[bot.id][0].last_error)
 
     async def close(self) -> None:
         """Bring nothing any more. An update on its way may have arrived or not."""
@@ -147,6 +152,7 @@ class Webhooks:
         failures = 0
         while (error := await self._post(session, bot, webhook, update)) is not None:
             webhook.last_error, webhook.last_error_at = error, int(self._clock())
+            self._failures.tell()
             await asyncio.sleep(self.retry_seconds * (2**failures - 1))
             failures += 1
 
