@@ -66,7 +66,9 @@ class Turn(_Known):
 class Function(_Known):
     name: str
     description: str | None = None
-    parameters: msgspec.Raw | None = None
+    parameters: msgspec.Raw = msgspec.Raw(b"null")
+    "Of any type, null too: msgspec takes a union with it for null alone."
+
     strict: bool | None = None
 
 
@@ -293,7 +295,7 @@ def _tool(tool: Tool, where: str) -> Mapping[str, Any]:
     if function.strict:
         raise unsupported(f"{where}.function.strict", "a model may write arguments that do not fit")
     told: dict[str, Any] = {"name": function.name, "description": function.description}
-    if function.parameters is not None and bytes(function.parameters) != b"null":
+    if bytes(function.parameters) != b"null":
         told["parameters"] = _text(function.parameters)
     return {"type": "function", "function": told}
 
