@@ -93,10 +93,10 @@ class Client:
         async with open_service_nursery() as outer:
             inner: trio.Nursery = await outer.start(_keep_open)
             desk = Desk(transport, accounts, network, policy, view, inner, clock, draw, doorkeeper)
-            await desk.standings.load()
-            await desk.purses.load()
-            inner.start_soon(view.keep_fresh)
             try:
+                await desk.standings.load()
+                await desk.purses.load()
+                inner.start_soon(view.keep_fresh)
                 yield cls(desk)
             finally:
                 desk.close()
