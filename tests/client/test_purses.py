@@ -1,0 +1,430 @@
+"""Purses over real parts on the memory network: what is charged, what stays reserved, and no nanoTON more."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from cocoon_p2p.client import Budget, Client, Policy, PurseView, purses
+from cocoon_p2p.errors import AnswerBroken, CocoonError, ConfigurationError, Refused
+from cocoon_p2p.identity import PeerId, network_id
+from cocoon_p2p.ledger import EndedForgotten, Side, Status
+from cocoon_p2p.payments.settlement import Accounts, open_accounts
+from cocoon_p2p.protocols.ids import Kind, Outcome, Trust
+from cocoon_p2p.testing.engine import ScriptedEngine, scripted_model
+from cocoon_p2p.testing.memory import MemoryTransport
+from cocoon_p2p.testing.overlay import Draw, MemoryNode, Overlay, date, open_overlay
+from cocoon_p2p.testing.store import MemoryDisk, MemoryStore
+from cocoon_p2p.units import Nano
+from tests.client.scene import NETWORK, QUESTION, Talk, honest, now, scene
+from tests.client.test_losses import answering, cut
+
+PURSE = "key/1"
+COST = 126
+"(10 x 4 + 4 x 20) x 1.05: what the honest proxy of a scene bills."
+
+
+def charged(disk: MemoryDisk) -> int:
+    """Add up what the ledger's own rows say was charged to its payer."""
+    rows = disk.exchanges.values()
+    return sum(row.amount for row in rows if row.name.side is Side.PAYER and row.status is Status.ENDED)
+
+
+def ties(disk: MemoryDisk) -> list[str]:
+    return [key for key in disk.notes if key.startswith("purse-tie/")]
+
+
+async def untied(disk: MemoryDisk) -> None:
+    """Wait until all is settled."""
+    with trio.fail_after(3600):
+        while ties(disk):  # noqa: ASYNC110 (of the mock clock)
+            await trio.sleep(1)
+
+
+async def spent(client: Client, name: str = PURSE) -> tuple[int, int]:
+    """Say what a purse has spent, and what it has reserved."""
+    view = await client.purses.look(name)
+    return view.spent, view.reserved
+
+
+async def ask(client: Client, name: str = PURSE, max_cost: int = 50_000) -> None:
+    async with client.chat("scripted", QUESTION, purse=name, max_cost=max_cost) as answer:
+        await answer.read()
+
+
+# ---------------------------------------------------------------- one request
+
+
+async def test_a_request_is_paid_from_its_purse(autojump_clock: MockClock) -> None:
+    async with scene(honest) as stage:
+        budget = Budget(Nano(40_000))
+        await stage.client.purses.allow(PURSE, budget)
+        await ask(stage.client)
+
+        assert await stage.client.purses.look(PURSE) == PurseView(
+            PURSE, budget, Nano(COST), Nano(0), Nano(40_000 - COST), None, Nano(0), Nano(COST)
+        )
+        assert charged(stage.store.disk) == COST
+        assert ties(stage.store.disk) == []
+
+
+async def test_a_request_may_cost_no_more_than_is_left(autojump_clock: MockClock) -> None:
+    async with scene(honest) as stage:
+        await stage.client.purses.allow(PURSE, Budget(Nano(30_000)))
+        await ask(stage.client)
+        await ask(stage.client)
+
+        assert [talk.ask.max_cost for talk in stage.proxy.talks] == [30_000, 30_000 - COST]
+
+
+async def test_an_empty_purse_refuses_before_anybody_is_asked(autojump_clock: MockClock) -> None:
+    async with scene(honest) as stage:
+        await stage.client.purses.allow(PURSE, Budget(Nano(0)))
+        with pytest.raises(Refused) as raised:
+            await ask(stage.client)
+
+        assert (raised.value.code, raised.value.retry_after) == ("over-budget", None)
+        assert "top" in raised.value.hint
+        assert stage.proxy.talks == []
+
+
+async def test_an_empty_purse_says_when_it_is_filled_again(autojump_clock: MockClock) -> None:
+    goes_on = trio.Event()
+
+    async def waits(talk: Talk) -> None:
+        await talk.begin()
+        await goes_on.wait()
+        await talk.chunk("It is.", 4, final=True)
+        await talk.settle()
+
+    async with scene(waits) as stage, trio.open_nursery() as nursery:
+        await stage.client.purses.allow(PURSE, Budget(Nano(50_000), every_seconds=1000))
+        nursery.start_soon(ask, stage.client)
+        await trio.testing.wait_all_tasks_blocked()
+
+        with pytest.raises(Refused) as raised:
+            await ask(stage.client)
+        wait = raised.value.retry_after
+        goes_on.set()
+        assert wait is not None
+        assert wait == (await stage.client.purses.look(PURSE)).renews_in_seconds
+        await trio.sleep(wait)
+        assert (await stage.client.purses.look(PURSE)).left == 50_000
+
+
+async def test_a_price_above_what_is_left_is_the_purses_fault_and_not_the_requests(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_overlay() as overlay:
+        await overlay.client.purses.allow(PURSE, Budget(Nano(5)))
+        with pytest.raises(Refused) as raised:
+            await ask(overlay.client, max_cost=10**9)
+        assert raised.value.code == "over-budget"
+
+        with pytest.raises(Refused) as raised:
+            await ask(overlay.client, max_cost=5)
+        assert raised.value.code == "price-above-limit"
+
+
+async def test_a_quote_reserves_nothing_and_knows_what_is_left(autojump_clock: MockClock) -> None:
+    async with scene(honest) as stage:
+        await stage.client.purses.allow(PURSE, Budget(Nano(5_000)))
+        (quote,) = await stage.client.quote("scripted", QUESTION, purse=PURSE)
+
+        assert quote.cost_max <= 5_000
+        assert await spent(stage.client) == (0, 0)
+
+
+async def test_embeddings_are_paid_from_their_purse(autojump_clock: MockClock) -> None:
+    model = scripted_model("vectors", features=(), kind=Kind.EMBEDDING)
+    async with open_overlay(engines=[ScriptedEngine(models=[model])]) as overlay:
+        made = await overlay.client.embed("vectors", ["one", "two"], purse=PURSE)
+
+        assert await spent(overlay.client) == (made.cost, 0)
+        assert made.cost > 0
+
+
+@pytest.mark.parametrize("name", ["", "a" * 65, "line\nend", "nul\0", 7, "\ud800"])
+async def test_a_name_that_no_purse_has_is_refused(name: str, autojump_clock: MockClock) -> None:
+    async with scene(honest) as stage:
+        with pytest.raises(ConfigurationError, match="purse"):
+            await ask(stage.client, name)
+        with pytest.raises(ConfigurationError, match="purse"):
+            await stage.client.purses.look(name)
+        assert stage.proxy.talks == []
+
+
+async def test_purses_are_listed_by_the_beginning_of_their_names(autojump_clock: MockClock) -> None:
+    async with scene(honest) as stage:
+        for name in ("key/2", "telegram/1/2", "key/1"):
+            await stage.client.purses.allow(name, Budget(Nano(1)))
+
+        assert [view.name for view in await stage.client.purses.list("key/")] == ["key/1", "key/2"]
+        assert len(await stage.client.purses.list()) == 3
+
+
+async def test_there_is_an_end_to_how_many_purses_are_remembered(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purses, "PURSES_MAX", 2)
+    async with scene(honest) as stage:
+        for name in ("1", "2"):
+            await stage.client.purses.allow(name, Budget(Nano(1)))
+        with pytest.raises(Refused, match="too many purses"):
+            await ask(stage.client, "3")
+        await stage.client.purses.allow("2", None)
+        await ask(stage.client, "3")
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+
+async def test_a_try_that_broke_is_paid_from_the_purse_beside_the_one_that_answers(
+    autojump_clock: MockClock,
+) -> None:
+    async def breaks(talk: Talk) -> None:
+        await talk.begin()
+        await cut(talk)
+        talk.is_silent = True
+        await talk.charge(talk.settlement(Outcome.CANCELLED), Outcome.CANCELLED)
+
+    async with scene(breaks, honest, commissions=(100, 500)) as stage:
+        await stage.client.purses.allow(PURSE, Budget(Nano(20_000)))
+        await ask(stage.client)
+
+        first, second = stage.proxies[0].talks[0].ask, stage.proxies[1].talks[0].ask
+        assert (first.max_cost, second.max_cost < 20_000) == (20_000, True)
+        await untied(stage.store.disk)
+        assert await spent(stage.client) == (charged(stage.store.disk), 0)
+        assert charged(stage.store.disk) > COST
+
+
+async def test_an_exchange_that_broke_stays_reserved_until_it_is_settled(autojump_clock: MockClock) -> None:
+    settles = trio.Event()
+
+    async def lost(talk: Talk) -> None:
+        await answering(talk)
+        await cut(talk)
+        talk.is_silent = True
+        await settles.wait()
+        await talk.charge(talk.settlement(Outcome.CANCELLED), Outcome.CANCELLED)
+
+    async with scene(lost) as stage:
+        with pytest.raises(AnswerBroken):
+            await ask(stage.client)
+
+        (tie,) = ties(stage.store.disk)
+        assert await spent(stage.client) == (0, stage.paying().held)
+        settles.set()
+        await untied(stage.store.disk)
+        assert await spent(stage.client) == (84, 0)
+        assert charged(stage.store.disk) == 84
+        assert tie not in stage.store.disk.notes
+
+
+async def test_a_bill_that_is_disputed_costs_the_purse_nothing(autojump_clock: MockClock) -> None:
+    async def lies(talk: Talk) -> None:
+        await talk.begin()
+        await talk.chunk("It is.", 3, final=True)
+        await talk.settle(worker_amount=10**6)
+
+    async with scene(lies) as stage:
+        async with stage.client.chat("scripted", QUESTION, purse=PURSE) as answer:
+            with pytest.raises(CocoonError):
+                await answer.read()
+                assert answer.dispute is not None
+                raise answer.dispute
+
+        assert await spent(stage.client) == (0, 0)
+        assert ties(stage.store.disk) == []
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 0.05, 0.12, 0.21, 0.33, 0.5, 0.8])
+async def test_a_cancel_at_any_time_leaves_the_purse_with_what_the_ledger_has(
+    seconds: float, autojump_clock: MockClock
+) -> None:
+    async with open_overlay(delay_seconds=(0.001, 0.05)) as overlay:
+        with trio.move_on_after(seconds):
+            await ask(overlay.client, max_cost=10**9)
+        disk = overlay.nodes["client"].disk
+        await untied(disk)
+
+        assert await spent(overlay.client) == (charged(disk), 0)
+
+
+async def test_two_clients_of_one_ledger_share_its_purses(autojump_clock: MockClock) -> None:
+    async with scene(honest) as stage:
+        directory = stage.directory.of(stage.transport)
+        await stage.client.purses.allow(PURSE, Budget(Nano(100_000)))
+        policy = Policy(trust=Trust.OPEN)
+        async with Client.open(
+            stage.transport, directory, stage.accounts, NETWORK, policy=policy, clock=now
+        ) as other:
+            await ask(other)
+            await ask(stage.client)
+
+            assert await spent(other) == await spent(stage.client) == (2 * COST, 0)
+
+
+# ---------------------------------------------------------------- another life
+
+
+@dataclass
+class Buyer:
+    """A client on an overlay that can die, and live again over its disk."""
+
+    overlay: Overlay
+    node: MemoryNode = field(default_factory=lambda: MemoryNode.named("buyer"))
+    lives: int = 0
+
+    @property
+    def disk(self) -> MemoryDisk:
+        return self.node.disk
+
+    @asynccontextmanager
+    async def accounts(self, store: MemoryStore) -> AsyncIterator[tuple[Accounts, MemoryTransport]]:
+        """Open its accounts until the block ends or the machine dies."""
+        network, self.lives = self.overlay.network, self.lives + 1
+        transport = network.transport(self.node.identity, listen=False)
+        with trio.CancelScope() as scope:
+            async with (
+                trio.open_nursery() as nursery,
+                open_accounts(
+                    transport,
+                    self.node.identity,
+                    network_id("memory"),
+                    store,
+                    grant_policy=lambda _: Nano(0),
+                    draw=Draw(f"accounts {self.lives}"),
+                    clock=date,
+                ) as accounts,
+            ):
+
+                async def die() -> None:
+                    await store.died.wait()
+                    network.crash(self.node.identity.peer_id)
+                    scope.cancel()
+
+                nursery.start_soon(die)
+                yield accounts, transport
+                nursery.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def live(self, *, die_after: int | None = None) -> AsyncIterator[Client]:
+        """Open its client likewise."""
+        store = MemoryStore(self.disk, die_after=die_after)
+        async with (
+            self.accounts(store) as (accounts, transport),
+            Client.open(
+                transport,
+                self.overlay._parts.directory.of(transport),
+                accounts,
+                network_id("memory"),
+                policy=Policy(trust=Trust.OPEN, max_cost=Nano(10**9)),
+                clock=date,
+                draw=Draw(f"client {self.lives}"),
+            ) as client,
+        ):
+            yield client
+
+    async def meet(self, transport: MemoryTransport) -> None:
+        """Connect to the proxy, so that it can be asked how exchanges ended."""
+        await transport.dial(self.overlay.network.transports[self.proxy].addresses)
+
+    @property
+    def proxy(self) -> PeerId:
+        return self.overlay.nodes["proxy"].identity.peer_id
+
+
+BUDGET = Nano(10**9)
+
+
+async def buy(client: Client, purse: str, wishes: int) -> None:
+    """Ask for three things at once; whoever is refused has had bad luck."""
+    async with trio.open_nursery() as nursery:
+        for _ in range(wishes):
+            nursery.start_soon(ask_quietly, client, purse)
+
+
+async def ask_quietly(client: Client, purse: str) -> None:
+    with suppress(CocoonError):
+        await ask(client, purse, 4 * 10**8)
+
+
+@pytest.mark.parametrize("die_after", range(4, 60, 4))
+async def test_a_machine_that_dies_after_any_write_has_charged_its_purses_what_its_ledger_was(
+    die_after: int, autojump_clock: MockClock
+) -> None:
+    async with open_overlay(delay_seconds=(0.001, 0.02)) as overlay:
+        buyer = Buyer(overlay)
+        async with buyer.live(die_after=die_after) as client:
+            for name in ("one", "two"):
+                await client.purses.allow(name, Budget(BUDGET))
+            for name in ("one", "two"):
+                await buy(client, name, 3)
+
+        async with buyer.live() as client:
+            for view in await client.purses.list():
+                assert view.spent + view.reserved <= BUDGET
+            await client.connect(buyer.proxy)
+            await untied(buyer.disk)
+
+            views = await client.purses.list()
+            assert sum(view.total for view in views) == charged(buyer.disk)
+            assert all(view.reserved == 0 for view in views)
+            assert not [row for row in buyer.disk.exchanges.values() if row.status is not Status.ENDED]
+
+
+async def test_what_was_settled_while_no_client_was_there_is_counted_once_there_is_one(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_overlay(delay_seconds=(0.001, 0.02)) as overlay:
+        buyer = Buyer(overlay)
+        await die_while_answered(buyer)
+        (tie,) = ties(buyer.disk)
+
+        async with buyer.accounts(MemoryStore(buyer.disk)) as (_, transport):
+            await buyer.meet(transport)
+            with trio.fail_after(600):
+                while not charged(buyer.disk):  # noqa: ASYNC110 (of the mock clock)
+                    await trio.sleep(1)
+        assert tie in buyer.disk.notes
+
+        async with buyer.live() as client:
+            assert await spent(client) == (charged(buyer.disk), 0)
+            await untied(buyer.disk)
+        async with buyer.live() as client:
+            assert await spent(client) == (charged(buyer.disk), 0)
+
+
+async def test_what_was_charged_is_found_in_the_books_where_its_row_was_dropped_by_age(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_overlay(delay_seconds=(0.001, 0.02)) as overlay:
+        buyer = Buyer(overlay)
+        await die_while_answered(buyer)
+        async with buyer.accounts(MemoryStore(buyer.disk)) as (_, transport):
+            await buyer.meet(transport)
+            with trio.fail_after(600):
+                while not charged(buyer.disk):  # noqa: ASYNC110 (of the mock clock)
+                    await trio.sleep(1)
+        cost = charged(buyer.disk)
+        buyer.disk.write(EndedForgotten(2**62))
+        assert charged(buyer.disk) == 0
+
+        async with buyer.live() as client:
+            assert await spent(client) == (cost, 0)
+
+
+async def die_while_answered(buyer: Buyer) -> None:
+    """Die once an answer has begun, so that only the proxy knows how it ends."""
+    store = MemoryStore(buyer.disk)
+    async with buyer.live() as client, client.chat("scripted", QUESTION, purse=PURSE) as answer:
+        await anext(answer)
+        buyer.node.disk = buyer.disk.copy()
+        buyer.overlay.network.crash(buyer.node.identity.peer_id)
+    assert store.disk is not buyer.disk
