@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import quote as percent
@@ -65,8 +66,8 @@ class Chat(Board):
         quote: str = "",
         thread_id: int = 0,
     ) -> Message:
-        """Write a message; a command in it is marked as one."""
-        content = Marked(text, _commands(text))
+        """Write a message; commands and mentions in it are marked as such."""
+        content = Marked(text, _marks(text))
         return self._tell(
             self.post(self._who(by), content, reply_to=reply_to, quote=quote, thread_id=thread_id)
         )
@@ -102,7 +103,7 @@ class Chat(Board):
 
     def edit_mine(self, message: Message, text: str) -> Message:
         """Change a message of one's own, which the bot hears of as `edited_message`."""
-        edited = self.edit(message, Marked(text, _commands(text)), message.keyboard)
+        edited = self.edit(message, Marked(text, _marks(text)), message.keyboard)
         for bot in self.bots:
             if bot.sees(edited):
                 bot.updates.put("edited_message", edited.as_json())
@@ -241,6 +242,12 @@ def signed_init_data(token: str, fields: dict[str, str]) -> str:
     return urlencode(fields | {"hash": digest}, quote_via=percent)
 
 
-def _commands(text: str) -> tuple[Entity, ...]:
+def _marks(text: str) -> tuple[Entity, ...]:
+    """Mark what the server finds by itself: a command at the beginning, and mentions."""
     command = text.split(maxsplit=1)[0] if text.startswith("/") else ""
-    return (Entity("bot_command", 0, utf16_length(command)),) if len(command) > 1 else ()
+    commands = (Entity("bot_command", 0, utf16_length(command)),) if len(command) > 1 else ()
+    mentions = (
+        Entity("mention", utf16_length(text[: name.start()]), len(name[0]))
+        for name in re.finditer(r"(?<![\w/@])@[A-Za-z]\w{3,31}", text, re.ASCII)
+    )
+    return (*commands, *mentions)
