@@ -12,9 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from cocoon_p2p.config import ClientFile, DataSection, Loaded, WalletSection
+from cocoon_p2p.config import ChainSection, ClientFile, DataSection, Loaded, WalletSection
 from cocoon_p2p.errors import ConfigurationError, Refused
 from cocoon_p2p.node import open_paying_client
+from cocoon_p2p.payments.chain import Chain
 from cocoon_p2p.payments.contract import AccountId
 from cocoon_p2p.telegram.mini_app.own_channel import UserSide
 from cocoon_p2p.telegram.mini_app.own_channels import OpenSide
@@ -22,8 +23,8 @@ from cocoon_p2p.telegram.mini_app.own_channels import OpenSide
 WALLETS_MAX = 8
 "Wallets of one user that have a folder here. Wallets cost nothing, folders do."
 
-_WALLET_LETTERS = 16
-"Of a wallet's account: enough to tell one user's apart, and short enough for a socket's path."
+_WALLET_LETTERS = 8
+"Of a wallet's account: enough to tell one user's apart. A socket is in the folder, whose path must be short."
 
 
 def sides_in(place: Path, loaded: Loaded[ClientFile]) -> OpenSide:
@@ -37,11 +38,7 @@ def sides_in(place: Path, loaded: Loaded[ClientFile]) -> OpenSide:
     Raises:
         ConfigurationError: It names no chain, so that nobody could pay in.
     """
-    if loaded.settings.chain is None:
-        raise ConfigurationError(
-            f"{loaded.path} names no chain",
-            hint="users pay into contracts: write [chain], as in examples/client.toml",
-        )
+    _chain_section(loaded)
 
     def open_side(user: int, wallet: AccountId) -> AbstractAsyncContextManager[UserSide]:
         theirs = place / str(user)
@@ -55,6 +52,23 @@ def sides_in(place: Path, loaded: Loaded[ClientFile]) -> OpenSide:
         return _open_side(folder.absolute(), loaded, wallet)
 
     return open_side
+
+
+def chain_of(loaded: Loaded[ClientFile]) -> AbstractAsyncContextManager[Chain]:
+    """Open the chain that a client's file names. Raises as `sides_in`, and `open_chain` when entered."""
+    from cocoon_p2p.payments.lite import NETWORKS, open_chain
+
+    section = _chain_section(loaded)
+    return open_chain(loaded.resolve(section.servers), NETWORKS[section.network])
+
+
+def _chain_section(loaded: Loaded[ClientFile]) -> ChainSection:
+    if loaded.settings.chain is None:
+        raise ConfigurationError(
+            f"{loaded.path} names no chain",
+            hint="users pay into contracts: write [chain], as in examples/client.toml",
+        )
+    return loaded.settings.chain
 
 
 @asynccontextmanager

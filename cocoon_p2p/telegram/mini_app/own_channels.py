@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from cocoon_p2p.errors import CocoonError, Unavailable
+from cocoon_p2p.errors import CocoonError, Refused, Unavailable
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.payments.contract import AccountId
 from cocoon_p2p.telegram.mini_app.own_channel import OwnChannel, UserSide
@@ -28,8 +28,8 @@ User = tuple[int, AccountId]
 "A Telegram user, and the wallet that this user has shown to be theirs."
 
 OpenSide = Callable[[int, AccountId], AbstractAsyncContextManager[UserSide]]
-"""Opens the side of a Telegram user with a wallet, the same one each time: its ledger is money. It raises a
-`CocoonError` where it cannot."""
+"""Opens the side of a Telegram user with a wallet, the same one each time: its ledger is money. It raises
+`Refused` or `Unavailable` where the user may know why it cannot."""
 
 
 @dataclass(slots=True)
@@ -72,14 +72,16 @@ class OwnChannels:
         """Use a user's channel while the block runs; it is opened if need be.
 
         Raises:
-            Unavailable: Too many are in use, or this one's side cannot be opened for now.
-            CocoonError: It cannot be opened.
+            Refused: This user cannot have one.
+            Unavailable: Too many are in use, or this one's side cannot be opened.
         """
         place = await self._taken(user)
         try:
             await place.opened.wait()
             if place.channel is None:
-                raise place.error or Unavailable("the user's side has ended")
+                raise place.error or Unavailable(
+                    "your side of this cannot be opened", hint="its owner sees why"
+                )
             yield place.channel
         finally:
             place.uses -= 1
@@ -118,11 +120,10 @@ class OwnChannels:
                 place.channel = OwnChannel(side)
                 place.opened.set()
                 await self._until_unused(place)
-        except* CocoonError as group:
+        except* (Refused, Unavailable) as group:
             place.error = _first(group)
-            log.warning("a user's side ended", extra={"error": type(place.error).__name__})
         except* Exception:
-            # The others' sides are none the worse for it.
+            # What is wrong here (a folder, a file) is its owner's to read, and no end to the others' sides.
             log.exception("a user's side broke")
         finally:
             place.makes_room = True

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,13 @@ from urllib.parse import urlencode
 import trio
 
 from cocoon_p2p.client import Client, Policy
+from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.identity import Identity, network_id, peer_id_text
 from cocoon_p2p.inference.engine import Engine
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.payments.address import parse_address
 from cocoon_p2p.payments.boc import write_boc
+from cocoon_p2p.payments.chain import Chain
 from cocoon_p2p.payments.contract import AccountId
 from cocoon_p2p.payments.devchain import AccountId as LocalAccountId
 from cocoon_p2p.payments.devchain import DevChain
@@ -41,7 +43,7 @@ from cocoon_p2p.testing.chain import LocalChain
 from cocoon_p2p.testing.engine import ScriptedEngine
 from cocoon_p2p.testing.memory import MemoryDirectory, MemoryNetwork
 from cocoon_p2p.testing.overlay import PRICE, MemoryNode
-from cocoon_p2p.testing.store import MemoryDisk, MemoryStore
+from cocoon_p2p.testing.store import MemoryStore
 from cocoon_p2p.units import NANO_PER_TON, Nano
 from cocoon_p2p.worker import serve_worker
 from tests.payments.wallets import NOW, MemoryJournal
@@ -71,13 +73,13 @@ def signed(fields: Mapping[str, str]) -> str:
 
 
 class UserWallet:
-    """Somebody's wallet, with money in it, as TON Connect shows it to pages."""
+    """Somebody's wallet, as TON Connect shows it to pages."""
 
-    def __init__(self, world: "World", seed: bytes = b"U" * 32) -> None:
-        self._world = world
-        self.key = WalletKey.from_seed(seed)
-        self.wallet = Wallet(self.key.public_key, world.chain.global_id)
-        world.devchain.give(LocalAccountId(self.wallet.account), GIVEN)
+    def __init__(self, chain: Chain, key: WalletKey, now: Callable[[], float]) -> None:
+        self._chain = chain
+        self._now = now
+        self.key = key
+        self.wallet = Wallet(key.public_key, chain.global_id)
         self.sent: list[Mapping[str, Any]] = []
 
     @property
@@ -94,7 +96,7 @@ class UserWallet:
 
     def prove(self, payload: str, *, domain: str = "127.0.0.1", at: float | None = None) -> dict[str, Any]:
         """Agree to connect: give what the page passes on to its backend."""
-        signed_at = int(self._world.now() if at is None else at)
+        signed_at = int(self._now() if at is None else at)
         unsigned = WalletProof(self.account, None, domain, signed_at, payload, b"")
         return {
             "account": self.account_item(),
@@ -110,8 +112,8 @@ class UserWallet:
         """Agree to a request of `sendTransaction`, and carry it out on the chain."""
         assert order["from"] == f"0:{self.account.hex()}"
         assert order["network"] == str(self.wallet.global_id)
-        assert order["valid_until"] > self._world.now()
-        seen = await self._world.chain.account(self.account)
+        assert order["valid_until"] > self._now()
+        seen = await self._chain.account(self.account)
         signed = sign_request(
             self.key,
             self.wallet,
@@ -120,7 +122,7 @@ class UserWallet:
             valid_until=order["valid_until"],
             deploy=seen.code is None,
         )
-        await self._world.chain.send(signed.message)
+        await self._chain.send(signed.message)
         self.sent.append(order)
 
     def _transfer(self, message: Mapping[str, Any]) -> Transfer:
@@ -135,7 +137,7 @@ class UserWallet:
         )
 
     async def balance(self) -> int:
-        return (await self._world.chain.account(self.account)).balance
+        return (await self._chain.account(self.account)).balance
 
 
 class World:
@@ -153,18 +155,26 @@ class World:
         "How many sides of users were opened so far."
 
         self.open_now = 0
+        self.breaks: set[AccountId] = set()
+        "Wallets whose sides cannot be opened."
+
         proxy = Wallet(PROXY_WALLET.public_key, self.devchain.global_id)
         self.devchain.give(LocalAccountId(proxy.account), GIVEN)
+
+    def wallet(self, seed: bytes = b"U" * 32) -> UserWallet:
+        """Give somebody a wallet with money in it."""
+        wallet = UserWallet(self.chain, WalletKey.from_seed(seed), self.now)
+        self.devchain.give(LocalAccountId(wallet.account), GIVEN)
+        return wallet
 
     def node(self, name: str) -> MemoryNode:
         return self.nodes.setdefault(name, MemoryNode.named(name))
 
-    def disk(self, user: int, wallet: AccountId) -> MemoryDisk:
-        return self.node(_name(user, wallet)).disk
-
     @asynccontextmanager
     async def open_side(self, user: int, wallet: AccountId) -> AsyncIterator[UserSide]:
         """Open a user's side over what its disk has."""
+        if wallet in self.breaks:
+            raise ConfigurationError("told to break: /secret/path")
         node = self.node(_name(user, wallet))
         store = MemoryStore(node.disk)
         transport = self.links.transport(node.identity, listen=False)

@@ -25,59 +25,9 @@ from cocoon_p2p.telegram.mini_app.sessions import (
 from cocoon_p2p.telegram.mini_app.spelling import BODY_MAX_BYTES
 from cocoon_p2p.testing.engine import ScriptedEngine
 from cocoon_p2p.testing.overlay import Draw
-from cocoon_p2p.units import NANO_PER_TON
 from tests.payments.wallets import NOW
-from tests.telegram.mini_app.scene import UserWallet, World, init_data, open_door, open_world
-
-ORIGIN = "http://127.0.0.1"
-HELLO = [{"role": "user", "content": "Hello"}]
-
-
-class Page:
-    """What a Mini App's page does, without the page."""
-
-    def __init__(self, http: httpx.AsyncClient) -> None:
-        self.http = http
-        self.token = ""
-        self.nonce = ""
-
-    async def post(self, name: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
-        headers = {"origin": ORIGIN, "authorization": f"Bearer {self.token}"}
-        return await self.http.post(f"/api/{name}", json=body or {}, headers=headers)
-
-    async def do(self, name: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        answer = await self.post(name, body)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    async def begin(self, user: int = 42) -> None:
-        said = await self.do("session", {"init_data": init_data(user)})
-        self.token, self.nonce = said["token"], said["nonce"]
-
-    async def connect(self, wallet: UserWallet, user: int = 42) -> None:
-        await self.begin(user)
-        await self.do("proof", wallet.prove(self.nonce))
-
-    async def pay_in(self, wallet: UserWallet, capacity: int = NANO_PER_TON) -> dict[str, Any]:
-        await wallet.send(await self.do("top-up", {"capacity": capacity}))
-        return await self.until("is_taken")
-
-    async def until(self, key: str, *, holds: bool = True) -> dict[str, Any]:
-        """Look at the balance now and then, until it says so."""
-        with trio.fail_after(600):
-            while bool((balance := await self.do("balance"))[key]) is not holds:  # noqa: ASYNC110  (each looks)
-                await trio.sleep(2.0)
-        return balance
-
-    async def ask(self, messages: Any = HELLO) -> list[tuple[str, dict[str, Any]]]:
-        answer = await self.post("chat", {"messages": messages})
-        assert answer.headers["content-type"] == "text/event-stream"
-        return events(answer.text)
-
-
-def events(text: str) -> list[tuple[str, dict[str, Any]]]:
-    parts = [part.split("\n") for part in text.split("\n\n") if part]
-    return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in parts]
+from tests.telegram.mini_app.caller import HELLO, ORIGIN, Page
+from tests.telegram.mini_app.scene import World, init_data, open_door, open_world
 
 
 @asynccontextmanager
@@ -90,7 +40,7 @@ async def page_of(world: World, **door: Any) -> AsyncIterator[Page]:
 
 async def test_a_user_connects_pays_in_asks_and_takes_the_rest(autojump_clock: MockClock) -> None:
     async with open_world() as world, page_of(world) as page:
-        wallet = UserWallet(world)
+        wallet = world.wallet()
         await page.connect(wallet)
         empty = await page.do("balance")
         (without,) = await page.ask()
@@ -114,7 +64,7 @@ async def test_a_user_connects_pays_in_asks_and_takes_the_rest(autojump_clock: M
 
 async def test_a_nonce_is_good_for_one_proof_of_one_session(autojump_clock: MockClock) -> None:
     async with open_world() as world, page_of(world) as page, page_of(world) as other:
-        wallet = UserWallet(world)
+        wallet = world.wallet()
         await page.begin()
         await other.begin(7)
         stolen = await other.post("proof", wallet.prove(page.nonce))
@@ -131,7 +81,7 @@ async def test_a_nonce_is_good_for_one_proof_of_one_session(autojump_clock: Mock
 
 async def test_a_proof_that_fails_uses_its_nonce_up(autojump_clock: MockClock) -> None:
     async with open_world() as world, page_of(world) as page:
-        wallet = UserWallet(world)
+        wallet = world.wallet()
         await page.begin()
         bad = await page.post("proof", wallet.prove(page.nonce, domain="evil.example"))
         good = await page.post("proof", wallet.prove(page.nonce))
@@ -143,7 +93,7 @@ async def test_a_proof_that_fails_uses_its_nonce_up(autojump_clock: MockClock) -
 
 async def test_a_deployed_wallet_may_leave_its_state_out(autojump_clock: MockClock) -> None:
     async with open_world() as world, page_of(world) as page:
-        wallet = UserWallet(world)
+        wallet = world.wallet()
         await page.connect(wallet)
         await page.pay_in(wallet)
         page.nonce = (await page.do("nonce"))["nonce"]
@@ -206,7 +156,7 @@ async def test_one_user_has_only_so_many_sessions(autojump_clock: MockClock) -> 
 @pytest.mark.parametrize("capacity", [0, -1, 1, 10**11, "1000000000", 1e9, True, None])
 async def test_only_what_the_owner_allows_is_paid_in(autojump_clock: MockClock, capacity: object) -> None:
     async with open_world() as world, page_of(world) as page:
-        await page.connect(UserWallet(world))
+        await page.connect(world.wallet())
         refused = await page.post("top-up", {"capacity": capacity})
 
     assert refused.status_code == 400
@@ -255,7 +205,7 @@ async def test_wallets_read_who_we_are(autojump_clock: MockClock) -> None:
 )
 async def test_a_chat_is_texts_of_user_and_assistant(autojump_clock: MockClock, messages: object) -> None:
     async with open_world() as world, page_of(world) as page:
-        await page.connect(UserWallet(world))
+        await page.connect(world.wallet())
         refused = await page.post("chat", {"messages": messages})
 
     assert refused.status_code == 400
@@ -263,7 +213,7 @@ async def test_a_chat_is_texts_of_user_and_assistant(autojump_clock: MockClock, 
 
 async def test_a_body_is_bounded(autojump_clock: MockClock) -> None:
     async with open_world() as world, page_of(world) as page:
-        await page.connect(UserWallet(world))
+        await page.connect(world.wallet())
         refused = await page.post("chat", {"messages": "x" * BODY_MAX_BYTES})
 
     assert refused.status_code == 400
@@ -298,7 +248,7 @@ MANY = ["word "] * 400
 async def test_who_hangs_up_stops_paying(autojump_clock: MockClock) -> None:
     engine = ScriptedEngine(MANY, delay_seconds=1.0)
     async with open_world(engine) as world, open_door(world, origin=ORIGIN) as (door, _channels):
-        wallet = UserWallet(world)
+        wallet = world.wallet()
         transport = httpx.ASGITransport(door.app)
         async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as http:
             page = Page(http)
@@ -349,7 +299,7 @@ async def hang_up_after(app: Any, token: str, *, pieces: int) -> None:
 async def test_one_user_has_only_so_many_answers_at_once(autojump_clock: MockClock) -> None:
     engine = ScriptedEngine(MANY, delay_seconds=0.1)
     async with open_world(engine) as world, page_of(world, completion_tokens_max=40) as page:
-        wallet = UserWallet(world)
+        wallet = world.wallet()
         await page.connect(wallet)
         await page.pay_in(wallet)
         ends: list[str] = []
@@ -369,7 +319,7 @@ async def test_one_user_has_only_so_many_answers_at_once(autojump_clock: MockClo
 
 async def test_idle_sides_are_closed_and_opened_again(autojump_clock: MockClock) -> None:
     async with open_world() as world, page_of(world, idle_seconds=60.0) as page:
-        wallet = UserWallet(world)
+        wallet = world.wallet()
         await page.connect(wallet)
         await page.pay_in(wallet)
         opened = world.open_now
@@ -385,7 +335,7 @@ async def test_idle_sides_are_closed_and_opened_again(autojump_clock: MockClock)
 async def test_who_was_idle_longest_makes_room_and_nobody_who_is_busy_does(autojump_clock: MockClock) -> None:
     engine = ScriptedEngine(MANY, delay_seconds=1.0)
     async with open_world(engine) as world, page_of(world, open_max=2) as page:
-        wallets = [UserWallet(world, bytes([number]) * 32) for number in (1, 2, 3)]
+        wallets = [world.wallet(bytes([number]) * 32) for number in (1, 2, 3)]
         tokens: list[str] = []
         for number, wallet in enumerate(wallets):
             await page.connect(wallet, number + 1)
@@ -413,7 +363,7 @@ async def test_who_was_idle_longest_makes_room_and_nobody_who_is_busy_does(autoj
 
 async def test_the_chain_being_down_is_told_and_passes(autojump_clock: MockClock) -> None:
     async with open_world() as world, page_of(world) as page:
-        wallet = UserWallet(world)
+        wallet = world.wallet()
         await page.connect(wallet)
         await page.pay_in(wallet)
         await trio.sleep(2)
@@ -448,3 +398,22 @@ def test_an_origin_is_of_https_or_this_machine(origin: str) -> None:
 def test_anything_else_is_no_origin(origin: str) -> None:
     with pytest.raises(ConfigurationError):
         check_origin(origin)
+
+
+async def test_why_a_side_breaks_is_not_told_to_users(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_world() as world, page_of(world) as page:
+        broken, good = world.wallet(b"B" * 32), world.wallet(b"G" * 32)
+        world.breaks.add(broken.account)
+        await page.connect(broken)
+        told = await page.post("balance")
+        (again,) = await page.ask()
+        await page.connect(good)
+        others = await page.post("balance")
+
+    assert told.status_code == 503
+    assert "/secret/path" not in told.text
+    assert again[0] == "error"
+    assert "/secret/path" in caplog.text
+    assert others.status_code == 200

@@ -62,7 +62,7 @@ async def test_a_users_wallet_pays_in_and_that_users_requests_are_paid_from_it(
     autojump_clock: MockClock,
 ) -> None:
     async with open_world() as world:
-        wallet = UserWallet(world)
+        wallet = world.wallet()
         async with at_home(world, wallet) as channel:
             before = channel.standing()
             with pytest.raises(Refused) as without:
@@ -83,7 +83,7 @@ async def test_a_users_wallet_pays_in_and_that_users_requests_are_paid_from_it(
 
 async def test_a_top_up_raises_what_is_left_without_a_second_contract(autojump_clock: MockClock) -> None:
     async with open_world() as world:
-        wallet = UserWallet(world)
+        wallet = world.wallet()
         async with at_home(world, wallet) as channel:
             await fund(world, wallet, channel)
             first = channel.standing()
@@ -98,7 +98,7 @@ async def test_a_top_up_raises_what_is_left_without_a_second_contract(autojump_c
 
 async def test_what_was_not_spent_comes_back_to_the_users_own_wallet(autojump_clock: MockClock) -> None:
     async with open_world() as world:
-        wallet = UserWallet(world)
+        wallet = world.wallet()
         async with at_home(world, wallet) as channel:
             await fund(world, wallet, channel)
             cost = await buy(channel)
@@ -113,7 +113,7 @@ async def test_what_was_not_spent_comes_back_to_the_users_own_wallet(autojump_cl
 
 async def test_the_users_wallet_closes_alone_when_everybody_else_is_gone(autojump_clock: MockClock) -> None:
     async with open_world() as world:
-        wallet = UserWallet(world)
+        wallet = world.wallet()
         async with at_home(world, wallet) as channel:
             await fund(world, wallet, channel)
             await pay(world, wallet, await channel.close_alone())
@@ -136,7 +136,7 @@ async def test_the_users_wallet_closes_alone_when_everybody_else_is_gone(autojum
 
 async def test_a_side_that_was_closed_finds_its_users_money_again(autojump_clock: MockClock) -> None:
     async with open_world() as world:
-        wallet = UserWallet(world)
+        wallet = world.wallet()
         async with at_home(world, wallet) as channel:
             await fund(world, wallet, channel)
             cost = await buy(channel)
@@ -153,7 +153,7 @@ async def test_a_side_that_was_closed_finds_its_users_money_again(autojump_clock
 
 async def test_two_users_never_spend_each_others_money(autojump_clock: MockClock) -> None:
     async with open_world() as world:
-        rich, poor = UserWallet(world, b"R" * 32), UserWallet(world, b"S" * 32)
+        rich, poor = world.wallet(b"R" * 32), world.wallet(b"S" * 32)
         async with at_home(world, rich, 1) as hers, at_home(world, poor, 2) as his:
             await fund(world, rich, hers)
             with pytest.raises(Refused) as refused:
