@@ -60,7 +60,7 @@ class Call:
     "What was answered, or would have been."
 
     answered: bool
-    "False where the connection was lost."
+    "False where that did not reach the bot."
 
     description: str = ""
 
@@ -159,11 +159,12 @@ class FakeBotApi:
             finally:
                 fault.ended.set()
         reply = _in_place(fault) or await self._answer(bot, method, arguments)
-        lost = fault is not None and fault.kind in (FaultKind.DROP_BEFORE, FaultKind.DROP_AFTER)
-        self._note(bot, method, arguments, reply, answered=not lost)
+        kind = fault.kind if fault is not None else None
+        lost = kind in (FaultKind.DROP_BEFORE, FaultKind.DROP_AFTER)
+        self._note(bot, method, arguments, reply, answered=not lost and kind is not FaultKind.ERROR_AFTER)
         if lost:
             raise ConnectionLost
-        if fault is not None and fault.kind is FaultKind.ERROR_AFTER:
+        if fault is not None and kind is FaultKind.ERROR_AFTER:
             return _failure(fault.status)
         return reply
 
