@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import click
 import trio
 
 from cocoon_p2p.cli.buying import config_option
+from cocoon_p2p.cli.gateway_key import key
 from cocoon_p2p.config import ClientFile, Loaded, load
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.observability import configure_logging
@@ -70,11 +72,17 @@ def gateway(
     trio.run(_run, loaded, settings, as_json)
 
 
+gateway.add_command(key)
+
+
 async def _run(loaded: "Loaded[ClientFile]", settings: "Settings", as_json: bool) -> None:
     """Serve until told to stop: the first SIGTERM or Ctrl-C lets what runs end, the second does not."""
     from cocoon_p2p.gateway import serve
+    from cocoon_p2p.gateway.key_deeds import KeyDeeds
+    from cocoon_p2p.gateway.keys import Keys
     from cocoon_p2p.node import open_client
 
+    deeds = KeyDeeds()
     stop = trio.Event()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with open_service_nursery() as nursery:
@@ -86,8 +94,14 @@ async def _run(loaded: "Loaded[ClientFile]", settings: "Settings", as_json: bool
                     stop.set()
 
             nursery.start_soon(listen)
-            async with open_client(loaded) as client, trio.open_nursery() as serving:
-                url: str = await serving.start(partial(serve, client, settings, stop=stop))
+            async with (
+                open_client(loaded, answers=deeds.answers()) as client,
+                trio.open_nursery() as serving,
+            ):
+                keys = Keys(client.ledger, client.purses, time.time)
+                await keys.load()
+                deeds.begin(keys, client.purses)
+                url: str = await serving.start(partial(serve, client, settings, keys=keys, stop=stop))
                 _announce(url, as_json=as_json)
 
 

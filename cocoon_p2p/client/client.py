@@ -38,6 +38,7 @@ from cocoon_p2p.client.request import Request, build_request
 from cocoon_p2p.client.wishes import Wishes
 from cocoon_p2p.errors import AttestationFailed, ConfigurationError, Refused, Unavailable
 from cocoon_p2p.identity import NetworkId, PeerId
+from cocoon_p2p.ledger import Store
 from cocoon_p2p.network.directory import Directory
 from cocoon_p2p.network.transport import Transport
 from cocoon_p2p.nursery import open_service_nursery
@@ -106,6 +107,11 @@ class Client:
     def purses(self) -> Purses:
         """Whose budgets requests are paid from."""
         return self._desk.purses
+
+    @property
+    def ledger(self) -> Store:
+        """The ledger that its accounts are in, where a program can keep notes of its own."""
+        return self._desk.accounts.store
 
     async def models(self) -> tuple[Offered, ...]:
         """List what can be bought, and through which proxies; waits only if nothing is offered yet."""

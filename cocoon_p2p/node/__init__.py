@@ -15,6 +15,7 @@ from cocoon_p2p.node.parts import CONTROL_SOCKET as CONTROL_SOCKET
 from cocoon_p2p.node.parts import IDENTITY_KEY as IDENTITY_KEY
 from cocoon_p2p.node.parts import LEDGER as LEDGER
 from cocoon_p2p.node.parts import Parts as Parts
+from cocoon_p2p.node.parts import ledger_of as ledger_of
 from cocoon_p2p.node.parts import open_parts as open_parts
 from cocoon_p2p.node.roles import run_bootstrap as run_bootstrap
 from cocoon_p2p.node.roles import run_proxy as run_proxy

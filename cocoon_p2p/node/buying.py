@@ -1,11 +1,12 @@
 """A client over real parts."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from cocoon_p2p.client import Client, Policy, parse_trust
 from cocoon_p2p.config import ClientFile, Loaded
+from cocoon_p2p.control import Answer
 from cocoon_p2p.node.parts import Parts, open_parts
 from cocoon_p2p.payments.treasury.funding import FundingPolicy
 from cocoon_p2p.units import Nano
@@ -20,26 +21,31 @@ class OpenedClient:
 
 
 @asynccontextmanager
-async def open_client(loaded: Loaded[ClientFile]) -> AsyncIterator[Client]:
+async def open_client(loaded: Loaded[ClientFile], *, answers: Sequence[Answer] = ()) -> AsyncIterator[Client]:
     """Open a client over real parts for as long as the block lasts.
+
+    Args:
+        loaded: The client's file.
+        answers: What can be asked through its control socket beyond what every node answers.
 
     Raises:
         ConfigurationError: Something in the file or its folder cannot be used, or another process
             owns the ledger.
     """
-    async with open_paying_client(loaded) as opened:
+    async with open_paying_client(loaded, answers=answers) as opened:
         yield opened.client
 
 
 @asynccontextmanager
 async def open_paying_client(
-    loaded: Loaded[ClientFile], *, tops_up: bool = True
+    loaded: Loaded[ClientFile], *, tops_up: bool = True, answers: Sequence[Answer] = ()
 ) -> AsyncIterator[OpenedClient]:
     """Open a client whose channels are to be opened and closed too. Raises as `open_client`.
 
     Args:
         loaded: The client's file.
         tops_up: Whether channels are topped up before they run dry.
+        answers: As for `open_client`.
     """
     settings = loaded.settings.client
     policy = Policy(
@@ -54,7 +60,13 @@ async def open_paying_client(
         Nano(settings.channel_capacity), deposits_max=Nano(loaded.settings.wallet.deposits_max)
     )
     async with (
-        open_parts(loaded, mode="client", grant=Nano(0), funding=funding if tops_up else None) as parts,
+        open_parts(
+            loaded,
+            mode="client",
+            grant=Nano(0),
+            funding=funding if tops_up else None,
+            answers=answers,
+        ) as parts,
         Client.open(
             parts.transport,
             parts.directory,

@@ -1,6 +1,6 @@
 """What a client, a proxy and a worker have in common: who they are, how they speak, what they pay with."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -76,6 +76,7 @@ async def open_parts(
     mode: Literal["server", "client"],
     grant: Nano,
     funding: FundingPolicy | None = None,
+    answers: Sequence[Answer] = (),
 ) -> AsyncIterator[Parts]:
     """Open what every role with a ledger stands on; its parts close in the other order.
 
@@ -84,6 +85,7 @@ async def open_parts(
         mode: Whether it serves the DHT (`server`: it must be dialable) or only asks.
         grant: What everybody who pays this node may owe it, in nanoTON.
         funding: What it puts into channels by itself; None: nothing.
+        answers: What can be asked through its control socket beyond what every node answers.
 
     Raises:
         ConfigurationError: An address, the network's name, the folder, the chain's configuration or the
@@ -97,7 +99,7 @@ async def open_parts(
     identity = load_or_create(data / IDENTITY_KEY)
     this_network = network_id(network.name)
     async with (
-        open_store(_ledger(loaded)) as store,
+        open_store(ledger_of(loaded)) as store,
         open_treasury(loaded, store, funding) as treasury,
         open_transport(identity, listen=network.listen, announce=network.announce) as transport,
         open_reach(transport, network, is_server=mode == "server") as reach,
@@ -119,11 +121,12 @@ async def open_parts(
         if treasury is not None:
             nursery.start_soon(serve_treasury, treasury, accounts, loaded)
         deeds = Deeds(store, accounts, treasury)
-        answers = (
-            *_answers(_ledger(loaded), store, accounts, deeds),
+        all_answers = (
+            *answers,
+            *_answers(ledger_of(loaded), store, accounts, deeds),
             PEERS.by(partial(show_peers, role_of(loaded), network.name, directory.health, reach.view)),
         )
-        await nursery.start(serve_control, data / CONTROL_SOCKET, answers)
+        await nursery.start(serve_control, data / CONTROL_SOCKET, all_answers)
         yield Parts(
             identity,
             this_network,
@@ -151,7 +154,12 @@ def role_of(
             return "worker"
 
 
-def _ledger(loaded: Loaded[ClientFile] | Loaded[ProxyFile] | Loaded[WorkerFile]) -> Path | str:
+def ledger_of(loaded: Loaded[ClientFile] | Loaded[ProxyFile] | Loaded[WorkerFile]) -> Path | str:
+    """Say where a node's ledger is: a file, or a PostgreSQL server's URL.
+
+    Raises:
+        ConfigurationError: The URL is none.
+    """
     named = loaded.settings.data.ledger
     if named and not is_server(named):
         raise ConfigurationError(
