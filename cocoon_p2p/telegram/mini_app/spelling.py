@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, cast
 
+import trio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
@@ -24,6 +25,9 @@ from cocoon_p2p.telegram.mini_app.own_channel import Standing
 
 BODY_MAX_BYTES = 256 * 1024
 "Of a request: a chat of some hours, or init data, or a wallet's state."
+
+BODY_SECONDS = 30.0
+"How long one may take to come: a phone on a bad line sends a chat in less."
 
 Body = Mapping[str, Any]
 Verb = Callable[[Request, Body], Awaitable[dict[str, Any]]]
@@ -45,21 +49,25 @@ async def read_body(request: Request) -> Body:
     """Read a request's body, a JSON object.
 
     Raises:
-        MalformedMessage: It is too long, or none.
+        MalformedMessage: It is too long, late, or none.
     """
-    parts: list[bytes] = []
-    size = 0
+    with trio.move_on_after(BODY_SECONDS):
+        data = await _octets(request)
+        try:
+            return read_json_object("body", data.decode())
+        except UnicodeDecodeError:
+            raise MalformedMessage("the body is not UTF-8") from None
+    raise MalformedMessage(f"the body did not come in time (max={BODY_SECONDS:.0f} seconds)")
+
+
+async def _octets(request: Request) -> bytes:
+    data = bytearray()
     async with aclosing(request.stream()) as stream:
         async for part in stream:
-            size += len(part)
-            if size > BODY_MAX_BYTES:
+            data += part
+            if len(data) > BODY_MAX_BYTES:
                 raise MalformedMessage(f"the body is too long (max={BODY_MAX_BYTES} bytes)")
-            parts.append(part)
-    try:
-        text = b"".join(parts).decode()
-    except UnicodeDecodeError:
-        raise MalformedMessage("the body is not UTF-8") from None
-    return read_json_object("body", text)
+    return bytes(data)
 
 
 def read_text(body: Body, key: str) -> str:

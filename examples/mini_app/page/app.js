@@ -90,8 +90,7 @@ function short(address) {
 function tell(balance) {
   at("left").textContent = ton(balance.left);
   at("spent").textContent = ton(balance.spent);
-  show("alone", balance.channel !== null);
-  show("close", balance.channel !== null && !balance.is_closing);
+  for (const id of ["alone", "close"]) show(id, balance.channel !== null);
   return balance;
 }
 

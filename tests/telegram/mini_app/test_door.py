@@ -22,7 +22,7 @@ from cocoon_p2p.telegram.mini_app.sessions import (
     SESSIONS_PER_USER_MAX,
     Sessions,
 )
-from cocoon_p2p.telegram.mini_app.spelling import BODY_MAX_BYTES
+from cocoon_p2p.telegram.mini_app.spelling import BODY_MAX_BYTES, BODY_SECONDS
 from cocoon_p2p.testing.engine import ScriptedEngine
 from cocoon_p2p.testing.overlay import Draw
 from tests.payments.wallets import NOW
@@ -220,6 +220,7 @@ async def test_a_body_is_bounded(autojump_clock: MockClock) -> None:
     assert "too long" in refused.text
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.binary(max_size=200))
 def test_whatever_is_posted_is_answered(body: bytes) -> None:
@@ -281,8 +282,14 @@ async def hang_up_after(app: Any, token: str, *, pieces: int) -> None:
         if seen >= pieces:
             gone.set()
 
+    with trio.fail_after(300):
+        await app(chat_scope(token), receive, send)
+    assert seen >= pieces
+
+
+def chat_scope(token: str) -> dict[str, Any]:
     headers = {"host": "127.0.0.1", "origin": ORIGIN, "authorization": f"Bearer {token}"}
-    scope = {
+    return {
         "type": "http",
         "method": "POST",
         "path": "/api/chat",
@@ -291,11 +298,29 @@ async def hang_up_after(app: Any, token: str, *, pieces: int) -> None:
         "root_path": "",
         "headers": [(key.encode(), value.encode()) for key, value in headers.items()],
     }
-    with trio.fail_after(300):
-        await app(scope, receive, send)
-    assert seen >= pieces
 
 
+async def test_a_body_that_does_not_come_is_not_waited_for(autojump_clock: MockClock) -> None:
+    said: list[Mapping[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await trio.sleep(7)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    async def send(message: Mapping[str, Any]) -> None:
+        said.append(message)
+
+    async with open_world() as world, open_door(world, origin=ORIGIN) as (door, _channels):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(door.app), base_url=ORIGIN) as http:
+            page = Page(http)
+            await page.connect(world.wallet())
+        with trio.fail_after(BODY_SECONDS + 1):
+            await door.app(chat_scope(page.token), receive, send)
+
+    assert said[0]["status"] == 400
+
+
+@pytest.mark.slow
 async def test_one_user_has_only_so_many_answers_at_once(autojump_clock: MockClock) -> None:
     engine = ScriptedEngine(MANY, delay_seconds=0.1)
     async with open_world(engine) as world, page_of(world, completion_tokens_max=40) as page:
