@@ -10,7 +10,7 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass
 
-from aiogram.exceptions import TelegramAPIError
+from aiogram.exceptions import AiogramError
 
 from cocoon_p2p.errors import CocoonError
 from cocoon_p2p.telegram.clock import Clock
@@ -91,7 +91,7 @@ class Answering:
 
     async def _show(self) -> None:
         """Show frames until the answer is over, or can be shown to nobody: then it is stopped."""
-        with suppress(TelegramAPIError):
+        with suppress(AiogramError):
             await self._surface.announce()
         try:
             while not self._reading.is_over:

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from aiogram import Bot, Router
-from aiogram.exceptions import TelegramAPIError
+from aiogram.exceptions import AiogramError
 from aiogram.types import Message
 
 from cocoon_p2p import aio
@@ -199,7 +199,7 @@ class BotKit:
         surface = ChatSurface(bot, spot(message), stopping.button(run.id, self.wording), run.drafts)
         started = self._start(run, surface, ask, keep)
         if started is None:
-            with suppress(TelegramAPIError):
+            with suppress(AiogramError):
                 await message.reply(self.wording.busy, parse_mode=None)
         return started
 

@@ -90,6 +90,11 @@ class Runs:
         # Drafts that another life of the program left may still be shown.
         self._drafts = count(DRAFTS_MAX * (1 + secrets.randbelow(1 << 24)), DRAFTS_MAX)
 
+    @property
+    def all(self) -> tuple[Run, ...]:
+        """Every run that is not over."""
+        return tuple(self._runs.values())
+
     def of(self, bot_id: int, chat_id: int) -> tuple[Run, ...]:
         """Give a chat's runs, the oldest first."""
         return tuple(run for run in self._runs.values() if run.chat == (bot_id, chat_id))

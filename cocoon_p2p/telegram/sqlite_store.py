@@ -8,14 +8,19 @@ import asyncio
 import json
 import os
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from cocoon_p2p.errors import ConfigurationError
+import msgspec
+
+from cocoon_p2p.errors import ConfigurationError, Refused
 from cocoon_p2p.telegram.talk import Choices, Place, Talk, Turn
+
+Result = TypeVar("Result")
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS talk (
@@ -34,18 +39,22 @@ class SqliteStore:
         self._turn = asyncio.Lock()
 
     async def load(self, place: Place) -> Talk:
-        async with self._turn:
-            return await asyncio.to_thread(self._load, place)
+        return await self._do(partial(self._load, place))
 
     async def save(self, place: Place, talk: Talk) -> None:
+        await self._do(partial(self._save, place, talk))
+
+    async def _do(self, work: Callable[[], Result]) -> Result:
         async with self._turn:
             # A thread goes on when its caller is cancelled, and the next one must not run beside it.
-            saving = asyncio.ensure_future(asyncio.to_thread(self._save, place, talk))
+            working = asyncio.ensure_future(asyncio.to_thread(work))
             try:
-                await asyncio.shield(saving)
+                return await asyncio.shield(working)
             except asyncio.CancelledError:
-                await asyncio.wait((saving,))
+                await asyncio.wait((working,))
                 raise
+            except sqlite3.Error as exc:
+                raise Refused(f"the talks cannot be kept: {exc}", code="store-failed") from exc
 
     def _load(self, place: Place) -> Talk:
         query = "SELECT turns, choices FROM talk WHERE bot = ? AND chat = ? AND thread = ?"
@@ -101,8 +110,8 @@ def _key(place: Place) -> tuple[int, int, int]:
 def _read(turns: str, choices: str) -> Talk:
     """Read a row; one that another version wrote is as good as none."""
     try:
-        said: list[tuple[str, str]] = json.loads(turns)
-        chosen: dict[str, Any] = json.loads(choices)
-        return Talk(tuple(Turn(role, content) for role, content in said), Choices(**chosen))
-    except (TypeError, ValueError):
+        said = msgspec.json.decode(turns, type=list[tuple[str, str]])
+        chosen = msgspec.json.decode(choices, type=Choices)
+        return Talk(tuple(Turn(role, content) for role, content in said), chosen)
+    except msgspec.DecodeError:
         return Talk()
