@@ -37,8 +37,22 @@ from cocoon_p2p.gateway.works import Counter
 log = logging.getLogger(__name__)
 
 Headers = dict[bytes, bytes]
-Reading = Callable[[Counter, bytes, Headers], tuple[Work, bool]]
-"Makes work of a body; says too whether what comes is told as it comes. Raises `RequestRefused`."
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A request that was read."""
+
+    work: Work
+    is_stream: bool = False
+    "Whether what comes is told as it comes."
+
+    words: bytes | None = None
+    "What tells it from others, where its body does not: the bounds of a form differ each time it is sent."
+
+
+Reading = Callable[[Counter, bytes, Headers], Read]
+"Makes work of a body. Raises `RequestRefused`."
 
 
 @dataclass(slots=True)
@@ -83,11 +97,12 @@ class Endpoint:
     async def _serve(self, scope: Scope, headers: Headers, body: bytes, receive: Receive, send: Send) -> None:
         gateway, key = self._gateway, scope[KEY]
         counter = Counter(gateway.client, gateway.settings, None if key is None else key.purse, gateway.clock)
-        work, is_stream = self._read(counter, body, headers)
-        seat = await gateway.flights.board(_ticket(scope, headers, body, key), work)
+        read = self._read(counter, body, headers)
+        ticket = _ticket(scope, headers, body if read.words is None else read.words, key)
+        seat = await gateway.flights.board(ticket, read.work)
         telling = Telling(seat, gateway.settings, receive, send)
         try:
-            await telling.run(is_stream=is_stream)
+            await telling.run(is_stream=read.is_stream)
         except trio.BrokenResourceError:
             log.info("a client does not read what it asked for")
         finally:
@@ -135,23 +150,24 @@ def build_app(gateway: Gateway) -> ASGIApp:
 # ------------------------------------------------------------ what bodies mean
 
 
-def _chat(counter: Counter, body: bytes, headers: Headers) -> tuple[Work, bool]:
+def _chat(counter: Counter, body: bytes, headers: Headers) -> Read:
     asked = read_json(ChatRequest, _json_body(body, headers))
-    return counter.chat(asked), bool(asked.stream)
+    return Read(counter.chat(asked), bool(asked.stream))
 
 
-def _completion(counter: Counter, body: bytes, headers: Headers) -> tuple[Work, bool]:
+def _completion(counter: Counter, body: bytes, headers: Headers) -> Read:
     asked = read_json(CompletionRequest, _json_body(body, headers))
-    return counter.complete(asked), bool(asked.stream)
+    return Read(counter.complete(asked), bool(asked.stream))
 
 
-def _embedding(counter: Counter, body: bytes, headers: Headers) -> tuple[Work, bool]:
-    return counter.embed(read_json(EmbeddingRequest, _json_body(body, headers))), False
+def _embedding(counter: Counter, body: bytes, headers: Headers) -> Read:
+    return Read(counter.embed(read_json(EmbeddingRequest, _json_body(body, headers))))
 
 
-def _transcription(counter: Counter, body: bytes, headers: Headers) -> tuple[Work, bool]:
+def _transcription(counter: Counter, body: bytes, headers: Headers) -> Read:
     asked, recording = read_transcription(body, headers.get(b"content-type", b"").decode("latin-1"))
-    return counter.transcribe(asked, recording), False
+    words = msgspec.msgpack.encode((asked, hashlib.sha256(recording).digest()))
+    return Read(counter.transcribe(asked, recording), words=words)
 
 
 def _json_body(body: bytes, headers: Headers) -> bytes:
@@ -171,16 +187,16 @@ def _length(headers: Headers) -> int | None:
 # ------------------------------------------------------------ which request it is
 
 
-def _ticket(scope: Scope, headers: Headers, body: bytes, key: ApiKey | None) -> Ticket:
+def _ticket(scope: Scope, headers: Headers, words: bytes, key: ApiKey | None) -> Ticket:
     """Raises `RequestRefused` for an `Idempotency-Key` that is none."""
     named = headers.get(b"idempotency-key")
     if named is not None and not 1 <= len(named) <= KEY_MAX_LETTERS:
         raise invalid(f"an Idempotency-Key has 1 to {KEY_MAX_LETTERS} letters")
-    words = hashlib.sha256(scope["path"].encode() + b"\0" + body).digest()
+    digest = hashlib.sha256(scope["path"].encode() + b"\0" + words).digest()
     patience = headers.get(b"x-stainless-read-timeout", b"")
     return Ticket(
         caller="" if key is None else key.id,
-        words=words,
+        words=digest,
         key=None if named is None else named.decode("latin-1"),
         tries=_number(headers.get(b"x-stainless-retry-count", b"")),
         patience_seconds=_seconds(patience),

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import trio
 from starlette.types import Receive, Send
 
+from cocoon_p2p.gateway.flights import BUSY
 from cocoon_p2p.gateway.refusals import Refusal, RequestRefused
 from cocoon_p2p.gateway.settings import Settings
 from cocoon_p2p.gateway.telling import send_refusal
@@ -18,7 +19,6 @@ _TOO_LARGE = Refusal(
     413, f"the body is too large (max={SIZE_MAX_BYTES} bytes)", "too-large", must_not_retry=True
 )
 _TOO_SLOW = Refusal(408, "the body did not arrive in time", "too-slow")
-_FULL = Refusal(503, "too much is being asked at once", "busy", retry_after=1.0)
 
 
 class ClientGone(Exception):
@@ -65,7 +65,7 @@ class Bodies:
                     if held > SIZE_MAX_BYTES:
                         raise RequestRefused(_TOO_LARGE)
                     if self.held_bytes > self._settings.bodies_max_bytes:
-                        raise RequestRefused(_FULL)
+                        raise RequestRefused(BUSY)
                     pieces.append(piece)
                     is_more = message.get("more_body", False)
             if scope.cancelled_caught:

@@ -8,7 +8,7 @@ import msgspec
 from cocoon_p2p.client import Message, Wishes
 from cocoon_p2p.gateway.fields import APositive, Fields, common_wishes, refuse_given
 from cocoon_p2p.gateway.refusals import invalid, unsupported
-from cocoon_p2p.protocols.ids import LOGPROBS_MAX
+from cocoon_p2p.protocols.ids import CHAT_MESSAGES_MAX, LOGPROBS_MAX, STOP_MAX, TOOLS_MAX
 
 TEMPERATURE = 1.0
 """What OpenAI takes where nothing is said, and programs written for it count on. The client of this
@@ -118,7 +118,7 @@ class Sampling(Fields, kw_only=True):
     max_tokens: APositive | None = None
     temperature: ATemperature | None = None
     top_p: AFraction | None = None
-    stop: str | list[str] | None = None
+    stop: str | Annotated[list[str], msgspec.Meta(max_length=STOP_MAX)] | None = None
     seed: int | None = None
     frequency_penalty: APenalty | None = None
     presence_penalty: APenalty | None = None
@@ -131,9 +131,9 @@ class Sampling(Fields, kw_only=True):
 class ChatRequest(Sampling, kw_only=True):
     """OpenAI's fields as of its Python SDK 3."""
 
-    messages: list[Turn]
+    messages: Annotated[list[Turn], msgspec.Meta(min_length=1, max_length=CHAT_MESSAGES_MAX)]
     max_completion_tokens: APositive | None = None
-    tools: list[Tool] | None = None
+    tools: Annotated[list[Tool], msgspec.Meta(max_length=TOOLS_MAX)] | None = None
     tool_choice: Literal["auto", "none", "required"] | ToolChoice | None = None
     response_format: TextForm | ObjectForm | SchemaForm | None = None
     logprobs: bool | None = None

@@ -85,6 +85,9 @@ class _BoundedStream:
         return bytes(await self._stream.receive_some(size_max_bytes))
 
     async def send_all(self, data: bytes) -> None:
+        if not data:
+            # The end of a body whose length was said.
+            return
         with trio.move_on_after(self._send_seconds) as scope:
             await self._stream.send_all(data)
         if scope.cancelled_caught:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cocoon_p2p.gateway.bodies import refuse_unread
 from cocoon_p2p.gateway.faults import fault_facts
+from cocoon_p2p.gateway.flights import BUSY
 from cocoon_p2p.gateway.keys import ApiKey, Keys
 from cocoon_p2p.gateway.refusals import Refusal, RequestRefused
 from cocoon_p2p.gateway.settings import Settings
@@ -43,7 +44,6 @@ _WRONG_KEY = Refusal(
     type="invalid_request_error",
     headers=((b"www-authenticate", b"Bearer"),),
 )
-_FULL = Refusal(503, "the gateway is busy", "busy", retry_after=1.0)
 
 
 class Door:
@@ -107,7 +107,7 @@ class Door:
             return None
         key = self._key(headers.get(b"authorization"))
         if self.inside >= self._settings.requests_max:
-            raise RequestRefused(_FULL)
+            raise RequestRefused(BUSY)
         if key is not None and self._keys is not None and scope["method"] == "POST":
             seconds = self._keys.admit(key, self._steady())
             if seconds is not None:

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 ENDING = Refusal(503, "the gateway is ending", "ending", retry_after=1.0)
 "Said to who still waits when it does."
 
+BUSY = Refusal(503, "the gateway is busy", "busy", retry_after=1.0)
+
 NOT_KEPT = Refusal(
     409, "this request was answered already, at a length that is not kept", "not-kept", must_not_retry=True
 )
@@ -92,10 +94,12 @@ class Flights:
 
     Args:
         nursery: Where answers are made. What is started in it raises nothing.
+        running_max: How many are made or settled at once; one more is refused.
     """
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery, *, running_max: int) -> None:
         self._nursery = nursery
+        self._running_max = running_max
         self._repeats: Repeats[Flight] = Repeats()
         self._running: set[Flight] = set()
 
@@ -110,7 +114,8 @@ class Flights:
         A cancel leaves nothing.
 
         Raises:
-            RequestRefused: The key stands for another request, or for what was too long to be kept.
+            RequestRefused: The key stands for another request, or for what was too long to be kept; or
+                too much is under way.
         """
         since, spent = trio.current_time(), 0
         while (found := self._repeats.find(ticket, now=trio.current_time())) is not None:
@@ -156,6 +161,8 @@ class Flights:
             flight.scope.cancel()
 
     def _begin(self, ticket: Ticket, work: Work, spent: int, since: float) -> Seat:
+        if self.running >= self._running_max:
+            raise RequestRefused(BUSY)
         flight = Flight(ticket, spent_before=spent)
         self._repeats.begin(ticket, flight)
         self._running.add(flight)

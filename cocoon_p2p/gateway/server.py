@@ -53,7 +53,8 @@ async def serve(
     settings = _checked(settings, keys)
     stop = trio.Event() if stop is None else stop
     async with trio.open_nursery() as answering:
-        flights = Flights(answering)
+        # Those that nobody waits for any more are settled beside those that somebody does.
+        flights = Flights(answering, running_max=2 * settings.requests_max)
         door = Door(build_app(Gateway(client, settings, flights, clock)), settings, keys)
         served = Connections(door, settings)
         async with trio.open_nursery() as connecting:

@@ -29,8 +29,8 @@ class Settings:
     connections_max: int = 1024
     "Connections that are open at once; one more is closed."
 
-    bodies_max_bytes: int = 256 * 1024 * 1024
-    "What all requests that are being read or answered may take together."
+    bodies_max_bytes: int = 128 * 1024 * 1024
+    "What the bodies of all requests that are being read or answered may take together."
 
     body_seconds: float = 60.0
     "How long a request may take to arrive whole."

@@ -17,6 +17,7 @@ from tests.gateway.scene import chunks_of, error_of, open_gateway
 
 pytestmark = pytest.mark.slow
 
+NOTHING: dict[str, Any] = {"content": []}
 CALL = ToolCall("call-1", "look", '{"at": "sky"}')
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
 PROMPT, TOKEN = 1_050, 2_100
@@ -153,6 +154,16 @@ async def test_the_other_endpoints_answer_too() -> None:
             )
             for form in ("json", "text", "verbose_json")
         ]
+        # The bounds of a form are others each time it is sent, and it is the same request all the same.
+        keyed = [
+            await post(
+                "/v1/audio/transcriptions",
+                files=sound,
+                data={"model": "speech"},
+                headers={"idempotency-key": "one"},
+            )
+            for _ in range(2)
+        ]
         models = (await scene.http.get("/v1/models")).json()
         one = (await scene.http.get("/v1/models/speech")).json()
         nobody = await scene.http.get("/v1/models/nobody/has-this")
@@ -170,6 +181,8 @@ async def test_the_other_endpoints_answer_too() -> None:
         assert spoken[1].text == "Hello, wörld.\n"
         assert spoken[1].headers["x-cocoon-cost"]
         assert (spoken[2].json()["duration"], spoken[2].json()["language"]) == (2.0, "en")
+        assert keyed[0].content == keyed[1].content
+        assert keyed[1].headers["x-cocoon-replay"] == "true"
         assert [item["id"] for item in models["data"]] == ["scripted", "speech", "vectors"]
         assert one["cocoon"]["kind"] == "transcription"
         assert one["cocoon"]["offers"][0]["price"]["prompt"] == 1_000_000

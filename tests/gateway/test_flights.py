@@ -49,7 +49,7 @@ class Work:
 @asynccontextmanager
 async def _open() -> AsyncIterator[Flights]:
     async with trio.open_nursery() as nursery:
-        yield Flights(nursery)
+        yield Flights(nursery, running_max=2)
         nursery.cancel_scope.cancel()
 
 
@@ -261,6 +261,16 @@ async def test_a_fault_of_ours_is_an_answer_too_and_its_words_are_not_logged(
         assert refusal is not None
         assert (refusal.status, refusal.code) == (500, "fault")
         assert "secret" not in caplog.text
+
+
+async def test_one_answer_too_many_is_told_to_come_again(autojump_clock: Clock) -> None:
+    async with _open() as flights:
+        for _ in range(2):
+            await flights.board(BARE, Work(10))
+
+        with pytest.raises(RequestRefused) as caught:
+            await flights.board(BARE, Work(10))
+        assert (caught.value.refusal.status, caught.value.refusal.code) == (503, "busy")
 
 
 async def test_who_waits_when_all_ends_is_told_so(autojump_clock: Clock) -> None:
