@@ -3,13 +3,13 @@
 from collections import deque
 from dataclasses import dataclass
 
-from cocoon_p2p.testing.bot_api.answers import Rejected, too_many_requests
+from cocoon_p2p.testing.bot_api.answers import Rejected, bad_request, too_many_requests
 from cocoon_p2p.testing.bot_api.arguments import Arguments
 from cocoon_p2p.testing.bot_api.board import Clock
 from cocoon_p2p.testing.bot_api.bots import Bot
 from cocoon_p2p.testing.bot_api.changes import Changes
 from cocoon_p2p.testing.bot_api.chats import Chat
-from cocoon_p2p.testing.bot_api.faults import Fault, FaultKind, Faults
+from cocoon_p2p.testing.bot_api.faults import ConnectionLost, Fault, FaultKind, Faults
 from cocoon_p2p.testing.bot_api.flood import FloodLimits
 from cocoon_p2p.testing.bot_api.messages import Json, User
 from cocoon_p2p.testing.bot_api.methods import METHODS
@@ -19,10 +19,6 @@ from cocoon_p2p.testing.bot_api.world import World
 TOKEN = "4242:a-token-of-nobodys"  # noqa: S105  # It opens nothing.
 
 CALLS_MAX = 200_000
-
-
-class ConnectionLost(Exception):
-    """The connection of this call shall break off, without an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +178,9 @@ class FakeBotApi:
                 raise Rejected(404, "Not Found: method not found")
         except Rejected as no:
             return refusal(no)
+        except UnicodeEncodeError:
+            # Half of a surrogate pair, which JSON can carry.
+            return refusal(bad_request("strings must be encoded in UTF-8"))
         return Reply(200, {"ok": True, "result": result})
 
     def _note(self, bot: Bot, method: str, arguments: Arguments, reply: Reply, *, answered: bool) -> None:

@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 
+class ConnectionLost(Exception):
+    """The connection of a call shall break off, without an answer."""
+
+
 class FaultKind(Enum):
     """How a call goes wrong."""
 

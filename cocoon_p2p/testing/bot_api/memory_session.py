@@ -11,7 +11,8 @@ from aiogram.client.session.base import BaseSession
 from aiogram.exceptions import TelegramNetworkError
 
 from cocoon_p2p.testing.bot_api.arguments import Arguments, Upload
-from cocoon_p2p.testing.bot_api.fake import ConnectionLost, FakeBotApi
+from cocoon_p2p.testing.bot_api.fake import FakeBotApi
+from cocoon_p2p.testing.bot_api.faults import ConnectionLost
 
 if TYPE_CHECKING:
     from aiogram import Bot

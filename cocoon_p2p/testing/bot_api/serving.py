@@ -6,14 +6,16 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from aiohttp import BodyPartReader, web
+from aiohttp import MultipartReader, web
 
-from cocoon_p2p.testing.bot_api.answers import Rejected
-from cocoon_p2p.testing.bot_api.arguments import Arguments, Upload, fields
+from cocoon_p2p.testing.bot_api.answers import Rejected, bad_request
+from cocoon_p2p.testing.bot_api.arguments import Arguments, fields
 from cocoon_p2p.testing.bot_api.board import Clock
-from cocoon_p2p.testing.bot_api.fake import ConnectionLost, FakeBotApi, Reply, refusal
+from cocoon_p2p.testing.bot_api.fake import FakeBotApi, Reply, refusal
+from cocoon_p2p.testing.bot_api.faults import ConnectionLost
 from cocoon_p2p.testing.bot_api.files import UPLOAD_MAX_BYTES
 from cocoon_p2p.testing.bot_api.flood import FloodLimits
+from cocoon_p2p.testing.bot_api.forms import read_form
 
 BODY_MAX_BYTES = UPLOAD_MAX_BYTES + 1024 * 1024
 
@@ -83,20 +85,20 @@ class _Door:
 
 async def _read(request: web.Request) -> Arguments:
     values: dict[str, object] = dict(request.query)
-    uploads: dict[str, Upload] = {}
     if request.content_type == "application/json":
         values |= _fields(await request.read())
     elif request.content_type == "multipart/form-data":
-        async for part in await request.multipart():
-            if isinstance(part, BodyPartReader) and part.name:
-                content = bytes(await part.read())
-                if part.filename is None:
-                    values[part.name] = content.decode()
-                else:
-                    uploads[part.name] = Upload(part.filename, content)
+        return await read_form(await _parts(request), values)
     else:
         values |= dict(await request.post())
-    return Arguments(values, uploads)
+    return Arguments(values)
+
+
+async def _parts(request: web.Request) -> MultipartReader:
+    try:
+        return await request.multipart()
+    except ValueError:
+        raise bad_request("boundary not found") from None
 
 
 def _fields(body: bytes) -> dict[str, object]:

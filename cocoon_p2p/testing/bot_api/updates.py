@@ -82,11 +82,10 @@ class Updates:
     def confirm(self, offset: int) -> None:
         """Forget what comes before `offset`; a negative one keeps so many from the end."""
         if offset < 0:
-            while len(self._waiting) > -offset:
-                self._waiting.popleft()
-            return
+            offset = self._next_id + offset
         while self._waiting and self._waiting[0].update_id < offset:
             self._waiting.popleft()
+        self._polls.tell()
 
     def drop(self) -> None:
         """Forget them all (`drop_pending_updates`)."""
@@ -106,6 +105,11 @@ class Updates:
             await self._wait(min(seconds, POLL_SECONDS_MAX))
         return list(self._waiting)[: min(max(limit, 1), POLL_LIMIT)]
 
+    async def emptied(self) -> None:
+        """Wait until the bot has taken them all."""
+        while self._waiting:
+            await self._polls.next()
+
     async def polled(self) -> None:
         """Wait until a call waits for updates."""
         while self._poll is None:
@@ -120,6 +124,7 @@ class Updates:
         """Forget one that was brought."""
         if update in self._waiting:
             self._waiting.remove(update)
+            self._polls.tell()
 
     def next(self) -> asyncio.Future[None]:
         """Give what is done with the next update."""

@@ -8,15 +8,18 @@ answer's body names is called, and nobody hears what came of it.
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import aiohttp
 
-from cocoon_p2p.testing.bot_api.answers import bad_request
+from cocoon_p2p.testing.bot_api.answers import Rejected, bad_request
 from cocoon_p2p.testing.bot_api.arguments import Arguments, fields
 from cocoon_p2p.testing.bot_api.board import Clock
 from cocoon_p2p.testing.bot_api.bots import Bot
 from cocoon_p2p.testing.bot_api.changes import Changes, first_of
+from cocoon_p2p.testing.bot_api.faults import ConnectionLost
+from cocoon_p2p.testing.bot_api.forms import read_form
 from cocoon_p2p.testing.bot_api.messages import Json
 from cocoon_p2p.testing.bot_api.updates import Update
 
@@ -173,16 +176,26 @@ class Webhooks:
             return "Webhook connection closed"
         return None
 
-    async def _obey(self, bot: Bot, asked: Json) -> None:
-        method = str(asked.pop("method", ""))
+    async def _obey(self, bot: Bot, asked: Arguments) -> None:
+        method = asked.text("method")
         if not _NOT_IN_ANSWERS.fullmatch(method):
-            await self._call(bot.token, method, Arguments(asked))
+            with suppress(ConnectionLost):
+                await self._call(bot.token, method, asked)
 
 
-async def _asked(answer: aiohttp.ClientResponse) -> Json:
-    if answer.content_type == "application/json":
-        return fields(await answer.json())
-    return {}
+async def _asked(answer: aiohttp.ClientResponse) -> Arguments:
+    """Read what the body asks for; nothing where it is none of the forms that are known."""
+    try:
+        match answer.content_type:
+            case "application/json":
+                return Arguments(fields(await answer.json()))
+            case "multipart/form-data":
+                reader = aiohttp.MultipartReader(answer.headers, answer.content)
+                return await read_form(reader)
+            case _:
+                return Arguments()
+    except (ValueError, Rejected):
+        return Arguments()
 
 
 def _place(update: Update) -> int:

@@ -79,6 +79,34 @@ async def test_a_body_that_is_no_json_object_has_no_arguments() -> None:
 
 
 @on_asyncio
+async def test_half_a_character_is_refused_whatever_carries_it() -> None:
+    async with talking() as (api, _), aiohttp.ClientSession() as http:
+        api.private(ADA)
+        half = {"inline_keyboard": [[{"text": "a", "callback_data": "\ud83d"}]]}
+        for sent in ({"text": "\ud83d"}, {"text": "a", "parse_mode": "HTML", "reply_markup": half}):
+            url = f"{api.url}/bot{api.token}/sendMessage"
+            async with http.post(url, json={"chat_id": ADA, **sent}) as answer:
+                assert answer.status == 400
+                assert "encoded in UTF-8" in (await answer.json())["description"]
+
+
+@on_asyncio
+async def test_a_form_that_is_none_is_a_bad_request() -> None:
+    async with talking() as (api, _), aiohttp.ClientSession() as http:
+        for kind, body in (
+            ("multipart/form-data", b"x"),
+            ("multipart/form-data; boundary=a", b"x"),
+            (
+                "multipart/form-data; boundary=a",
+                b'--a\r\nContent-Disposition: form-data; name="b"\r\n\r\n\xff\r\n--a--',
+            ),
+        ):
+            url = f"{api.url}/bot{api.token}/getMe"
+            async with http.post(url, data=body, headers={"Content-Type": kind}) as answer:
+                assert answer.status == 400
+
+
+@on_asyncio
 async def test_other_addresses_are_not_found() -> None:
     async with talking() as (api, _), aiohttp.ClientSession() as http:
         for path in ("/", f"/file/bot{api.token}/voice/none.oga", "/file/bot1:none/x"):

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiogram import Dispatcher
 from aiogram.exceptions import TelegramBadRequest, TelegramConflictError, TelegramServerError
+from aiogram.methods import SendMessage
 from aiogram.types import BotCommand, Message, Update
 from aiogram.webhook.aiohttp_server import SimpleRequestHandler
 from aiohttp import web
@@ -280,6 +281,38 @@ async def test_a_method_in_the_answer_is_called() -> None:
         await bot.set_webhook(url)
         chat.say("one")
         await chat.until(lambda chat: chat.texts == ["at once"])
+
+
+@on_asyncio
+async def test_a_method_that_a_handler_of_aiograms_returns_is_called_even_after_a_lost_connection() -> None:
+    dispatcher = Dispatcher()
+
+    @dispatcher.message()
+    async def answer(message: Message) -> SendMessage:
+        return SendMessage(chat_id=message.chat.id, text=f"echo {message.text}")
+
+    async with talking() as (api, bot):
+        chat = api.private(ADA)
+        handler = SimpleRequestHandler(dispatcher, bot, handle_in_background=False)
+        async with serving(handler.handle) as url:
+            await bot.set_webhook(url)
+            api.faults.drop_after("sendMessage")
+            chat.say("one")
+            chat.say("two")
+            await chat.until(lambda chat: chat.texts == ["echo one", "echo two"])
+
+
+@on_asyncio
+async def test_an_answer_that_is_no_json_is_an_answer() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="{", content_type="application/json")
+
+    async with talking() as (api, bot), serving(answer) as url:
+        chat = api.private(ADA)
+        await bot.set_webhook(url)
+        chat.say("one")
+        chat.say("two")
+        await api.bot.updates.emptied()
 
 
 @on_asyncio
