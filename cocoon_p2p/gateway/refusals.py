@@ -42,8 +42,6 @@ _STATUSES = {
 }
 "Of reason codes for which their error's class says too little."
 
-_TYPES = {400: "invalid_request_error", 401: "authentication_error", 402: "insufficient_quota"}
-
 _EMPTY_PURSE = "over-budget"
 
 
@@ -83,7 +81,7 @@ class Refusal:
             about["retry_after"] = self.retry_after
         error = {
             "message": self.message,
-            "type": self.type or _TYPES.get(self.status) or _type_of(self.status),
+            "type": self.type or ("server_error" if self.status >= 500 else "invalid_request_error"),
             "param": self.param,
             "code": self.code,
             "cocoon": about,
@@ -185,9 +183,3 @@ def _status(error: CocoonError) -> int:
             return 500
         case _:
             return 500
-
-
-def _type_of(status: int) -> str:
-    return (
-        "server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error"
-    )

@@ -10,10 +10,12 @@ import pytest
 import trio
 from starlette.types import Receive, Scope, Send
 
+from cocoon_p2p.client import Budget
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.gateway import Settings, bodies, serve
 from cocoon_p2p.gateway.connections import Connections
 from cocoon_p2p.testing.engine import ScriptedEngine
+from cocoon_p2p.units import Nano
 from tests.gateway.scene import SDK, Scene, chunks_of, error_of, open_gateway, until
 from tests.gateway.test_door import ANN, SomeKeys
 
@@ -209,3 +211,17 @@ async def test_a_key_is_asked_for_on_a_real_socket() -> None:
         assert health.status_code == 200
         assert ann.status_code == 200
         assert (await scene.overlay.client.purses.look(ANN.purse)).spent == scene.charged
+
+
+@pytest.mark.slow
+async def test_a_spent_budget_is_openais_own_error_and_is_not_tried_again() -> None:
+    ann = {"authorization": "Bearer sk-cocoon-ann"}
+    async with open_gateway(keys=SomeKeys(ANN)) as scene:
+        await scene.overlay.client.purses.allow(ANN.purse, Budget(Nano(1), every_seconds=86_400))
+
+        response = await scene.chat(headers=ann)
+
+        assert (response.status_code, error_of(response)["code"]) == (429, "insufficient_quota")
+        assert 0 < int(response.headers["retry-after"]) <= 86_400
+        assert response.headers["x-should-retry"] == "false"
+        assert scene.charged == 0
