@@ -50,7 +50,7 @@ async def open_treasury(
                 store,
                 payout=_payout(wallet, purse, lite),
                 purse=purse,
-                funder=_funder(wallet, lite),
+                funder=funder_of(wallet, lite),
                 funding=funding,
                 claims=_claims(chain),
                 close_delay_seconds=chain.close_delay_seconds,
@@ -97,7 +97,12 @@ def _payout(section: WalletSection, purse: Purse | None, chain: Chain) -> Accoun
     return None if purse is None else purse.wallet.account
 
 
-def _funder(section: WalletSection, chain: Chain) -> AccountId | None:
+def funder_of(section: WalletSection, chain: Chain) -> AccountId | None:
+    """Give whose wallet puts the money into the channels, if that is not this node's.
+
+    Raises:
+        ConfigurationError: It is no address, or a wallet's file is named as well.
+    """
     if not section.funder:
         return None
     if section.file:

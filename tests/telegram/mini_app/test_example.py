@@ -13,15 +13,19 @@ import pytest
 import trio
 
 from cocoon_p2p import private_files
-from cocoon_p2p.config import ChainSection, ClientFile, ClientSection, Loaded, NetworkSection
+from cocoon_p2p.config import ChainSection, ClientFile, ClientSection, Loaded, NetworkSection, WalletSection
 from cocoon_p2p.errors import ConfigurationError, Refused
+from cocoon_p2p.node.chain_side import funder_of
 from cocoon_p2p.payments.contract import AccountId
+from cocoon_p2p.payments.devchain import DevChain
 from cocoon_p2p.payments.lite import LOCAL, open_chain
 from cocoon_p2p.payments.wallet import wallet_file
 from cocoon_p2p.telegram.mini_app import sides_in
 from cocoon_p2p.telegram.mini_app.folders import WALLETS_MAX, chain_of
+from cocoon_p2p.testing.chain import LocalChain
 from cocoon_p2p.testing.fortune import PLAY_MONEY
 from cocoon_p2p.testing.processes import LocalNetwork, open_local_network
+from tests.payments.wallets import NOW
 from tests.telegram.mini_app.caller import Page
 from tests.telegram.mini_app.scene import TOKEN, UserWallet
 
@@ -127,3 +131,15 @@ def test_one_user_has_only_so_many_folders(tmp_path: Path) -> None:
         open_side(42, wallets[-1])
 
     assert caught.value.code == "too-many-wallets"
+
+
+def test_a_channel_has_one_who_funds_it() -> None:
+    chain = LocalChain(DevChain(now=NOW))
+    wallet = AccountId(b"\x07" * 32)
+
+    elsewhere = funder_of(WalletSection(funder=f"0:{wallet.hex()}"), chain)
+
+    assert elsewhere == wallet
+    assert funder_of(WalletSection(file="client.wallet"), chain) is None
+    with pytest.raises(ConfigurationError, match="who puts the money"):
+        funder_of(WalletSection(file="client.wallet", funder=f"0:{wallet.hex()}"), chain)
