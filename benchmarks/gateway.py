@@ -24,7 +24,7 @@ from pathlib import Path
 
 import trio
 from _gateways import HERE, PEERS, Served, litellm, ours, sglang_router, stub
-from _measure import print_machine, read_arguments, spread, working_seconds
+from _measure import print_machine, processor_seconds, read_arguments, spread
 from _stub_upstream import MODEL
 
 TOKENS = 32
@@ -100,11 +100,11 @@ async def _round(servers: Sequence[Served]) -> Round:
 async def _ask(served: Served, load: Load, seconds: float) -> Found:
     numbers = (load.concurrency, seconds, load.tokens, load.form)
     command = [sys.executable, str(HERE / "_http_load.py"), served.url, served.key, MODEL, *map(str, numbers)]
-    before = {name: working_seconds(pid) for name, pid in served.pids.items()}
+    before = {name: processor_seconds(pid) for name, pid in served.pids.items()}
     done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
     if done.returncode:
         sys.exit(f"{served.name}, {load.name}: {done.stderr.decode()}")
-    spent = {name: working_seconds(pid) - before[name] for name, pid in served.pids.items()}
+    spent = {name: processor_seconds(pid) - before[name] for name, pid in served.pids.items()}
     told = json.loads(done.stdout)
     return Found(
         told["answers_per_second"],
