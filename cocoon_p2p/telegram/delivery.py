@@ -31,13 +31,14 @@ class Delivery:
         surface: The place.
         pace: What all answers of the program may say, and when.
         clock: The time.
+        has_stubs: Whether messages begin as stubs, so that no text is sent twice.
     """
 
-    def __init__(self, surface: Surface, pace: Pace, clock: Clock) -> None:
+    def __init__(self, surface: Surface, pace: Pace, clock: Clock, *, has_stubs: bool = True) -> None:
         self._surface = surface
         self._pace = pace
         self._clock = clock
-        self._board = Board(surface.standing, has_drafts=surface.has_drafts)
+        self._board = Board(surface.standing, has_drafts=surface.has_drafts, has_stubs=has_stubs)
         self._drafted_at = 0.0
         self._failures = 0
         self._is_withheld = False

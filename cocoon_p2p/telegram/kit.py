@@ -14,13 +14,11 @@ A handler never waits for an answer: each is a task of the kit's own. One kit se
 """
 
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 from aiogram import Bot, Router
-from aiogram.exceptions import AiogramError
 from aiogram.types import Message
 
 from cocoon_p2p import aio
@@ -30,13 +28,15 @@ from cocoon_p2p.telegram import inline, stopping
 from cocoon_p2p.telegram.addressed import addressed, asker, place, sound, spot
 from cocoon_p2p.telegram.answering import Answering
 from cocoon_p2p.telegram.clock import Clock, LoopClock
+from cocoon_p2p.telegram.delivery import Delivery
 from cocoon_p2p.telegram.pace import Pace
+from cocoon_p2p.telegram.pages import split
 from cocoon_p2p.telegram.questions import KitSettings, Offer, Questions
 from cocoon_p2p.telegram.reading import Ask
 from cocoon_p2p.telegram.runs import Keep, Run, Runs
 from cocoon_p2p.telegram.store import MemoryStore, Store
 from cocoon_p2p.telegram.styled import Style, Styled, sendable, styled
-from cocoon_p2p.telegram.surface import ChatSurface, InlineSurface, Surface
+from cocoon_p2p.telegram.surface import ChatSurface, InlineSurface, Surface, Undeliverable
 from cocoon_p2p.telegram.talk import Choices, Place, Talk, said
 from cocoon_p2p.telegram.wording import Wording
 from cocoon_p2p.units import Nano
@@ -94,7 +94,7 @@ class BotKit:
             with_inline: It answers inline queries as well. Those, and their feedback, are switched on with
                 @BotFather (`/setinline`, `/setinlinefeedback`).
         """
-        stopping.attach(router, self.runs, self.wording)
+        stopping.attach(router, self.runs, self.wording, self.say)
         if with_inline:
             inline.attach(router, self.answer_inline, self.wording)
 
@@ -189,6 +189,22 @@ class BotKit:
         """Add to what a chat may spend, beyond its budget."""
         return await self.client.purses.top_up(await self._questions.purse(self.place(message)), amount)
 
+    async def say(self, message: Message, text: str) -> bool:
+        """Answer a message with a plain text, as soon as Telegram takes it.
+
+        It costs nothing, so a connection that breaks may have it stand twice.
+
+        Returns:
+            Whether it was delivered.
+        """
+        surface = ChatSurface(bot_of(message), spot(message), stopping.button("", self.wording), 0)
+        delivery = Delivery(surface, self._pace, self._clock, has_stubs=False)
+        try:
+            await delivery.finish(split(Styled(sendable(text))))
+        except Undeliverable:
+            return False
+        return True
+
     # ------------------------------------------------------------ beneath
 
     async def _begin(self, message: Message, ask: Ask, keep: Keep | None = None) -> Run | None:
@@ -199,8 +215,7 @@ class BotKit:
         surface = ChatSurface(bot, spot(message), stopping.button(run.id, self.wording), run.drafts)
         started = self._start(run, surface, ask, keep)
         if started is None:
-            with suppress(AiogramError):
-                await message.reply(self.wording.busy, parse_mode=None)
+            await self.say(message, self.wording.busy)
         return started
 
     def _start(

@@ -6,6 +6,7 @@
 Rule 1: a message begins as a stub, which says how its text begins and no more. A call that sends one may be
 lost on its way back: then nobody knows whether the message stands, and another is sent. So a stub may stand
 twice, but a text does not.
+What costs nothing to say (`has_stubs` False) is sent as it is, and stands twice at worst.
 Rule 2: all else is an edit of a message that is known, and may be carried out any number of times.
 Rule 3: nothing here is done, waited for or known of Telegram but how its messages behave. Pure.
 """
@@ -47,6 +48,9 @@ class Board:
 
     has_drafts: bool = False
     "Whether what is still to grow is shown as a draft, and not as a message."
+
+    has_stubs: bool = True
+    "Whether a message begins as one."
 
     plain: frozenset[int] = frozenset()
     "Pages whose styles were refused."
@@ -139,7 +143,7 @@ def next_step(board: Board, pages: tuple[Styled, ...], *, is_live: bool) -> Step
             return Edit(standing.message_id, sheet, page)
     if len(board.messages) < len(sheets):
         new = sheets[len(board.messages)]
-        return Send(replace(new, text=stub(new.text)))
+        return Send(replace(new, text=stub(new.text)) if board.has_stubs else new)
     if len(board.messages) > len(sheets):
         return Remove(board.messages[-1].message_id)
     if draft is not None and draft != board.draft:

@@ -3,6 +3,7 @@
 Whoever asked may, and a group's administrators. A button whose answer is over takes itself away.
 """
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from aiogram import Bot, F, Router
@@ -30,7 +31,11 @@ def button(run_id: str, wording: Wording) -> InlineKeyboardButton:
     return InlineKeyboardButton(text=wording.stop_button, callback_data=f"{PREFIX}{run_id}")
 
 
-def attach(router: Router, runs: Runs, wording: Wording) -> None:
+Say = Callable[[Message, str], Awaitable[object]]
+"Answers a message."
+
+
+def attach(router: Router, runs: Runs, wording: Wording, say: Say) -> None:
     """Have a router hear whatever stops runs."""
 
     @router.callback_query(F.data.startswith(PREFIX))
@@ -57,8 +62,7 @@ def attach(router: Router, runs: Runs, wording: Wording) -> None:
     @router.message(Command("stop"))
     async def told(message: Message, bot: Bot) -> None:
         if not await stop_all(message, bot, runs):
-            with suppress(AiogramError):
-                await message.reply(wording.nothing_to_stop, parse_mode=None)
+            await say(message, wording.nothing_to_stop)
 
 
 async def stop_all(message: Message, bot: Bot, runs: Runs) -> int:

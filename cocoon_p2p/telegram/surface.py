@@ -273,7 +273,7 @@ def _judge(step: Step, refusal: TelegramBadRequest) -> Event:
         case Draft():
             return DraftsRefused()
         case Send():
-            # A stub has no styles and is never empty, so it is not what was said that is refused.
+            # It has no styles and is not empty, so it is not what was said that is refused.
             raise Undeliverable(refusal.message) from refusal
         case _:
             assert_never(step)
