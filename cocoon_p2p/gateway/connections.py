@@ -1,17 +1,19 @@
 """Connections as hypercorn serves them, each within bounds that it does not set itself.
 
-Hypercorn waits without end for a client that does not read, even when it is told to stop, and it takes as
-many connections as come. Here a client has its time, and connections have their number.
+Hypercorn waits without end for a client that does not read, even when it is told to stop; it takes as many
+connections as come; and it does not hear a client hang up that had sent more than one request. Here a
+client has its time, connections have their number, and who hangs up is always heard.
 """
 
 import logging
+from functools import partial
 from typing import Any, cast
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.trio.worker_context import EventWrapper, WorkerContext
 from hypercorn.typing import ConnectionState
 from starlette.types import ASGIApp
 
@@ -19,6 +21,9 @@ from cocoon_p2p.gateway.faults import fault_facts
 from cocoon_p2p.gateway.settings import Settings
 
 log = logging.getLogger(__name__)
+
+AHEAD_MAX_BYTES = 64 * 1024
+"What a client may send while it waits for an answer. Clients do not, as a rule."
 
 _HTTP_LOG = logging.getLogger("cocoon_p2p.gateway.hypercorn")
 
@@ -34,13 +39,13 @@ class Connections:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.open = 0
         self._closed = trio.Event()
+        self._ending = EventWrapper()
         self._settings = settings
         # Foreign types: hypercorn spells ASGI in its own.
         self._app = ASGIWrapper(cast("Any", app))
-        self._context = WorkerContext(None)
         self._config = Config()
         self._config.keep_alive_timeout = settings.idle_seconds
-        # Each of them is one more way to take a connection away from a client that is about to use it.
+        # A connection that is closed under a client that is about to use it costs it an error.
         self._config.keep_alive_max_requests = 1_000_000
         self._config.include_server_header = False
         self._config.accesslog = None
@@ -52,22 +57,32 @@ class Connections:
             await stream.aclose()
             return
         self.open += 1
+        bounded = _BoundedStream(stream, self._settings.send_seconds)
+        context = WorkerContext(None)
+        context.terminated = self._ending
+        # Hypercorn reads no further while it waits for such an event.
+        context.event_class = cast("Any", partial(_Pause, bounded))
         try:
-            bounded = _BoundedStream(stream, self._settings.send_seconds)
-            await TCPServer(self._app, self._config, self._context, ConnectionState({}), cast("Any", bounded))
-        except Exception as error:  # noqa: BLE001 (a task ends here)
-            # Its text may quote what was asked or answered.
-            log.error("a connection failed by a fault of ours", extra=fault_facts(error))
+            await TCPServer(self._app, self._config, context, ConnectionState({}), cast("Any", bounded))
+        except* _HungUp:
+            log.debug("a client hung up that had sent more than it was answered")
+        except* Exception as errors:  # noqa: BLE001 (a task ends here)
+            # Their text may quote what was asked or answered.
+            log.error("a connection failed by a fault of ours", extra=fault_facts(errors.exceptions[0]))
         finally:
             self.open -= 1
             self._closed.set()
 
     async def close(self) -> None:
         """Close idle connections now, each other one after its answer, and wait until all are."""
-        await self._context.terminated.set()
+        await self._ending.set()
         while self.open:
             self._closed = trio.Event()
             await self._closed.wait()
+
+
+class _HungUp(Exception):
+    """The client is gone, or sends without waiting for what it asked."""
 
 
 class _BoundedStream:
@@ -76,13 +91,29 @@ class _BoundedStream:
     def __init__(self, stream: trio.SocketStream, send_seconds: float) -> None:
         self._stream = stream
         self._send_seconds = send_seconds
+        self._ahead = bytearray()
 
     @property
     def socket(self) -> "trio.socket.SocketType":
         return self._stream.socket
 
     async def receive_some(self, size_max_bytes: int) -> bytes:
+        if self._ahead:
+            ahead, self._ahead = bytes(self._ahead), bytearray()
+            return ahead
         return bytes(await self._stream.receive_some(size_max_bytes))
+
+    async def read_ahead(self) -> None:
+        """Read until the client hangs up.
+
+        Raises:
+            _HungUp: It did, or has sent too much.
+        """
+        while piece := await self._stream.receive_some(AHEAD_MAX_BYTES):
+            self._ahead += piece
+            if len(self._ahead) > AHEAD_MAX_BYTES:
+                raise _HungUp
+        raise _HungUp
 
     async def send_all(self, data: bytes) -> None:
         if not data:
@@ -99,3 +130,17 @@ class _BoundedStream:
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+class _Pause(EventWrapper):
+    """What hypercorn waits for before it reads on: the end of an answer, or the client's."""
+
+    def __init__(self, stream: _BoundedStream) -> None:
+        super().__init__()
+        self._stream = stream
+
+    async def wait(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._stream.read_ahead)
+            await super().wait()
+            nursery.cancel_scope.cancel()

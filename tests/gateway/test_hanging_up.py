@@ -1,5 +1,6 @@
 """Who hangs up stops the paying; who tries again does not pay twice. On real sockets."""
 
+import json
 from functools import partial
 from typing import Any
 
@@ -113,3 +114,17 @@ async def test_the_sdks_time_out_and_its_next_try_are_one_answer() -> None:
 
         await until(lambda: scene.engine.running == 0)
         assert len(scene.engine.requests) == 1
+
+
+async def test_a_hang_up_is_heard_behind_another_request() -> None:
+    body = json.dumps({"model": "scripted", "messages": QUESTION}).encode()
+    head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    async with open_gateway(_stalling(16)) as scene:
+        host, _, port = scene.url.removeprefix("http://").partition(":")
+        stream = await trio.open_tcp_stream(host, int(port))
+        await stream.send_all(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body + b"GET /")
+        await scene.stalled(16)
+        await stream.aclose()
+
+        await until(lambda: scene.engine.running == 0)
+        assert scene.engine.tokens_made == [16]

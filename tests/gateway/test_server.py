@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import httpx
@@ -83,6 +83,43 @@ async def test_one_connection_too_many_is_closed() -> None:
         assert (await first.receive_some(100)).startswith(b"HTTP/1.1 204")
         await first.aclose()
         await second.aclose()
+
+
+async def _answer_to(scope: Scope, receive: Receive, send: Send) -> None:
+    body = scope["path"].encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.mark.slow
+async def test_requests_that_are_sent_ahead_are_answered_in_turn() -> None:
+    async with _serving(_answer_to) as (_, port):
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        for path in "abc":
+            await stream.send_all(f"GET /{path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+
+        said = b""
+        with trio.fail_after(30):
+            while said.count(b"HTTP/1.1 200") < 3 or not said.endswith(b"/c"):
+                said += await stream.receive_some(1000)
+        assert said.index(b"/a") < said.index(b"/b") < said.index(b"/c")
+        await stream.aclose()
+
+
+@pytest.mark.slow
+async def test_who_sends_without_waiting_for_answers_loses_its_connection() -> None:
+    async def never(scope: Scope, receive: Receive, send: Send) -> None:
+        await trio.sleep_forever()
+
+    async with _serving(never) as (connections, port):
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        await stream.send_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n" * 2)
+        await until(lambda: connections.open == 1)
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(bytes(200_000))
+
+        await until(lambda: connections.open == 0)
+        await stream.aclose()
 
 
 @pytest.mark.slow
