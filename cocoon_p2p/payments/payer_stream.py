@@ -297,5 +297,6 @@ def settle(account: PayingAccount, party: Party, leftover: Leftover, paper: Pape
     is_held = party.now() < leftover.since + METER_HELD_SECONDS
     limit = leftover.amount if is_held else None
     if limit is None and party.role.beside is not None:
-        limit = party.role.beside.limit(exchange)
+        most = party.role.beside.limit(exchange)
+        limit = None if most is None else min(most, account.credit)
     account.apply(ExchangeRecovered(exchange, amount, limit, signed))

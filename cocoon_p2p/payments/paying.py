@@ -177,6 +177,11 @@ class PayingAccount:
         return Nano(payer.capacity + payer.grant - payer.charged - payer.held)
 
     @property
+    def credit(self) -> Nano:
+        """What the payee may have worked for beyond what was charged."""
+        return Nano(self.vouchered + self.grant - self.charged)
+
+    @property
     def state(self) -> Signed | None:
         """The payee's newest signed state."""
         return self._payer.newest

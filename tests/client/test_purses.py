@@ -1,23 +1,18 @@
 """Purses over real parts on the memory network: what is charged, what stays reserved, and no nanoTON more."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
 
 import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock
 
-from cocoon_p2p.client import Budget, Client, Policy, PurseView, purses
+from cocoon_p2p.client import Budget, Client, Policy, Purses, PurseView, purses
 from cocoon_p2p.errors import AnswerBroken, CocoonError, ConfigurationError, Refused
-from cocoon_p2p.identity import PeerId, network_id
-from cocoon_p2p.ledger import EndedForgotten, Side, Status
-from cocoon_p2p.payments.settlement import Accounts, open_accounts
+from cocoon_p2p.ledger import Note, Side, Status
 from cocoon_p2p.protocols.ids import Kind, Outcome, Trust
 from cocoon_p2p.testing.engine import ScriptedEngine, scripted_model
-from cocoon_p2p.testing.memory import MemoryTransport
-from cocoon_p2p.testing.overlay import Draw, MemoryNode, Overlay, date, open_overlay
+from cocoon_p2p.testing.overlay import open_overlay
 from cocoon_p2p.testing.store import MemoryDisk, MemoryStore
 from cocoon_p2p.units import Nano
 from tests.client.scene import NETWORK, QUESTION, Talk, honest, now, scene
@@ -219,6 +214,9 @@ async def test_an_exchange_that_broke_stays_reserved_until_it_is_settled(autojum
 
         (tie,) = ties(stage.store.disk)
         assert await spent(stage.client) == (0, stage.paying().held)
+        another_life = Purses(MemoryStore(stage.store.disk.copy()), now)
+        await another_life.load()
+        assert (await another_life.look(PURSE)).reserved == stage.paying().held
         settles.set()
         await untied(stage.store.disk)
         assert await spent(stage.client) == (84, 0)
@@ -270,161 +268,35 @@ async def test_two_clients_of_one_ledger_share_its_purses(autojump_clock: MockCl
             assert await spent(other) == await spent(stage.client) == (2 * COST, 0)
 
 
-# ---------------------------------------------------------------- another life
+async def test_however_many_requests_run_at_once_no_purse_is_overspent(autojump_clock: MockClock) -> None:
+    engines = [ScriptedEngine(slots=3), ScriptedEngine(slots=3)]
+    async with open_overlay(engines=engines, delay_seconds=(0.001, 0.05)) as overlay:
+        budgets = {"one": 30_000_000, "two": 65_000_000, "three": 0}
+        for name, limit in budgets.items():
+            await overlay.client.purses.allow(name, Budget(Nano(limit)))
+
+        async def buy_one(name: str, number: int) -> None:
+            with suppress(CocoonError), trio.move_on_after(60 if number % 5 else 0.3):
+                async with overlay.client.chat(
+                    "scripted", QUESTION, purse=name, max_cost=12_000_000 + number * 100_000
+                ) as answer:
+                    await answer.read()
+
+        async with trio.open_nursery() as nursery:
+            for number in range(45):
+                nursery.start_soon(buy_one, tuple(budgets)[number % 3], number)
+        disk = overlay.nodes["client"].disk
+        await untied(disk)
+
+        views = {view.name: view for view in await overlay.client.purses.list()}
+        assert sum(view.total for view in views.values()) == charged(disk) > 0
+        for name, limit in budgets.items():
+            assert views[name].spent <= limit
+            assert views[name].reserved == 0
 
 
-@dataclass
-class Buyer:
-    """A client on an overlay that can die, and live again over its disk."""
-
-    overlay: Overlay
-    node: MemoryNode = field(default_factory=lambda: MemoryNode.named("buyer"))
-    lives: int = 0
-
-    @property
-    def disk(self) -> MemoryDisk:
-        return self.node.disk
-
-    @asynccontextmanager
-    async def accounts(self, store: MemoryStore) -> AsyncIterator[tuple[Accounts, MemoryTransport]]:
-        """Open its accounts until the block ends or the machine dies."""
-        network, self.lives = self.overlay.network, self.lives + 1
-        transport = network.transport(self.node.identity, listen=False)
-        with trio.CancelScope() as scope:
-            async with (
-                trio.open_nursery() as nursery,
-                open_accounts(
-                    transport,
-                    self.node.identity,
-                    network_id("memory"),
-                    store,
-                    grant_policy=lambda _: Nano(0),
-                    draw=Draw(f"accounts {self.lives}"),
-                    clock=date,
-                ) as accounts,
-            ):
-
-                async def die() -> None:
-                    await store.died.wait()
-                    network.crash(self.node.identity.peer_id)
-                    scope.cancel()
-
-                nursery.start_soon(die)
-                yield accounts, transport
-                nursery.cancel_scope.cancel()
-
-    @asynccontextmanager
-    async def live(self, *, die_after: int | None = None) -> AsyncIterator[Client]:
-        """Open its client likewise."""
-        store = MemoryStore(self.disk, die_after=die_after)
-        async with (
-            self.accounts(store) as (accounts, transport),
-            Client.open(
-                transport,
-                self.overlay._parts.directory.of(transport),
-                accounts,
-                network_id("memory"),
-                policy=Policy(trust=Trust.OPEN, max_cost=Nano(10**9)),
-                clock=date,
-                draw=Draw(f"client {self.lives}"),
-            ) as client,
-        ):
-            yield client
-
-    async def meet(self, transport: MemoryTransport) -> None:
-        """Connect to the proxy, so that it can be asked how exchanges ended."""
-        await transport.dial(self.overlay.network.transports[self.proxy].addresses)
-
-    @property
-    def proxy(self) -> PeerId:
-        return self.overlay.nodes["proxy"].identity.peer_id
-
-
-BUDGET = Nano(10**9)
-
-
-async def buy(client: Client, purse: str, wishes: int) -> None:
-    """Ask for three things at once; whoever is refused has had bad luck."""
-    async with trio.open_nursery() as nursery:
-        for _ in range(wishes):
-            nursery.start_soon(ask_quietly, client, purse)
-
-
-async def ask_quietly(client: Client, purse: str) -> None:
-    with suppress(CocoonError):
-        await ask(client, purse, 4 * 10**8)
-
-
-@pytest.mark.parametrize("die_after", range(4, 60, 4))
-async def test_a_machine_that_dies_after_any_write_has_charged_its_purses_what_its_ledger_was(
-    die_after: int, autojump_clock: MockClock
-) -> None:
-    async with open_overlay(delay_seconds=(0.001, 0.02)) as overlay:
-        buyer = Buyer(overlay)
-        async with buyer.live(die_after=die_after) as client:
-            for name in ("one", "two"):
-                await client.purses.allow(name, Budget(BUDGET))
-            for name in ("one", "two"):
-                await buy(client, name, 3)
-
-        async with buyer.live() as client:
-            for view in await client.purses.list():
-                assert view.spent + view.reserved <= BUDGET
-            await client.connect(buyer.proxy)
-            await untied(buyer.disk)
-
-            views = await client.purses.list()
-            assert sum(view.total for view in views) == charged(buyer.disk)
-            assert all(view.reserved == 0 for view in views)
-            assert not [row for row in buyer.disk.exchanges.values() if row.status is not Status.ENDED]
-
-
-async def test_what_was_settled_while_no_client_was_there_is_counted_once_there_is_one(
-    autojump_clock: MockClock,
-) -> None:
-    async with open_overlay(delay_seconds=(0.001, 0.02)) as overlay:
-        buyer = Buyer(overlay)
-        await die_while_answered(buyer)
-        (tie,) = ties(buyer.disk)
-
-        async with buyer.accounts(MemoryStore(buyer.disk)) as (_, transport):
-            await buyer.meet(transport)
-            with trio.fail_after(600):
-                while not charged(buyer.disk):  # noqa: ASYNC110 (of the mock clock)
-                    await trio.sleep(1)
-        assert tie in buyer.disk.notes
-
-        async with buyer.live() as client:
-            assert await spent(client) == (charged(buyer.disk), 0)
-            await untied(buyer.disk)
-        async with buyer.live() as client:
-            assert await spent(client) == (charged(buyer.disk), 0)
-
-
-async def test_what_was_charged_is_found_in_the_books_where_its_row_was_dropped_by_age(
-    autojump_clock: MockClock,
-) -> None:
-    async with open_overlay(delay_seconds=(0.001, 0.02)) as overlay:
-        buyer = Buyer(overlay)
-        await die_while_answered(buyer)
-        async with buyer.accounts(MemoryStore(buyer.disk)) as (_, transport):
-            await buyer.meet(transport)
-            with trio.fail_after(600):
-                while not charged(buyer.disk):  # noqa: ASYNC110 (of the mock clock)
-                    await trio.sleep(1)
-        cost = charged(buyer.disk)
-        buyer.disk.write(EndedForgotten(2**62))
-        assert charged(buyer.disk) == 0
-
-        async with buyer.live() as client:
-            assert await spent(client) == (cost, 0)
-
-
-async def die_while_answered(buyer: Buyer) -> None:
-    """Die once an answer has begun, so that only the proxy knows how it ends."""
-    store = MemoryStore(buyer.disk)
-    async with buyer.live() as client, client.chat("scripted", QUESTION, purse=PURSE) as answer:
-        await anext(answer)
-        buyer.node.disk = buyer.disk.copy()
-        buyer.overlay.network.crash(buyer.node.identity.peer_id)
-    assert store.disk is not buyer.disk
+async def test_a_note_that_cannot_be_read_is_not_taken_for_an_empty_purse(autojump_clock: MockClock) -> None:
+    disk = MemoryDisk()
+    disk.write(Note("purse/key/1", b"\xff"))
+    with pytest.raises(ConfigurationError, match="purse/key/1"):
+        await Purses(MemoryStore(disk), now).load()
