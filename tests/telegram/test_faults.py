@@ -7,6 +7,8 @@ from cocoon_p2p.testing.engine import ScriptedEngine
 from tests.telegram.scene import HELLO, Scene, open_scene, run
 from tests.telegram.test_kit import LONG, ended, endless
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_chat_that_floods_is_shown_fewer_frames_and_the_whole_end() -> None:
     words = tuple(f"{number} " for number in range(60))

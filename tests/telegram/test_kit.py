@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from cocoon_p2p.client import Budget, Wishes
 from cocoon_p2p.inference.engine import GenerateRequest
 from cocoon_p2p.protocols.ids import Kind
@@ -10,6 +12,8 @@ from cocoon_p2p.testing.bot_api import Chat
 from cocoon_p2p.testing.engine import ScriptedEngine, scripted_model
 from cocoon_p2p.units import Nano
 from tests.telegram.scene import HELLO, Scene, make_bot, make_dispatcher, open_scene, run
+
+pytestmark = pytest.mark.slow
 
 ENDLESS = ("word ",) * 4_000
 WARNED = "can read this chat."
