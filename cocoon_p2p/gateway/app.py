@@ -24,7 +24,7 @@ from cocoon_p2p.gateway.completion_request import CompletionRequest
 from cocoon_p2p.gateway.door import KEY
 from cocoon_p2p.gateway.embedding import EmbeddingRequest
 from cocoon_p2p.gateway.fields import read_json
-from cocoon_p2p.gateway.flights import Flights, Seat, Work
+from cocoon_p2p.gateway.flights import Flights, Work
 from cocoon_p2p.gateway.keys import ApiKey
 from cocoon_p2p.gateway.models import model_list
 from cocoon_p2p.gateway.refusals import FAULT, Refusal, RequestRefused, invalid, refusal_of
@@ -100,6 +100,8 @@ class Endpoint:
         read = self._read(counter, body, headers)
         ticket = _ticket(scope, headers, body if read.words is None else read.words, key)
         seat = await gateway.flights.board(ticket, read.work)
+        if seat.is_replay:
+            log.info("answer shared", extra={"exchange": seat.flight.exchange, "key": ticket.caller or None})
         telling = Telling(seat, gateway.settings, receive, send)
         try:
             await telling.run(is_stream=read.is_stream)
@@ -107,7 +109,6 @@ class Endpoint:
             log.info("a client does not read what it asked for")
         finally:
             gateway.flights.leave(seat, was_told=telling.was_told)
-            _note(scope["path"], key, seat)
 
 
 def build_app(gateway: Gateway) -> ASGIApp:
@@ -244,18 +245,3 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 async def _failed(_request: Request, _error: Exception) -> Response:
     return _say(FAULT)
-
-
-def _note(path: str, key: ApiKey | None, seat: Seat) -> None:
-    refusal = seat.flight.flow.refusal
-    log.info(
-        "answered",
-        extra={
-            "path": path,
-            "exchange": seat.flight.exchange,
-            "charged": seat.flight.charged,
-            "key": None if key is None else key.id,
-            "code": None if refusal is None else refusal.code,
-            "is_replay": seat.is_replay,
-        },
-    )

@@ -6,42 +6,31 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from cocoon_p2p.client import Message, Wishes
-from cocoon_p2p.gateway.fields import APositive, Fields, common_wishes, refuse_given
+from cocoon_p2p.gateway.fields import APositive, refuse_given
 from cocoon_p2p.gateway.refusals import invalid, unsupported
-from cocoon_p2p.protocols.ids import CHAT_MESSAGES_MAX, LOGPROBS_MAX, STOP_MAX, TOOLS_MAX
-
-TEMPERATURE = 1.0
-"""What OpenAI takes where nothing is said, and programs written for it count on. The client of this
-library takes 0."""
-
-ATemperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
-AFraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
-APenalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
+from cocoon_p2p.gateway.sampling import Known, Sampling, sampling_wishes
+from cocoon_p2p.protocols.ids import CHAT_MESSAGES_MAX, LOGPROBS_MAX, TOOLS_MAX
 
 
-class _Known(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What else stands in it is an error."""
-
-
-class ImageUrl(_Known):
+class ImageUrl(Known):
     url: str
     detail: Literal["auto"] | None = None
 
 
-class TextPart(_Known, tag_field="type", tag="text"):
+class TextPart(Known, tag_field="type", tag="text"):
     text: str
 
 
-class ImagePart(_Known, tag_field="type", tag="image_url"):
+class ImagePart(Known, tag_field="type", tag="image_url"):
     image_url: ImageUrl
 
 
-class CalledFunction(_Known):
+class CalledFunction(Known):
     name: str
     arguments: str
 
 
-class Called(_Known):
+class Called(Known):
     id: str
     function: CalledFunction
     type: Literal["function"] = "function"
@@ -49,7 +38,7 @@ class Called(_Known):
     "Left there by whoever put a streamed message together."
 
 
-class Turn(_Known):
+class Turn(Known):
     """One message."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
@@ -63,7 +52,7 @@ class Turn(_Known):
     function_call: Any = None
 
 
-class Function(_Known):
+class Function(Known):
     name: str
     description: str | None = None
     parameters: msgspec.Raw = msgspec.Raw(b"null")
@@ -72,29 +61,29 @@ class Function(_Known):
     strict: bool | None = None
 
 
-class Tool(_Known):
+class Tool(Known):
     type: Literal["function"]
     function: Function
 
 
-class FunctionName(_Known):
+class FunctionName(Known):
     name: str
 
 
-class ToolChoice(_Known):
+class ToolChoice(Known):
     type: Literal["function"]
     function: FunctionName
 
 
-class TextForm(_Known, tag_field="type", tag="text"):
+class TextForm(Known, tag_field="type", tag="text"):
     pass
 
 
-class ObjectForm(_Known, tag_field="type", tag="json_object"):
+class ObjectForm(Known, tag_field="type", tag="json_object"):
     pass
 
 
-class NamedSchema(_Known):
+class NamedSchema(Known):
     name: str
     schema: msgspec.Raw
     strict: bool | None = None
@@ -103,29 +92,8 @@ class NamedSchema(_Known):
     description: str | None = None
 
 
-class SchemaForm(_Known, tag_field="type", tag="json_schema"):
+class SchemaForm(Known, tag_field="type", tag="json_schema"):
     json_schema: NamedSchema
-
-
-class StreamOptions(_Known):
-    include_usage: bool | None = None
-    include_obfuscation: bool | None = None
-
-
-class Sampling(Fields, kw_only=True):
-    """What chats and bare prompts have in common."""
-
-    max_tokens: APositive | None = None
-    temperature: ATemperature | None = None
-    top_p: AFraction | None = None
-    stop: str | Annotated[list[str], msgspec.Meta(max_length=STOP_MAX)] | None = None
-    seed: int | None = None
-    frequency_penalty: APenalty | None = None
-    presence_penalty: APenalty | None = None
-    logit_bias: dict[int, float] | None = None
-    n: int | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
 
 
 class ChatRequest(Sampling, kw_only=True):
@@ -208,42 +176,6 @@ def chat_wishes(body: ChatRequest) -> Wishes:
     elif body.top_logprobs is not None:
         raise invalid("`top_logprobs` needs `logprobs`", param="top_logprobs")
     return wishes
-
-
-def sampling_wishes(body: Sampling) -> Wishes:
-    """Read what chats and bare prompts have in common.
-
-    Raises:
-        RequestRefused: A field cannot be honoured.
-    """
-    wishes = common_wishes(body)
-    if body.n not in (None, 1):
-        raise unsupported("n", "an answer is one; ask again for another")
-    if body.stream_options is not None and not body.stream:
-        raise invalid("`stream_options` needs `stream`", param="stream_options")
-    if body.stream_options is not None and body.stream_options.include_obfuscation:
-        raise unsupported("stream_options.include_obfuscation", "the connection to a gateway is your own")
-    wishes["temperature"] = TEMPERATURE if body.temperature is None else body.temperature
-    if body.top_p is not None:
-        wishes["top_p"] = body.top_p
-    if body.stop is not None:
-        wishes["stop"] = [body.stop] if isinstance(body.stop, str) else body.stop
-    if body.seed is not None:
-        wishes["seed"] = body.seed
-    if body.frequency_penalty is not None:
-        wishes["frequency_penalty"] = body.frequency_penalty
-    if body.presence_penalty is not None:
-        wishes["presence_penalty"] = body.presence_penalty
-    if body.logit_bias:
-        wishes["logit_bias"] = body.logit_bias
-    if body.max_tokens is not None:
-        wishes["completion_tokens_max"] = body.max_tokens
-    return wishes
-
-
-def wants_usage(body: Sampling) -> bool:
-    """Whether a stream ends with a chunk that says what was counted."""
-    return body.stream_options is not None and bool(body.stream_options.include_usage)
 
 
 def _refuse_values(body: ChatRequest) -> None:

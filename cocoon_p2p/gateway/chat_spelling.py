@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from cocoon_p2p.client import Answer, Piece
-from cocoon_p2p.gateway.chunks import Chunks, answer_id, encode
-from cocoon_p2p.gateway.spelling import answer_facts, fingerprint, token_text, usage_facts
+from cocoon_p2p.gateway.chunks import Chunks, encode, whole_answer
+from cocoon_p2p.gateway.spelling import token_text
 from cocoon_p2p.protocols.wishes import Likelihood, TokenLogprob, ToolCall
 
 
@@ -24,18 +24,13 @@ def whole_chat(answer: Answer, *, model: str, created: int, told: Iterable[Token
         message["content"] = answer.text or None
         message["tool_calls"] = [_call(call) for call in answer.tool_calls]
     logprobs = None if told is None else _logprobs(told)
-    choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": answer.finish or "stop"}
-    return encode(
-        {
-            "id": answer_id(ChatChunks.prefix, answer),
-            "object": "chat.completion",
-            "created": created,
-            "model": model,
-            "system_fingerprint": fingerprint(answer),
-            "choices": [choice],
-            "usage": usage_facts(answer.usage),
-            "cocoon": answer_facts(answer),
-        }
+    return whole_answer(
+        answer,
+        prefix=ChatChunks.prefix,
+        kind="chat.completion",
+        model=model,
+        created=created,
+        choice={"message": message, "logprobs": logprobs},
     )
 
 

@@ -1,7 +1,9 @@
-"""What the chunks of a streamed answer have in common, of either endpoint.
+"""What answers of words have in common, of either endpoint: whole ones, and the chunks of streamed ones.
 
-What is the same in all of them is spelled once; a token then costs its own text.
+What is the same in all chunks is spelled once; a token then costs its own text.
 """
+
+from typing import Any
 
 import msgspec
 
@@ -69,6 +71,33 @@ class Chunks:
         usage = encode(usage_facts(answer.usage))
         counted = self._head + b',"choices":[],"usage":' + usage + b',"cocoon":' + facts + b"}\n\n"
         return end + self._end + counted + DONE
+
+
+def whole_answer(
+    answer: Answer, *, prefix: str, kind: str, model: str, created: int, choice: dict[str, Any]
+) -> bytes:
+    """Spell an answer that is complete.
+
+    Args:
+        answer: Read to its end.
+        prefix: Of its id.
+        kind: OpenAI's `object`.
+        model: As it was asked for.
+        created: Seconds since the Unix epoch.
+        choice: What was said.
+    """
+    return encode(
+        {
+            "id": answer_id(prefix, answer),
+            "object": kind,
+            "created": created,
+            "model": model,
+            "system_fingerprint": fingerprint(answer),
+            "choices": [{"index": 0, **choice, "finish_reason": answer.finish or "stop"}],
+            "usage": usage_facts(answer.usage),
+            "cocoon": answer_facts(answer),
+        }
+    )
 
 
 def answer_id(prefix: str, answer: Answer) -> str:

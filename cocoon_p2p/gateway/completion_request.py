@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import msgspec
 
 from cocoon_p2p.client import Wishes
-from cocoon_p2p.gateway.chat_request import Sampling, sampling_wishes
 from cocoon_p2p.gateway.fields import refuse_given
 from cocoon_p2p.gateway.refusals import invalid, unsupported
+from cocoon_p2p.gateway.sampling import Sampling, sampling_wishes
 from cocoon_p2p.protocols.ids import LOGPROBS_MAX
 
 TOKENS_MAX = 16

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from cocoon_p2p.client import Answer, Piece
-from cocoon_p2p.gateway.chunks import Chunks, answer_id, encode
-from cocoon_p2p.gateway.spelling import answer_facts, fingerprint, token_text, usage_facts
+from cocoon_p2p.gateway.chunks import Chunks, encode, whole_answer
+from cocoon_p2p.gateway.spelling import token_text
 from cocoon_p2p.protocols.wishes import TokenLogprob
 
 
@@ -14,18 +14,13 @@ def whole_completion(
 ) -> bytes:
     """Spell an answer that is complete; the arguments are as `chat_spelling.whole_chat` has them."""
     logprobs = None if told is None else _logprobs(told, 0)
-    choice = {"index": 0, "text": answer.text, "logprobs": logprobs, "finish_reason": answer.finish or "stop"}
-    return encode(
-        {
-            "id": answer_id(CompletionChunks.prefix, answer),
-            "object": "text_completion",
-            "created": created,
-            "model": model,
-            "system_fingerprint": fingerprint(answer),
-            "choices": [choice],
-            "usage": usage_facts(answer.usage),
-            "cocoon": answer_facts(answer),
-        }
+    return whole_answer(
+        answer,
+        prefix=CompletionChunks.prefix,
+        kind=CompletionChunks.kind,
+        model=model,
+        created=created,
+        choice={"text": answer.text, "logprobs": logprobs},
     )
 
 

@@ -183,6 +183,7 @@ class Flights:
             flight.flow.end(refusal)
             self._running.discard(flight)
             flight.ended.set()
+            _note(ticket, flight)
             self._repeats.end(ticket, flight, now=trio.current_time())
 
     async def _await_return(self, flight: Flight, seconds: float) -> None:
@@ -190,6 +191,12 @@ class Flights:
             await flight.ended.wait()
         if not flight.flow.readers and trio.current_time() >= flight.awaited_until:
             flight.scope.cancel()
+
+
+def _note(ticket: Ticket, flight: Flight) -> None:
+    refusal = flight.flow.refusal
+    facts = {"exchange": flight.exchange, "charged": flight.charged, "key": ticket.caller or None}
+    log.info("answer ended", extra=facts | {"code": None if refusal is None else refusal.code})
 
 
 async def _made(flight: Flight, work: Work) -> Refusal | None:

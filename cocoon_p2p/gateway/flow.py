@@ -4,8 +4,6 @@ Pieces are put in one by one and taken out together, as many as there are: a bur
 that is kept can be read again from its beginning, by a client that lost its connection.
 """
 
-from dataclasses import dataclass
-
 import trio
 
 from cocoon_p2p.gateway.refusals import Headers, Refusal
@@ -17,14 +15,6 @@ KEPT_MAX_BYTES = 1024 * 1024
 "What is kept of one answer to be read again: vectors of some hundred texts, any answer of words."
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """How a response begins."""
-
-    headers: Headers
-    status: int = 200
-
-
 class Flow:
     """One response while it is made. One task writes; any number read.
 
@@ -33,7 +23,9 @@ class Flow:
     """
 
     def __init__(self, *, is_kept: bool) -> None:
-        self.head: Head | None = None
+        self.head: Headers | None = None
+        "The headers that the response begins with, once there is an answer."
+
         self.refusal: Refusal | None = None
         "Said in place of what did not come: the whole response where there is no head, else its end."
 
@@ -51,7 +43,7 @@ class Flow:
 
     # ------------------------------------------------------------ who writes
 
-    def begin(self, head: Head) -> None:
+    def begin(self, head: Headers) -> None:
         """Say how the response begins."""
         self.head = head
         self._wake()

@@ -10,7 +10,6 @@ import trio
 from starlette.types import Message, Receive, Send
 
 from cocoon_p2p.gateway.flights import Seat
-from cocoon_p2p.gateway.flow import Head
 from cocoon_p2p.gateway.refusals import Headers, Refusal
 from cocoon_p2p.gateway.settings import Settings
 from cocoon_p2p.gateway.spelling import COMMENT, DONE, STREAM
@@ -70,8 +69,8 @@ class Telling:
         if flow.head is None or flow.refusal is not None:
             await self._refuse()
             return
-        status, headers, body = flow.head.status, self._headers(flow.head), b"".join(pieces)
-        await self._in_time(partial(send_whole, self._send, status, headers, body))
+        headers, body = self._headers(flow.head), b"".join(pieces)
+        await self._in_time(partial(send_whole, self._send, 200, headers, body))
         self.was_told = True
 
     async def _tell_as_it_comes(self) -> None:
@@ -81,7 +80,7 @@ class Telling:
             if flow.head is None:
                 await self._refuse()
                 return
-            await self._start(self._headers(flow.head), flow.head.status)
+            await self._start(self._headers(flow.head))
         while (piece := await self._next()) is not None:
             await self._say(piece)
         if flow.refusal is not None:
@@ -96,7 +95,7 @@ class Telling:
                 await reader.begun()
                 return
             if not self.was_told:
-                await self._start(STREAM, 200)
+                await self._start(STREAM)
             await self._say(COMMENT)
 
     async def _next(self) -> bytes | None:
@@ -105,8 +104,8 @@ class Telling:
                 return await self._seat.reader.take()
             await self._say(COMMENT)
 
-    def _headers(self, head: Head) -> Headers:
-        return [*head.headers, (b"x-cocoon-replay", b"true")] if self._seat.is_replay else head.headers
+    def _headers(self, head: Headers) -> Headers:
+        return [*head, (b"x-cocoon-replay", b"true")] if self._seat.is_replay else head
 
     async def _refuse(self) -> None:
         refusal = self._seat.flight.flow.refusal
@@ -114,9 +113,9 @@ class Telling:
         await self._in_time(partial(send_refusal, self._send, refusal))
         self.was_told = True
 
-    async def _start(self, headers: Headers, status: int) -> None:
+    async def _start(self, headers: Headers) -> None:
         self.was_told = True
-        start: Message = {"type": "http.response.start", "status": status, "headers": headers}
+        start: Message = {"type": "http.response.start", "status": 200, "headers": headers}
         await self._in_time(partial(self._send, start))
 
     async def _say(self, piece: bytes) -> None:

@@ -5,10 +5,10 @@ from typing import Any, Literal
 import msgspec
 
 from cocoon_p2p.client import Answer, Wishes
-from cocoon_p2p.gateway.chat_request import ATemperature
 from cocoon_p2p.gateway.fields import Fields, common_wishes, convert, refuse_given
 from cocoon_p2p.gateway.form import read_form
 from cocoon_p2p.gateway.refusals import JSON, invalid
+from cocoon_p2p.gateway.sampling import ATemperature
 from cocoon_p2p.gateway.spelling import answer_facts
 
 TOKENS_PER_SECOND = 50

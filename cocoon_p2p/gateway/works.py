@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from cocoon_p2p.client import Answer, Asked, Client, Wishes
-from cocoon_p2p.gateway.chat_request import ChatRequest, chat_messages, chat_wishes, wants_usage
+from cocoon_p2p.gateway.chat_request import ChatRequest, chat_messages, chat_wishes
 from cocoon_p2p.gateway.chat_spelling import ChatChunks, whole_chat
 from cocoon_p2p.gateway.chunks import Chunks
 from cocoon_p2p.gateway.completion_request import CompletionRequest, completion_prompt, completion_wishes
@@ -16,8 +16,9 @@ from cocoon_p2p.gateway.completion_spelling import CompletionChunks, whole_compl
 from cocoon_p2p.gateway.embedding import EmbeddingRequest, embedding_inputs, spell_embeddings
 from cocoon_p2p.gateway.fields import Fields, common_wishes
 from cocoon_p2p.gateway.flights import Flight, Work
-from cocoon_p2p.gateway.flow import Flow, Head
+from cocoon_p2p.gateway.flow import Flow
 from cocoon_p2p.gateway.refusals import Refusal, RequestRefused
+from cocoon_p2p.gateway.sampling import wants_usage
 from cocoon_p2p.gateway.settings import Settings
 from cocoon_p2p.gateway.spelling import answer_headers, stream_headers, whole_headers
 from cocoon_p2p.gateway.transcription import TranscriptionRequest, spell_transcription, transcription_wishes
@@ -74,7 +75,7 @@ class Counter:
     async def _embed(self, body: EmbeddingRequest, inputs: list[str], wishes: Wishes, flight: Flight) -> None:
         made = await self.client.embed(body.model, inputs, **self._payable(wishes, body, flight))
         flight.charged, flight.exchange = int(made.cost), _exchange(made.answer)
-        flight.flow.begin(Head(whole_headers(made.answer)))
+        flight.flow.begin(whole_headers(made.answer))
         flight.flow.write(spell_embeddings(made, body))
 
     def _payable(self, wishes: Wishes, body: Fields, flight: Flight) -> Wishes:
@@ -99,7 +100,7 @@ class Counter:
     async def _whole_chat(self, answer: Answer, body: ChatRequest, flow: Flow) -> None:
         logprobs = await _read(answer)
         told = logprobs if body.logprobs else None
-        flow.begin(Head(whole_headers(answer)))
+        flow.begin(whole_headers(answer))
         flow.write(whole_chat(answer, model=body.model, created=self._now(), told=told))
 
     async def _stream_chat(self, answer: Answer, body: ChatRequest, flow: Flow) -> None:
@@ -110,7 +111,7 @@ class Counter:
     async def _whole_completion(self, answer: Answer, body: CompletionRequest, flow: Flow) -> None:
         logprobs = await _read(answer)
         told = None if body.logprobs is None else logprobs
-        flow.begin(Head(whole_headers(answer)))
+        flow.begin(whole_headers(answer))
         flow.write(whole_completion(answer, model=body.model, created=self._now(), told=told))
 
     async def _stream_completion(self, answer: Answer, body: CompletionRequest, flow: Flow) -> None:
@@ -128,7 +129,7 @@ async def _read(answer: Answer) -> list[TokenLogprob]:
 
 
 async def _stream(answer: Answer, chunks: Chunks, flow: Flow) -> None:
-    flow.begin(Head(stream_headers(answer)))
+    flow.begin(stream_headers(answer))
     flow.write(chunks.first())
     async for piece in answer:
         flow.write(chunks.piece(piece))
@@ -139,7 +140,7 @@ async def _stream(answer: Answer, chunks: Chunks, flow: Flow) -> None:
 async def _write_transcription(answer: Answer, body: TranscriptionRequest, flow: Flow) -> None:
     await answer.read()
     content_type, said = spell_transcription(answer, body)
-    flow.begin(Head([content_type, *answer_headers(answer, is_over=True)]))
+    flow.begin([content_type, *answer_headers(answer, is_over=True)])
     flow.write(said)
 
 

@@ -10,7 +10,6 @@ import trio.testing
 
 from cocoon_p2p.errors import AnswerBroken, Unavailable
 from cocoon_p2p.gateway.flights import Flight, Flights, Seat
-from cocoon_p2p.gateway.flow import Head
 from cocoon_p2p.gateway.refusals import RequestRefused
 from cocoon_p2p.gateway.repeats import Ticket
 from cocoon_p2p.units import Nano
@@ -39,7 +38,7 @@ class Work:
             await trio.sleep(1)
             flight.charged += PRICE_A_SECOND
             if second == 0:
-                flight.flow.begin(Head([]))
+                flight.flow.begin([])
             flight.flow.write(b"word ")
         if self._fails_with is not None:
             raise self._fails_with

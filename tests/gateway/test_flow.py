@@ -5,7 +5,7 @@ import trio
 import trio.testing
 
 from cocoon_p2p.gateway import flow as flows
-from cocoon_p2p.gateway.flow import Flow, Head, Reader
+from cocoon_p2p.gateway.flow import Flow, Reader
 
 
 async def _read_all(reader: Reader) -> list[bytes]:
@@ -109,5 +109,5 @@ async def test_a_reader_learns_of_a_head_and_of_an_end_without_one(
         for reader in readers:
             nursery.start_soon(reader.begun)
         await trio.testing.wait_all_tasks_blocked()
-        begun.begin(Head([]))
+        begun.begin([])
         ended.end()
