@@ -139,6 +139,7 @@ async function send() {
   chat.push({ role: "user", content }, { role: "assistant", content: answer.textContent });
   line("cost", `${ton(end.cost)}, proven: ${end.trust === "open" ? "nothing" : end.trust}`);
   tell(end.balance);
+  if (end.balance.held > 0) await until("Settling…", (now) => now.held === 0);
 }
 
 at("connect").addEventListener("click", () => doing(at("connect"), connect));
