@@ -77,8 +77,12 @@ class Client:
 
     def __init__(self, portal: Portal[on_trio.Client]) -> None:
         self._portal = portal
-        self.purses = Purses(self._call)
-        "Whose budgets requests are paid from."
+        self._purses = Purses(self._call)
+
+    @property
+    def purses(self) -> Purses:
+        """Whose budgets requests are paid from."""
+        return self._purses
 
     async def models(self) -> tuple[Offered, ...]:
         """List what can be bought, and through which proxies."""

@@ -158,9 +158,12 @@ async def _here(loaded: Loaded[ClientFile], do: "Callable[[KeyDeeds], Awaitable[
     from cocoon_p2p.client import Purses
     from cocoon_p2p.gateway.key_deeds import KeyDeeds
     from cocoon_p2p.gateway.keys import Keys
-    from cocoon_p2p.node import ledger_of
+    from cocoon_p2p.keyfile import load_or_create
+    from cocoon_p2p.node import IDENTITY_KEY, ledger_of
     from cocoon_p2p.store import open_store
 
+    # Keys may be made before the gateway has ever run: its folder is made as it would make it.
+    load_or_create(loaded.data_directory / IDENTITY_KEY)
     async with open_store(ledger_of(loaded)) as store:
         purses = Purses(store, time.time)
         await purses.load()
@@ -197,4 +200,4 @@ def _budget(view: "KeyView") -> str:
 
 
 def _allowance(view: "KeyView") -> str:
-    return "counted, not limited" if view.limit_nano is None else f"may spend {_budget(view)} TON"
+    return "counted, not limited" if view.limit_nano is None else f"may spend (in TON) {_budget(view)}"

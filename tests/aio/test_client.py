@@ -12,8 +12,10 @@ from cocoon_p2p import client as on_trio
 from cocoon_p2p.aio.client import Client
 from cocoon_p2p.aio.flow import Flow
 from cocoon_p2p.aio.opening import open_portal
+from cocoon_p2p.client import Budget
 from cocoon_p2p.errors import AnswerBroken, ConfigurationError, Refused, Unavailable
 from cocoon_p2p.testing.engine import ScriptedEngine
+from cocoon_p2p.units import Nano
 from tests.aio.conftest import Run
 from tests.aio.scene import HELLO, open_bought
 
@@ -43,8 +45,31 @@ def test_an_answer_streams_and_is_settled_when_it_is_left(run_on_both: Run, tmp_
 
 def test_all_that_the_trio_client_can_ask_the_asyncio_client_can() -> None:
     public = {name for name in dir(on_trio.Client) if name[0] != "_"}
-    # How a client is opened, and the accounts beneath it, are the trio thread's own business.
-    assert public - set(dir(Client)) == {"account", "connect", "open"}
+    # How a client is opened, and what lies beneath it, are the trio thread's own business.
+    assert public - set(dir(Client)) == {"account", "connect", "ledger", "open"}
+
+
+def test_requests_are_paid_from_purses_as_on_trio(run_on_both: Run) -> None:
+    async def program() -> None:
+        async with bought() as client:
+            await client.purses.allow("telegram/1/2", Budget(Nano(10**9)))
+            async with client.chat("scripted", HELLO, purse="telegram/1/2") as answer:
+                await answer.read()
+            view = await client.purses.look("telegram/1/2")
+            assert (view.spent, view.reserved) == (answer.cost, 0)
+            assert await client.purses.list("telegram/") == (view,)
+            await client.purses.allow("telegram/1/3", Budget(Nano(0)))
+            assert (await client.purses.top_up("telegram/1/3", Nano(5))).left == 5
+            with pytest.raises(Refused) as raised:
+                await client.embed("scripted", ["one"], purse="telegram/1/3", max_cost=1)
+            assert raised.value.code != "over-budget"
+            await client.purses.allow("empty", Budget(Nano(0)))
+            with pytest.raises(Refused) as raised:
+                async with client.chat("scripted", HELLO, purse="empty"):
+                    raise AssertionError("there is nothing in it")
+            assert raised.value.code == "over-budget"
+
+    run_on_both(program())
 
 
 def test_models_prices_and_refusals_come_as_on_trio(run: Run) -> None:

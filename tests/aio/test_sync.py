@@ -16,9 +16,11 @@ import trio
 from cocoon_p2p import client as on_trio
 from cocoon_p2p import sync
 from cocoon_p2p.aio.portal import Portal
-from cocoon_p2p.errors import AnswerBroken, ConfigurationError
+from cocoon_p2p.client import Budget
+from cocoon_p2p.errors import AnswerBroken, ConfigurationError, Refused
 from cocoon_p2p.sync import Client, _Pending, open_portal
 from cocoon_p2p.testing.engine import ScriptedEngine
+from cocoon_p2p.units import Nano
 from tests.aio.scene import HELLO, Desk, open_bought, open_desk, trio_threads
 
 WORDS = tuple(f"w{number} " for number in range(2_000))
@@ -28,6 +30,19 @@ WORDS = tuple(f"w{number} " for number in range(2_000))
 def bought(*engines: ScriptedEngine) -> Iterator[Client]:
     with open_portal(partial(open_bought, engines)) as portal:
         yield Client(portal)
+
+
+def test_requests_are_paid_from_purses_as_on_trio() -> None:
+    with bought() as client:
+        client.purses.allow("script", Budget(Nano(10**9)))
+        with client.chat("scripted", HELLO, purse="script") as answer:
+            answer.read()
+        view = client.purses.top_up("script", Nano(5))
+        assert (view.spent, view.reserved, view.credit) == (answer.cost, 0, 5)
+        assert client.purses.list() == (client.purses.look("script"),) == (view,)
+        client.purses.allow("empty", Budget(Nano(0)))
+        with pytest.raises(Refused, match="over budget"), client.chat("scripted", HELLO, purse="empty"):
+            raise AssertionError("there is nothing in it")
 
 
 def test_an_answer_is_iterated_read_and_settled() -> None:
@@ -44,8 +59,8 @@ def test_an_answer_is_iterated_read_and_settled() -> None:
 
 def test_all_that_the_trio_client_can_ask_the_waiting_client_can() -> None:
     public = {name for name in dir(on_trio.Client) if name[0] != "_"}
-    # How a client is opened, and the accounts beneath it, are the trio thread's own business.
-    assert public - set(dir(Client)) == {"account", "connect", "open"}
+    # How a client is opened, and what lies beneath it, are the trio thread's own business.
+    assert public - set(dir(Client)) == {"account", "connect", "ledger", "open"}
 
 
 def test_errors_are_those_of_the_trio_client() -> None:
