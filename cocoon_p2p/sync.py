@@ -81,9 +81,9 @@ class Purses:
         """Give a purse a budget in place of the one that it has; None: what it spends is only counted."""
         return self._call(lambda client: client.purses.allow(name, budget))
 
-    def top_up(self, name: str, amount: Nano) -> PurseView:
-        """Add money that is spent once the budget is, until it is spent."""
-        return self._call(lambda client: client.purses.top_up(name, amount))
+    def top_up(self, name: str, amount: Nano, *, once: str | None = None) -> PurseView:
+        """Add money that is spent once the budget is; with `once`, only the first time that it is told."""
+        return self._call(lambda client: client.purses.top_up(name, amount, once=once))
 
     def look(self, name: str) -> PurseView:
         """Show one purse."""

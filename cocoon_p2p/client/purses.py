@@ -13,6 +13,7 @@ Spec: payments/settlement.md (Purses). The arithmetic: `purse`.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import count
 from typing import Annotated, TypeVar
 
@@ -41,10 +42,11 @@ from cocoon_p2p.units import Nano
 Kept = TypeVar("Kept")
 
 NAME_MAX_BYTES = 64
+ONCE_MAX_BYTES = 256
 
 PURSES_MAX = 100_000
-"""Purses that are remembered, about a kilobyte each. Names may come from strangers (a bot's chats), so there
-is an end; a purse that has spent nothing and has no budget is not remembered at all."""
+"""Purses that are remembered, all of them in memory, 0.4 KB each. Names may come from strangers (a bot's
+chats), so there is an end; a purse that has spent nothing and has no budget is not remembered at all."""
 
 OVER_BUDGET = "over-budget"
 "The code of a refusal for want of money in the purse."
@@ -52,6 +54,7 @@ OVER_BUDGET = "over-budget"
 
 _PURSE = "purse/"
 _TIE = "purse-tie/"
+_TOP_UP = "purse-top-up/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,9 @@ class Purses:
         self._tied: dict[ExchangeId, str] = {}
         "The purse of each exchange that is tied to one."
 
+        self._top_ups: set[str] = set()
+        "The notes of top-ups that are done once."
+
         self._numbers = count()
         self._loading = trio.Lock()
         self._is_loaded = False
@@ -147,8 +153,14 @@ class Purses:
         """
         return await self._save(machine.allow(self._known(name), budget, self._clock()))
 
-    async def top_up(self, name: str, amount: Nano) -> PurseView:
+    async def top_up(self, name: str, amount: Nano, *, once: str | None = None) -> PurseView:
         """Add money that is spent once the budget is, until it is spent; it outlives windows.
+
+        Args:
+            name: The purse.
+            amount: In nanoTON.
+            once: What the money came by, such as a payment's id: the second time that it is told of the same
+                purse, also in another life, nothing is added.
 
         A cancel leaves it on its way to disk.
 
@@ -156,7 +168,15 @@ class Purses:
             ConfigurationError: The name or the amount is out of range, or the purse has no budget.
             Unavailable: The ledger cannot be written.
         """
-        return await self._save(machine.top_up(self._known(name), amount))
+        topped_up = machine.top_up(self._known(name), amount)
+        if once is None:
+            return await self._save(topped_up)
+        check_text("what a top-up came by", once, ONCE_MAX_BYTES)
+        key = _TOP_UP + sha256(f"{name}\n{once}".encode()).hexdigest()
+        if key in self._top_ups:
+            return await self._save(self.get(name))
+        self._top_ups.add(key)
+        return await self._save(topped_up, Note(key, b""))
 
     async def look(self, name: str) -> PurseView:
         """Show one purse; a name that was never used is that of an empty one without a budget.
@@ -175,9 +195,9 @@ class Purses:
         found = sorted(name for name in self._purses if name.startswith(prefix))
         return tuple(self._purses[name].view(now) for name in found)
 
-    async def _save(self, purse: Purse) -> PurseView:
+    async def _save(self, purse: Purse, *besides: Note) -> PurseView:
         self.put(purse)
-        await self._store.submit(_note(purse)).wait()
+        await self._store.submit(_note(purse), *besides).wait()
         return self.get(purse.name).view(self._clock())
 
     def _known(self, name: str) -> Purse:
@@ -308,6 +328,7 @@ class Purses:
                 ExchangeId(bytes.fromhex(key.removeprefix(_TIE))): _read(_KeptTie, key, value)
                 for key, value in (await self._store.notes(_TIE)).items()
             }
+            self._top_ups.update(await self._store.notes(_TOP_UP))
             charged = await self._charged(ties)
             # From here on without a pause: what ends later is followed, what ended before has its row.
             for key, value in purses.items():

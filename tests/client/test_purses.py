@@ -1,6 +1,7 @@
 """Purses over real parts on the memory network: what is charged, what stays reserved, and no nanoTON more."""
 
 from contextlib import suppress
+from functools import partial
 
 import pytest
 import trio
@@ -160,6 +161,24 @@ async def test_purses_are_listed_by_the_beginning_of_their_names(autojump_clock:
 
         assert [view.name for view in await stage.client.purses.list("key/")] == ["key/1", "key/2"]
         assert len(await stage.client.purses.list()) == 3
+
+
+async def test_a_payment_that_is_told_twice_tops_up_once_also_in_another_life(
+    autojump_clock: MockClock,
+) -> None:
+    async with scene(honest) as stage:
+        ours = stage.client.purses
+        await ours.allow(PURSE, Budget(Nano(0)))
+        await ours.allow("key/2", Budget(Nano(0)))
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(partial(ours.top_up, PURSE, Nano(5), once="payment 1"))
+        assert (await ours.top_up(PURSE, Nano(5), once="payment 2")).left == 10
+        assert (await ours.top_up("key/2", Nano(5), once="payment 1")).left == 5
+
+        another_life = Purses(MemoryStore(stage.store.disk), now)
+        await another_life.load()
+        assert (await another_life.top_up(PURSE, Nano(5), once="payment 1")).left == 10
 
 
 async def test_there_is_an_end_to_how_many_purses_are_remembered(
