@@ -153,12 +153,14 @@ class OwnChannel:
             Unavailable: Nobody sells anything, or the proxy or the chain does not answer.
         """
         async with self._turn:
-            account = self._funded() or await self._side.client.account()
+            funded = self._funded()
+            if funded is not None and (funded.phase is not Phase.OPEN or funded.backing.close_at):
+                raise Refused("the channel closes: nothing more goes in", code=Reason.DRAINING.code)
+            # Nobody is asked to pay into a channel whose proxy is not there.
+            account = await self._side.client.account(None if funded is None else funded.payee)
             deployment = account.deployment
             if deployment is None:
                 raise Refused("no chain stands behind the channels here", code=Reason.WRONG_NETWORK.code)
-            if account.phase is not Phase.OPEN or account.backing.close_at:
-                raise Refused("the channel closes: nothing more goes in", code=Reason.DRAINING.code)
             return Transfer(
                 AccountId(account.channel),
                 Nano(to_put_in(capacity, account.backing) + OPENING_COSTS),

@@ -167,6 +167,10 @@ class World:
         self.devchain.give(LocalAccountId(wallet.account), GIVEN)
         return wallet
 
+    def lose_proxy(self) -> None:
+        """Let nobody reach the proxy any more."""
+        self.links.crash(self.node("proxy").identity.peer_id)
+
     def node(self, name: str) -> MemoryNode:
         return self.nodes.setdefault(name, MemoryNode.named(name))
 

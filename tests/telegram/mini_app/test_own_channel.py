@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from cocoon_p2p.errors import Refused
+from cocoon_p2p.errors import Refused, Unavailable
 from cocoon_p2p.payments.treasury.funding import OPENING_COSTS
 from cocoon_p2p.payments.wallet import Transfer
 from cocoon_p2p.telegram.mini_app.orders import spell_order
@@ -111,11 +111,31 @@ async def test_what_was_not_spent_comes_back_to_the_users_own_wallet(autojump_cl
     assert GIVEN - cost - FEES_MAX < back < GIVEN - cost
 
 
-async def test_the_users_wallet_closes_alone_when_everybody_else_is_gone(autojump_clock: MockClock) -> None:
+async def test_who_has_closed_may_begin_again(autojump_clock: MockClock) -> None:
     async with open_world() as world:
         wallet = world.wallet()
         async with at_home(world, wallet) as channel:
             await fund(world, wallet, channel)
+            first = channel.standing().channel
+            await pay(world, wallet, await channel.close())
+            await seen(channel, lambda one: one.standing() == NOTHING_PAID_IN)
+            await fund(world, wallet, channel)
+            cost = await buy(channel)
+            second = channel.standing()
+
+    assert second.channel != first
+    assert second.spent == cost
+
+
+@pytest.mark.slow
+async def test_the_users_wallet_closes_alone_when_the_proxy_is_gone(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        wallet = world.wallet()
+        async with at_home(world, wallet) as channel:
+            await fund(world, wallet, channel)
+            world.lose_proxy()
+            with pytest.raises(Unavailable):
+                await channel.deposit(CAPACITY)
             await pay(world, wallet, await channel.close_alone())
             await seen(channel, lambda one: one.standing().is_closing)
             with pytest.raises(Refused) as early:
