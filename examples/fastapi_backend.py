@@ -3,6 +3,8 @@
 COCOON_CLIENT=client.toml uvicorn --app-dir examples fastapi_backend:app
 curl -N --json '{"text": "Hello"}' http://127.0.0.1:8000/chat
 curl --json '{"text": "It was a sunny day. ...", "sentences": 1}' http://127.0.0.1:8000/summarize
+
+Whoever reaches it spends its owner's money: put your own login before it.
 """
 
 import asyncio
