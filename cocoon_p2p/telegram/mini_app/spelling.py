@@ -42,6 +42,9 @@ _STATUS: tuple[tuple[type[CocoonError], int], ...] = (
 _STATUS_OF_CODE = {"session": 401, "no-credit": 402, "rate-limited": 429}
 _NOT_NOW = 503
 
+_HINTS = {"no-credit": "top up, and wait until the proxy has seen it"}
+"Where the library's own is for who runs a node."
+
 _NO_STORE = {"cache-control": "no-store"}
 
 
@@ -131,7 +134,7 @@ def spell_error(error: CocoonError) -> JSONResponse:
 
 def told(error: CocoonError) -> dict[str, Any]:
     """Give what a page is told of an error."""
-    return {"code": error.code, "message": str(error), "hint": error.hint}
+    return {"code": error.code, "message": str(error), "hint": _HINTS.get(error.code, error.hint)}
 
 
 def spell_standing(standing: Standing, global_id: int) -> dict[str, Any]:

@@ -53,6 +53,7 @@ async def test_a_user_connects_pays_in_asks_and_takes_the_rest(autojump_clock: M
     assert (empty["channel"], empty["left"]) == (None, 0)
     assert without[0] == "error"
     assert without[1]["code"] == "no-credit"
+    assert without[1]["hint"].startswith("top up")
     assert "".join(data["text"] for name, data in told if name == "piece") == "Hello, world."
     name, end = told[-1]
     assert name == "end"
