@@ -25,8 +25,8 @@ from tests.telegram.scene import Scene, open_scene
 QUESTIONS = ("first", "second", "third")
 REFUSED = "What this chat may spend is spent."
 
-LEAST, STEP, STEPS = 200_000, 13_000, 20
-"""Limits of the chats, in nanoTON. A question reserves some 270,000 and costs 13,650, so that by its limit a
+LEAST, STEP, STEPS = 200_000, 10_000, 20
+"""Limits of the chats, in nanoTON. A question reserves some 270,000 and costs 10,500, so that by its limit a
 chat is answered never, once, twice or always."""
 
 SETTINGS = KitSettings(memory=Memory(turns_max=1), wishes=Wishes(completion_tokens_max=16), runs_max=1_000)

@@ -201,10 +201,10 @@ async def _get_updates(bot: Bot, arguments: Arguments) -> object:
 
 def _in_place(fault: Fault | None) -> Reply | None:
     """Give what is answered in place of the call's taking effect, if anything."""
-    match fault.kind if fault is not None else None:
-        case FaultKind.ERROR | FaultKind.DROP_BEFORE if fault is not None:
+    match fault:
+        case Fault(kind=FaultKind.ERROR | FaultKind.DROP_BEFORE):
             return _failure(fault.status)
-        case FaultKind.FLOOD if fault is not None:
+        case Fault(kind=FaultKind.FLOOD):
             return refusal(too_many_requests(fault.retry_after))
         case _:
             return None

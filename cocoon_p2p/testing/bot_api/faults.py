@@ -81,7 +81,7 @@ class Faults:
     def error(
         self, method: str = "", *, status: int = 500, chat_id: int | None = None, after: bool = False
     ) -> Fault:
-        """Answer with an error of the server's; 502 and above come from before it, as a page of HTML."""
+        """Answer with an error: 500 is the server's own; another comes from before it, as a page of HTML."""
         kind = FaultKind.ERROR_AFTER if after else FaultKind.ERROR
         return self._order(Fault(kind, method, chat_id, status=status))
 

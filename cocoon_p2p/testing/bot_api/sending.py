@@ -74,16 +74,11 @@ def send_message(world: World, bot: Bot, arguments: Arguments) -> object:
     _count(world, bot, chat)
     if utf16_length(marked.text) > TEXT_LIMIT:
         raise bad_request(TOO_LONG)
-    return _posted(chat, bot, arguments, marked, place, keyboard=keyboard)
+    return _posted(chat, bot, marked, place, keyboard=keyboard)
 
 
-def send_media(kind: str) -> "Sender":
-    """Make the method that sends one kind of file: sendVoice, sendAudio."""
-    return Sender(kind)
-
-
-class Sender:
-    """Send a file, or one again that the server has."""
+class SendFile:
+    """The method that sends one kind of file (sendVoice, sendPhoto), or one again that the server has."""
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
@@ -96,7 +91,7 @@ class Sender:
         keyboard = reply_markup(arguments, chat)
         place = _place(chat, arguments)
         _count(world, bot, chat)
-        return _posted(chat, bot, arguments, caption, place, keyboard=keyboard, media=media)
+        return _posted(chat, bot, caption, place, keyboard=keyboard, media=media)
 
     def _media(self, world: World, bot: Bot, arguments: Arguments) -> Media:
         match arguments.file(self._kind):
@@ -174,7 +169,6 @@ def _count(world: World, bot: Bot, chat: Chat) -> None:
 def _posted(
     chat: Chat,
     bot: Bot,
-    _arguments: Arguments,
     content: Marked,
     place: tuple[int, Message | None, str],
     *,

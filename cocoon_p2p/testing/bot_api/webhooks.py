@@ -31,6 +31,8 @@ CONNECTIONS = 40
 ANSWER_SECONDS = 60.0
 "How long the bot's server may take over one update."
 
+DOUBLINGS_MAX = 11
+
 # Methods that an answer may not call.
 _NOT_IN_ANSWERS = re.compile(r"(get.*|setwebhook|deletewebhook|close|logout|)", re.IGNORECASE)
 
@@ -74,11 +76,11 @@ class Webhooks:
         clock: Tells the time, in seconds since the Unix epoch.
 
     Attributes:
-        retry_seconds: The wait after a second failure; it doubles with each further one.
+        retry_seconds: The wait after a second failure; it doubles with each further one, to an hour or so.
     """
 
     def __init__(self, call: CallMethod, clock: Clock) -> None:
-        self.retry_seconds = 1.0
+        self.retry_seconds = 2.0
         self._call = call
         self._clock = clock
         self._failures = Changes()
@@ -156,8 +158,8 @@ class Webhooks:
         while (error := await self._post(session, bot, webhook, update)) is not None:
             webhook.last_error, webhook.last_error_at = error, int(self._clock())
             self._failures.tell()
-            await asyncio.sleep(self.retry_seconds * (2**failures - 1))
-            failures += 1
+            await asyncio.sleep(self.retry_seconds * 2 ** (failures - 1) if failures else 0)
+            failures = min(failures + 1, DOUBLINGS_MAX)
 
     async def _post(
         self, session: aiohttp.ClientSession, bot: Bot, webhook: Webhook, update: Update

@@ -1,5 +1,6 @@
 """Flood control, reckoned without a server."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,6 +66,7 @@ Events = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(Events)
 def test_who_waits_as_long_as_it_was_told_gets_through(events: list[tuple[str, int, float]]) -> None:
     flood, now = FloodControl(FloodLimits(chat_burst=2, group_per_minute=5, all_per_second=3)), 1.8e9
@@ -76,6 +78,7 @@ def test_who_waits_as_long_as_it_was_told_gets_through(events: list[tuple[str, i
             assert ask(chat, now) == 0
 
 
+@pytest.mark.slow
 @given(Events)
 def test_no_second_has_more_than_the_bot_may_send_and_no_minute_more_than_the_group_may_take(
     events: list[tuple[str, int, float]],
