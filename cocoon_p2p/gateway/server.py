@@ -52,13 +52,13 @@ async def serve(
     """
     settings = _checked(settings, keys)
     stop = trio.Event() if stop is None else stop
+    listeners = await _listen(settings)
     async with trio.open_nursery() as answering:
         # Those that nobody waits for any more are settled beside those that somebody does.
         flights = Flights(answering, running_max=2 * settings.requests_max)
         door = Door(build_app(Gateway(client, settings, flights, clock)), settings, keys)
         served = Connections(door, settings)
         async with trio.open_nursery() as connecting:
-            listeners = await _listen(settings)
             url = _url(listeners[0])
             accepting = await connecting.start(partial(_accept, served, listeners, connecting))
             log.info("gateway listening", extra={"url": url})

@@ -237,6 +237,14 @@ async def test_a_name_is_no_address_to_listen_on() -> None:
         await serve(None, replace(SETTINGS, host="example.org"))  # type: ignore[arg-type]
 
 
+async def test_a_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        with pytest.raises(ConfigurationError, match=f"cannot listen on 127.0.0.1 port {port}"):
+            await serve(None, replace(SETTINGS, port=port))  # type: ignore[arg-type]
+
+
 @pytest.mark.slow
 async def test_a_key_is_asked_for_on_a_real_socket() -> None:
     async with open_gateway(keys=SomeKeys(ANN)) as scene:
