@@ -125,6 +125,8 @@ class ChatRequest(Sampling, kw_only=True):
     web_search_options: Any = None
 
 
+_CHOICES = ("auto", "none", "required")
+
 _CANNOT = {
     "audio": "answers are text",
     "function_call": "use `tool_choice`",
@@ -160,8 +162,7 @@ def chat_wishes(body: ChatRequest) -> Wishes:
     if body.tools:
         wishes["tools"] = [_tool(tool, f"tools[{place}]") for place, tool in enumerate(body.tools)]
     if body.tool_choice is not None:
-        choice = body.tool_choice
-        wishes["tool_choice"] = choice if isinstance(choice, str) else choice.function.name
+        wishes["tool_choice"] = _tool_choice(body.tool_choice)
     match body.response_format:
         case ObjectForm():
             wishes["json_object"] = True
@@ -230,6 +231,15 @@ def _tool(tool: Tool, where: str) -> Mapping[str, Any]:
     if bytes(function.parameters) != b"null":
         told["parameters"] = _text(function.parameters)
     return {"type": "function", "function": told}
+
+
+def _tool_choice(choice: str | ToolChoice) -> str:
+    if isinstance(choice, str):
+        return choice
+    name = choice.function.name
+    if name in _CHOICES:
+        raise unsupported("tool_choice", f"a tool called {name} cannot be told from the choice of that name")
+    return name
 
 
 def _text(raw: msgspec.Raw) -> str:

@@ -110,6 +110,10 @@ def test_a_schema_and_tools_are_what_the_client_takes() -> None:
         ({"verbosity": "low"}, "verbosity"),
         ({"parallel_tool_calls": False, "tools": [TOOL]}, "parallel_tool_calls"),
         (
+            {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "none"}}},
+            "tool_choice",
+        ),
+        (
             {"tools": [{**TOOL, "function": {**TOOL["function"], "strict": True}}]},  # type: ignore[dict-item]
             "tools[0].function.strict",
         ),
