@@ -71,6 +71,11 @@ def _without_mention(text: str, message: Message, me: User) -> str | None:
         named = entity.extract_from(text)
         is_me = entity.type == "mention" and named.casefold() == name
         if is_me or (entity.type == "text_mention" and entity.user is not None and entity.user.id == me.id):
-            before, _, after = text.partition(named)
+            # Offsets are UTF-16 units.
+            units, end = text.encode("utf-16-le"), entity.offset + entity.length
+            before, after = (
+                units[: 2 * entity.offset].decode("utf-16-le"),
+                units[2 * end :].decode("utf-16-le"),
+            )
             return f"{before.rstrip()} {after.lstrip()}".strip()
     return None

@@ -91,7 +91,7 @@ class Answering:
 
     async def _show(self) -> None:
         """Show frames until the answer is over, or can be shown to nobody: then it is stopped."""
-        with suppress(AiogramError):
+        with suppress(AiogramError, OSError):
             await self._surface.announce()
         try:
             while not self._reading.is_over:

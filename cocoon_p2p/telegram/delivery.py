@@ -73,6 +73,11 @@ class Delivery:
         except Silenced as exc:
             self._wait_after(step, exc.seconds)
 
+    def wait_seconds(self, pages: tuple[Styled, ...]) -> float:
+        """Say in how many seconds Telegram would take the first step of `finish`."""
+        step = next_step(self._board, pages, is_live=False)
+        return 0.0 if step is None else self._pace.delay(self._surface.meters(step), self._clock.now())
+
     async def finish(self, pages: tuple[Styled, ...]) -> None:
         """Bring the chat to show these pages and nothing else of the answer, however long that takes.
 

@@ -41,6 +41,9 @@ from cocoon_p2p.telegram.talk import Choices, Place, Talk, said
 from cocoon_p2p.telegram.wording import Wording
 from cocoon_p2p.units import Nano
 
+SAY_SECONDS = 10.0
+"What the bot itself has to say waits no longer for its turn."
+
 
 class BotKit:
     """Answers what people ask bots in Telegram. A block of it ends as its `leave` does.
@@ -156,7 +159,10 @@ class BotKit:
         run = self.runs.new(where, asker, units_max=inline.ANSWER_UNITS_MAX, run_id=run_id)
         surface = InlineSurface(bot, message_id, stopping.button(run.id, self.wording))
         ask = self._questions.chat(where, text, is_alone=True)
-        return self._start(run, surface, ask, heading=styled(sendable(text), Style.QUOTE))
+        started = self._start(run, surface, ask, heading=styled(sendable(text), Style.QUOTE))
+        if started is None:
+            await self._say(surface, self.wording.busy)
+        return started
 
     # ------------------------------------------------------------ a chat's own
 
@@ -190,7 +196,7 @@ class BotKit:
         return await self.client.purses.top_up(await self._questions.purse(self.place(message)), amount)
 
     async def say(self, message: Message, text: str) -> bool:
-        """Answer a message with a plain text, as soon as Telegram takes it.
+        """Answer a message with a plain text, as soon as Telegram takes it: within `SAY_SECONDS`, or never.
 
         It costs nothing, so a connection that breaks may have it stand twice.
 
@@ -198,12 +204,7 @@ class BotKit:
             Whether it was delivered.
         """
         surface = ChatSurface(bot_of(message), spot(message), stopping.button("", self.wording), 0)
-        delivery = Delivery(surface, self._pace, self._clock, has_stubs=False)
-        try:
-            await delivery.finish(split(Styled(sendable(text))))
-        except Undeliverable:
-            return False
-        return True
+        return await self._say(surface, text)
 
     # ------------------------------------------------------------ beneath
 
@@ -217,6 +218,18 @@ class BotKit:
         if started is None:
             await self.say(message, self.wording.busy)
         return started
+
+    async def _say(self, surface: Surface, text: str) -> bool:
+        delivery = Delivery(surface, self._pace, self._clock, has_stubs=False)
+        pages = split(Styled(sendable(text)))
+        # Answers go through the same door: nobody shall hold them up by asking for help a thousand times.
+        if delivery.wait_seconds(pages) > SAY_SECONDS:
+            return False
+        try:
+            await delivery.finish(pages)
+        except Undeliverable:
+            return False
+        return True
 
     def _start(
         self, run: Run, surface: Surface, ask: Ask, keep: Keep | None = None, heading: Styled | None = None

@@ -249,14 +249,14 @@ async def perform(surface: Surface, step: Step) -> Event:
         raise Uncertain from exc
     except TelegramBadRequest as exc:
         return _judge(step, exc)
-    except (
-        TelegramForbiddenError,
-        TelegramUnauthorizedError,
-        TelegramNotFound,
-        TelegramConflictError,
-    ) as exc:
+    except TelegramNotFound as exc:
+        if isinstance(step, Draft):
+            # A Bot API server of one's own may be older than drafts.
+            return DraftsRefused()
         raise Undeliverable(exc.message) from exc
-    except (TelegramAPIError, ClientDecodeError) as exc:
+    except (TelegramForbiddenError, TelegramUnauthorizedError, TelegramConflictError) as exc:
+        raise Undeliverable(exc.message) from exc
+    except (TelegramAPIError, ClientDecodeError, OSError) as exc:
         raise Uncertain from exc
 
 

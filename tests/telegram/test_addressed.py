@@ -33,6 +33,7 @@ def mentioned(text: str, name: str, kind: str = "mention", user: User | None = N
         (mentioned("\U0001f600 hi @FAKE_bot, you", "@FAKE_bot"), "\U0001f600 hi , you"),
         (mentioned("@fake_bottle hi", "@fake_bottle"), None),
         (mentioned("Fake hi", "Fake", "text_mention", ME), "hi"),
+        (mentioned("banana \U0001f600 n?", " n", "text_mention", ME), "banana \U0001f600 ?"),
         (mentioned("Ada hi", "Ada", "text_mention", ADA), None),
         (message("@fake_bot not an entity"), None),
         (message("hi", reply_to_message=message("above", from_user=ME)), "hi"),

@@ -62,7 +62,9 @@ def test_the_button_of_a_draft_stops_the_worker_and_what_came_is_delivered() -> 
         async with open_scene(engine, settings=LONG) as scene:
             chat = scene.api.private(7)
             chat.say("Hello")
-            drafts = await chat.until(lambda chat: [draft for draft in chat.drafts if draft.content.text])
+            drafts = await chat.until(
+                lambda chat: [one for one in chat.drafts if "word word" in one.content.text]
+            )
 
             chat.stop(drafts[0])
 
@@ -111,6 +113,25 @@ def test_a_chat_asks_one_thing_after_the_other_and_not_too_many() -> None:
 
             assert sum("still waiting" in text for text in chat.texts) == 1
             assert [request.messages[-1].content for request in engine.requests] == ["one", "two"]
+
+    run(program)
+
+
+def test_who_asks_too_much_is_told_so_a_few_times_and_then_not_at_all() -> None:
+    engine = ScriptedEngine(stall_at=0)
+
+    async def program() -> None:
+        async with open_scene(engine, settings=KitSettings(waiting_max=1)) as scene:
+            group = scene.api.group(scene.api.user(7))
+            for _ in range(60):
+                group.say("@fake_bot Hello")
+            await group.until(lambda group: [text for text in group.texts if "still waiting" in text])
+
+            group.say("/stop")
+
+            await group.until(lambda group: "Stopped." in group.texts)
+            # What would wait longer than ten seconds of Telegram's for its turn is not said.
+            assert sum("still waiting" in text for text in group.texts) < 30
 
     run(program)
 
