@@ -1,6 +1,5 @@
-// A wallet, through TON Connect's JS bridge: what wallets put into the pages that are open in them, and their
-// extensions into every page. Three calls are all that the page needs of it. For wallets that are reached by a link,
-// give TON Connect's own SDK the same three, and hand it to app.js in this one's place.
+// A wallet, through TON Connect's JS bridge: what wallets' extensions put into every page. Two calls are all that
+// app.js needs of it. For wallets that are reached by a link, put TON Connect's own SDK behind the same two.
 //
 // Spec: github.com/ton-blockchain/ton-connect, bridge.md (JS bridge), requests-responses.md.
 
