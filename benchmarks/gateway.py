@@ -30,7 +30,7 @@ from _stub_upstream import MODEL
 TOKENS = 32
 STREAM_TOKENS = 128
 CONCURRENCY = 16
-SECONDS = 2.0
+SECONDS = 1.2
 
 
 @dataclass(frozen=True, slots=True)
