@@ -67,7 +67,7 @@ async function start() {
 
 async function connect() {
   wallet = findWallet(window);
-  if (!wallet) throw new Error("no wallet here: open this page in your wallet, or install its extension");
+  if (!wallet) throw new Error("no wallet here: install the extension of one that knows TON Connect");
   const proof = await wallet.connect(session.manifest, session.nonce);
   try {
     at("wallet").textContent = short((await call("proof", proof)).wallet);
