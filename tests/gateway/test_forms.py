@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cocoon_p2p.gateway.form import read_form
@@ -75,6 +75,11 @@ def test_what_is_no_such_form_is_refused(body: bytes, content_type: str) -> None
         read_transcription(body, content_type)
 
 
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"A machine that does something else meanwhile is no fault of what is tried."
+
+
+@PATIENT
 @given(st.binary(max_size=300), st.text(alphabet=st.characters(max_codepoint=255), max_size=80))
 def test_whatever_comes_is_read_or_refused(body: bytes, boundary: str) -> None:
     with suppress(RequestRefused):

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cocoon_p2p.client import Wishes
@@ -300,7 +300,12 @@ MESSAGES: st.SearchStrategy[list[Any]] = st.lists(
 )
 
 
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"A machine that does something else meanwhile is no fault of what is tried."
+
+
 @pytest.mark.slow
+@settings(PATIENT, max_examples=50)
 @given(st.dictionaries(NAMES, VALUES, max_size=5), MESSAGES)
 def test_whatever_is_asked_is_understood_or_refused_in_words(
     fields: dict[str, Any], messages: list[Any]
@@ -312,6 +317,7 @@ def test_whatever_is_asked_is_understood_or_refused_in_words(
         chat_wishes(body)
 
 
+@PATIENT
 @given(st.binary(max_size=200))
 def test_whatever_bytes_come_are_refused_in_words(body: bytes) -> None:
     with pytest.raises(RequestRefused):
