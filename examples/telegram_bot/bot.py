@@ -240,7 +240,9 @@ async def serve(config: Config) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("python bot.py bot.toml")
     try:
         asyncio.run(serve(read_config(Path(sys.argv[1]))))
-    except (CocoonError, msgspec.DecodeError, OSError) as exc:
+    except (CocoonError, msgspec.MsgspecError, ValueError, OSError) as exc:
         sys.exit(f"{exc}\n{getattr(exc, 'hint', '')}".strip())
