@@ -137,7 +137,7 @@ class Board:
             media=media,
             keyboard=keyboard,
             thread_id=thread_id,
-            reply_to=reply_to,
+            reply_to=reply_to and replace(reply_to, reply_to=None),
             quote=quote,
             via_bot=via_bot,
             inline_message_id=inline_message_id,

@@ -77,7 +77,7 @@ def _inline_keyboard(arguments: Arguments, chat: Chat) -> Keyboard | None:
     keyboard = reply_markup(arguments, chat)
     if keyboard is not None and not keyboard.inline:
         raise bad_request("inline keyboard expected")
-    return keyboard if keyboard is not None and keyboard.rows else None
+    return keyboard
 
 
 def _count(world: World, bot: Bot, chat: Chat) -> None:

@@ -99,7 +99,7 @@ class Keyboard:
 
 
 def read_keyboard(markup: Json, *, private: bool) -> Keyboard | None:
-    """Judge a reply markup.
+    """Judge a reply markup; one without buttons is none.
 
     Raises:
         Rejected: It is not one, or carries what the chat does not allow.
@@ -115,7 +115,7 @@ def read_keyboard(markup: Json, *, private: bool) -> Keyboard | None:
         tuple(_read_button(button, inline=inline, private=private) for button in row)
         for row in cast("list[list[object]]", rows)
     )
-    return Keyboard(tuple(row for row in read if row), inline)
+    return Keyboard(tuple(row for row in read if row), inline) if any(read) else None
 
 
 def _read_button(button: object, *, inline: bool, private: bool) -> Button:
@@ -152,6 +152,8 @@ class Message:
     keyboard: Keyboard | None = None
     thread_id: int = 0
     reply_to: "Message | None" = None
+    "As it stood then, without what it replied to itself."
+
     quote: str = ""
     edit_date: int = 0
     via_bot: User | None = None
@@ -179,7 +181,7 @@ class Message:
             shown[text] = self.content.text
         if self.content.entities:
             shown[entities] = [entity.as_json() for entity in self.content.entities]
-        if self.keyboard is not None and self.keyboard.inline and self.keyboard.rows:
+        if self.keyboard is not None and self.keyboard.inline:
             shown["reply_markup"] = self.keyboard.as_json()
         return shown | self._links()
 
@@ -188,11 +190,7 @@ class Message:
         if self.thread_id:
             shown |= {"message_thread_id": self.thread_id, "is_topic_message": True}
         if self.reply_to is not None:
-            # A reply's own reply is not shown, however long the chain.
-            above = self.reply_to.as_json()
-            shown["reply_to_message"] = {
-                name: value for name, value in above.items() if name != "reply_to_message"
-            }
+            shown["reply_to_message"] = self.reply_to.as_json()
         if self.quote:
             shown["quote"] = {"text": self.quote, "position": 0, "is_manual": True}
         if self.edit_date:

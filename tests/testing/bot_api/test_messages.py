@@ -286,6 +286,32 @@ async def test_replies_quotes_and_topics_are_where_they_belong() -> None:
 
 
 @on_asyncio
+async def test_of_a_long_chain_of_replies_one_is_shown() -> None:
+    async with talking() as (api, bot):
+        chat = api.private(ADA)
+        message = chat.say("0")
+        for number in range(1, 2_000):
+            message = chat.say(str(number), reply_to=message)
+
+        shown = (await bot.get_updates(offset=-1))[0].message
+        assert shown is not None
+        assert shown.reply_to_message is not None
+        assert (shown.reply_to_message.text, shown.reply_to_message.reply_to_message) == ("1998", None)
+
+
+@on_asyncio
+async def test_buttons_that_are_none_are_as_if_not_there() -> None:
+    async with talking() as (api, bot):
+        chat = api.private(ADA)
+        nothing = InlineKeyboardMarkup(inline_keyboard=[[]])
+        sent = await bot.send_message(ADA, "one", reply_markup=nothing)
+
+        with pytest.raises(TelegramBadRequest, match="not modified"):
+            await sent.edit_text("one")
+        assert chat.from_bots[0].keyboard is None
+
+
+@on_asyncio
 async def test_a_reply_to_what_is_gone_may_be_sent_without_it() -> None:
     async with talking() as (api, bot):
         api.private(ADA)
