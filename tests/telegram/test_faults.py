@@ -5,7 +5,7 @@ import pytest
 from cocoon_p2p.testing.bot_api import Chat
 from cocoon_p2p.testing.engine import ScriptedEngine
 from tests.telegram.scene import HELLO, Scene, open_scene, run
-from tests.telegram.test_kit import LONG, ended, endless
+from tests.telegram.test_kit import LONG, drafts, ended, endless
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +62,7 @@ def test_nobody_pays_for_an_answer_to_a_chat_that_blocked_the_bot() -> None:
         async with open_scene(engine, settings=LONG) as scene:
             chat = scene.api.private(7)
             chat.say("Hello")
-            await chat.until(lambda chat: [draft for draft in chat.drafts if draft.content.text])
+            await chat.until(drafts)
             (waiting,) = scene.kit.runs.of(scene.bot.id, 7)
 
             chat.block()

@@ -8,7 +8,7 @@ from cocoon_p2p.client import Budget, Wishes
 from cocoon_p2p.inference.engine import GenerateRequest
 from cocoon_p2p.protocols.ids import Kind
 from cocoon_p2p.telegram import KitSettings, Memory
-from cocoon_p2p.testing.bot_api import Chat
+from cocoon_p2p.testing.bot_api import Chat, Draft
 from cocoon_p2p.testing.engine import ScriptedEngine, scripted_model
 from cocoon_p2p.units import Nano
 from tests.telegram.scene import HELLO, Scene, make_bot, make_dispatcher, open_scene, run
@@ -22,6 +22,12 @@ WARNED = "can read this chat."
 def ended(chat: Chat) -> list[str]:
     """Give the answers that are there in whole: those with a footer."""
     return [text for text in chat.texts if text.endswith(WARNED)]
+
+
+def drafts(chat: Chat) -> list[Draft]:
+    """Give the drafts that were shown of an endless answer, also those that have gone by themselves."""
+    shown = [sight.draft for sight in chat.history if sight.draft is not None]
+    return [draft for draft in shown if "word word" in draft.content.text]
 
 
 def endless() -> ScriptedEngine:
@@ -46,9 +52,9 @@ def test_a_private_chat_sees_a_draft_grow_and_then_one_message_with_its_cost() -
             assert body == HELLO
             assert cost.endswith("TON \u00b7 scripted \u00b7 trust open")
             assert len(chat.from_bots) == 1
-            drafts = [sight.draft for sight in chat.history if sight.draft is not None]
-            assert drafts[0].content.text == ""
-            assert all(HELLO.startswith(draft.content.text) for draft in drafts)
+            shown = [sight.draft.content.text for sight in chat.history if sight.draft is not None]
+            assert shown[0] == ""
+            assert all(HELLO.startswith(text) for text in shown)
             purse = await scene.client.purses.look(f"telegram/{scene.bot.id}/7")
             assert f"{purse.total / 1e9:.9f}".rstrip("0") == cost.split()[0]
 
@@ -62,11 +68,9 @@ def test_the_button_of_a_draft_stops_the_worker_and_what_came_is_delivered() -> 
         async with open_scene(engine, settings=LONG) as scene:
             chat = scene.api.private(7)
             chat.say("Hello")
-            drafts = await chat.until(
-                lambda chat: [one for one in chat.drafts if "word word" in one.content.text]
-            )
+            draft = (await chat.until(drafts))[-1]
 
-            chat.stop(drafts[0])
+            chat.stop(draft)
 
             (text,) = await chat.until(ended)
             assert text.startswith("word word")
@@ -84,7 +88,7 @@ def test_stop_as_a_command_stops_what_runs_and_what_waits() -> None:
         async with open_scene(engine, settings=LONG) as scene:
             chat = scene.api.private(7)
             chat.say("one")
-            await chat.until(lambda chat: [draft for draft in chat.drafts if draft.content.text])
+            await chat.until(drafts)
             chat.say("two")
             await _until_waiting(scene, 7, 2)
 
@@ -455,9 +459,7 @@ def test_what_was_paid_for_is_delivered_when_the_bot_is_shut_down() -> None:
         async with open_scene(engine, settings=LONG) as scene:
             chat = scene.api.private(7)
             chat.say("Hello")
-            await chat.until(
-                lambda chat: [draft for draft in chat.drafts if "word word" in draft.content.text]
-            )
+            await chat.until(drafts)
 
         (text,) = ended(chat)
         assert text.startswith("word word")
