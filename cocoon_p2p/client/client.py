@@ -260,11 +260,14 @@ class Client:
             ConfigurationError: A text or wish is out of range.
             CocoonError: As entering a `chat`, and reading its answer.
         """
+        async with self.vectors(model, inputs, **wishes) as answer:
+            return await collect(answer)
+
+    def vectors(self, model: str, inputs: Sequence[str], **wishes: Unpack[Wishes]) -> Asked:
+        """Ask for texts as vectors, piece by piece: `embed` reads them all. As `chat` otherwise."""
         if isinstance(inputs, str) or not inputs:
             raise ConfigurationError("texts to embed come in a list, one at least")
-        request = build_request(model, wishes, self._desk.policy, inputs=tuple(inputs))
-        async with self._ask(request) as answer:
-            return await collect(answer)
+        return self._ask(build_request(model, wishes, self._desk.policy, inputs=tuple(inputs)))
 
     async def quote(
         self, model: str, messages: Sequence[Message], **wishes: Unpack[Wishes]
@@ -281,6 +284,10 @@ class Client:
             request = replace(request, max_cost=reservation.amount)
         records = await desk.view.known(desk.policy.first_view_seconds)
         ranked = rank(records, desk.links, request, desk.policy, now=trio.current_time())
+        if not ranked:
+            # A worker that has just come stands in no view yet.
+            records = await desk.view.refreshed(desk.policy.first_view_seconds)
+            ranked = rank(records, desk.links, request, desk.policy, now=trio.current_time())
         return await ask_prices(request, ranked[: desk.policy.attempts_max], desk)
 
     def _ask(self, request: Request) -> Asked:

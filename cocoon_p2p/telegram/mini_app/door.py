@@ -170,7 +170,13 @@ class Door:
             raise ConfigurationError(
                 f"not an amount to top up by (min={settings.top_up_min} max={settings.top_up_max} nanoTON)"
             )
-        return self._order(await channel.deposit(Nano(capacity)), wallet)
+        transfer = await channel.deposit(
+            Nano(capacity),
+            settings.model,
+            max_cost=settings.max_cost,
+            completion_tokens_max=settings.completion_tokens_max,
+        )
+        return self._order(transfer, wallet)
 
     async def _close(self, channel: OwnChannel, wallet: AccountId, body: Body) -> dict[str, Any]:
         is_alone = body.get("alone") is True

@@ -20,7 +20,8 @@ import trio
 
 from cocoon_p2p.client import Answer, Client, Wishes
 from cocoon_p2p.client.messages import Message
-from cocoon_p2p.errors import Refused, Unavailable
+from cocoon_p2p.errors import CocoonError, Refused, Unavailable
+from cocoon_p2p.identity import PeerId
 from cocoon_p2p.payments import contract
 from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.payments.contract import AccountId
@@ -142,22 +143,29 @@ class OwnChannel:
 
     # ------------------------------------------------------------ what the wallet is asked to pay
 
-    async def deposit(self, capacity: Nano) -> Transfer:
+    async def deposit(self, capacity: Nano, model: str, **wishes: Unpack[Wishes]) -> Transfer:
         """Say what the user's wallet must send for so much more to be spent.
 
         Nothing is noted: whether it is sent is the user's to decide, and the next looks' to see. Sent twice,
         it is there twice.
 
+        Args:
+            capacity: How much more, in nanoTON.
+            model: What is to be bought. A first payment goes to a proxy that quotes for it just now.
+            wishes: How, as for `chat`.
+
         Raises:
-            Refused: The channel closes, or nobody wants one.
+            Refused: The channel closes, nobody wants one, or nobody sells the model so.
             Unavailable: Nobody sells anything, or the proxy or the chain does not answer.
+            AttestationFailed: Those who sell it prove too little.
         """
         async with self._turn:
             funded = self._funded()
             if funded is not None and (funded.phase is not Phase.OPEN or funded.backing.close_at):
                 raise Refused("the channel closes: nothing more goes in", code=Reason.DRAINING.code)
             # Nobody is asked to pay into a channel whose proxy is not there.
-            account = await self._side.client.account(None if funded is None else funded.payee)
+            payee = await self._seller(model, wishes) if funded is None else funded.payee
+            account = await self._side.client.account(payee)
             deployment = account.deployment
             if deployment is None:
                 raise Refused("no chain stands behind the channels here", code=Reason.WRONG_NETWORK.code)
@@ -168,6 +176,12 @@ class OwnChannel:
                 state_init=None if account.backing.epoch else contract.state_init(deployment),
                 is_bounceable=True,
             )
+
+    async def _seller(self, model: str, wishes: Wishes) -> PeerId:
+        """Choose whom to pay: the cheapest, but one that was chosen before: its payment may be under way."""
+        quotes = await self._side.client.quote(model, [_QUESTION], **wishes)
+        known = {one.payee for one in self._unsettled()}
+        return min(quotes, key=lambda quote: quote.proxy not in known).proxy
 
     async def close(self) -> Transfer:
         """Agree with the proxy on the channel's end, and say what any wallet may send to bring it about.
@@ -238,6 +252,10 @@ class OwnChannel:
             )
         self._answers += 1
         try:
+            if (funded := self._funded()) is not None:
+                # A proxy with a channel is asked before cheaper ones, where nothing was paid in.
+                with suppress(CocoonError):
+                    await self._side.client.account(funded.payee)
             async with self._side.client.chat(model, messages, **wishes) as answer:
                 yield answer
         finally:
@@ -245,6 +263,9 @@ class OwnChannel:
 
 
 _EARLY = "early"
+
+_QUESTION: Message = {"role": "user", "content": "?"}
+"What prices are asked for: nobody's words."
 
 
 def _told(account: PayingAccount, body: bytes) -> Transfer:

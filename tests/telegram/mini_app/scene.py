@@ -34,6 +34,7 @@ from cocoon_p2p.payments.wallet import Transfer, Wallet, WalletKey, read_seqno, 
 from cocoon_p2p.payments.wallet.spending import Purse
 from cocoon_p2p.payments.wallet.v5r1 import _state_init  # what the wallet shows TON Connect
 from cocoon_p2p.protocols.ids import Trust
+from cocoon_p2p.protocols.messages import Price
 from cocoon_p2p.proxy import serve_proxy
 from cocoon_p2p.telegram.mini_app import Door, DoorSettings, open_own_channels
 from cocoon_p2p.telegram.mini_app.own_channel import UserSide
@@ -221,9 +222,9 @@ class World:
             yield accounts
 
     @asynccontextmanager
-    async def market(self, engine: Engine) -> AsyncIterator[None]:
+    async def market(self, engine: Engine, name: str = "", price: Price = PRICE) -> AsyncIterator[None]:
         """Run a proxy with a wallet, and a worker that is paid on the same chain."""
-        proxy, worker = self.node("proxy"), self.node("worker")
+        proxy, worker = self.node(f"{name}proxy"), self.node(f"{name}worker")
         listening = self.links.transport(proxy.identity)
         dialling = self.links.transport(worker.identity, listen=False)
         stores = MemoryStore(proxy.disk), MemoryStore(worker.disk)
@@ -269,7 +270,7 @@ class World:
                 engine=engine,
                 accounts=earned,
                 proxies=[[f"/memory/1/p2p/{peer_id_text(proxy.identity.peer_id)}"]],
-                prices={card.name: PRICE for card in engine.capabilities.models},
+                prices={card.name: price for card in engine.capabilities.models},
                 now=self.now,
             )
             await nursery.start(working)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import trio
@@ -10,8 +11,12 @@ from trio.testing import MockClock
 from cocoon_p2p.errors import Refused, Unavailable
 from cocoon_p2p.payments.treasury.funding import OPENING_COSTS
 from cocoon_p2p.payments.wallet import Transfer
+from cocoon_p2p.protocols.messages import Price
 from cocoon_p2p.telegram.mini_app.orders import spell_order
 from cocoon_p2p.telegram.mini_app.own_channel import NOTHING_PAID_IN, OwnChannel
+from cocoon_p2p.testing.engine import ScriptedEngine
+from cocoon_p2p.testing.memory import MemoryNetwork
+from cocoon_p2p.testing.overlay import PRICE
 from cocoon_p2p.units import NANO_PER_TON, Nano
 from tests.telegram.mini_app.scene import DELAY_SECONDS, GIVEN, UserWallet, World, open_world
 
@@ -54,7 +59,7 @@ async def buy(channel: OwnChannel) -> int:
 
 async def fund(world: World, wallet: UserWallet, channel: OwnChannel) -> None:
     left = channel.standing().left
-    await pay(world, wallet, await channel.deposit(CAPACITY))
+    await pay(world, wallet, await channel.deposit(CAPACITY, "scripted"))
     await seen(channel, lambda one: one.standing().left > left and one.standing().is_taken)
 
 
@@ -135,13 +140,13 @@ async def test_the_users_wallet_closes_alone_when_the_proxy_is_gone(autojump_clo
             await fund(world, wallet, channel)
             world.lose_proxy()
             with pytest.raises(Unavailable):
-                await channel.deposit(CAPACITY)
+                await channel.deposit(CAPACITY, "scripted")
             await pay(world, wallet, await channel.close_alone())
             await seen(channel, lambda one: one.standing().is_closing)
             with pytest.raises(Refused) as early:
                 await channel.close_alone()
             with pytest.raises(Refused) as closing:
-                await channel.deposit(CAPACITY)
+                await channel.deposit(CAPACITY, "scripted")
             await trio.sleep(DELAY_SECONDS + 60)
             await channel.look()
 
@@ -152,6 +157,51 @@ async def test_the_users_wallet_closes_alone_when_the_proxy_is_gone(autojump_clo
     assert early.value.retry_after is not None
     assert closing.value.code == "draining"
     assert GIVEN - FEES_MAX < back < GIVEN
+
+
+CHEAP = Price(prompt=1000, cached=500, completion=2000, reasoning=2000)
+
+
+@asynccontextmanager
+async def open_two_markets(first: ScriptedEngine, price: Price = PRICE) -> AsyncIterator[World]:
+    """Stand a network up with one more proxy, which is known first."""
+    async with MemoryNetwork() as links:
+        world = World(links)
+        async with world.market(first, "other-", price), world.market(ScriptedEngine()):
+            yield world
+
+
+async def test_nobody_is_asked_to_pay_a_proxy_that_does_not_sell_the_model(autojump_clock: MockClock) -> None:
+    other = ScriptedEngine(models=[replace(ScriptedEngine().capabilities.models[0], name="other")])
+    async with open_two_markets(other) as world:
+        wallet = world.wallet()
+        async with at_home(world, wallet) as channel:
+            await fund(world, wallet, channel)
+            cost = await buy(channel)
+
+    assert cost > 0
+
+
+async def test_a_side_that_was_opened_again_asks_the_proxy_that_has_the_money(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        wallet = world.wallet()
+        async with at_home(world, wallet) as channel:
+            await fund(world, wallet, channel)
+        async with (
+            world.market(ScriptedEngine(), "other-", CHEAP),
+            world.open_side(42, wallet.account) as side,
+        ):
+            with trio.fail_after(600):
+                while len(await side.client.models()) < 2:  # noqa: ASYNC110  (each looks)
+                    await trio.sleep(1.0)
+            async with OwnChannel(side).chat("scripted", HELLO) as answer:
+                await answer.read()
+            accounts = side.accounts.payees()
+
+    assert answer.attempts == 1
+    assert len(accounts) == 1
 
 
 async def test_a_side_that_was_closed_finds_its_users_money_again(autojump_clock: MockClock) -> None:
