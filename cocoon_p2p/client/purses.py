@@ -10,6 +10,7 @@ moment, whenever the process dies, in which an exchange is charged and its purse
 Spec: payments/settlement.md (Purses). The arithmetic: `purse`.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -368,6 +369,13 @@ class Purses:
 
     def _row(self, exchange: ExchangeId, kept: _KeptTie) -> ExchangeRow | None:
         return self._store.exchange(ChannelName(Side.PAYER, ChannelId(kept.channel)), exchange)
+
+
+async def open_purses(store: Store, clock: Callable[[], float] = time.time) -> Purses:
+    """Read the purses of a ledger before its accounts are open (`open_accounts`). Raises as `Purses.load`."""
+    purses = Purses(store, clock)
+    await purses.load()
+    return purses
 
 
 def purses_of(accounts: Accounts, clock: Callable[[], float]) -> Purses:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from cocoon_p2p.client import Client, Policy, parse_trust
+from cocoon_p2p.client.purses import open_purses
 from cocoon_p2p.config import ClientFile, Loaded
 from cocoon_p2p.control import Answer
 from cocoon_p2p.node.parts import Parts, open_parts
@@ -66,6 +67,7 @@ async def open_paying_client(
             grant=Nano(0),
             funding=funding if tops_up else None,
             answers=answers,
+            beside=open_purses,
         ) as parts,
         Client.open(
             parts.transport,

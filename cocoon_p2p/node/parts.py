@@ -1,6 +1,6 @@
 """What a client, a proxy and a worker have in common: who they are, how they speak, what they pay with."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +33,7 @@ from cocoon_p2p.overview import (
     list_channels,
     show_peers,
 )
+from cocoon_p2p.payments.party import Beside
 from cocoon_p2p.payments.settlement import Accounts, open_accounts
 from cocoon_p2p.payments.treasury.funding import FundingPolicy
 from cocoon_p2p.payments.treasury.rounds import Treasury
@@ -77,6 +78,7 @@ async def open_parts(
     grant: Nano,
     funding: FundingPolicy | None = None,
     answers: Sequence[Answer] = (),
+    beside: Callable[[Store], Awaitable[Beside]] | None = None,
 ) -> AsyncIterator[Parts]:
     """Open what every role with a ledger stands on; its parts close in the other order.
 
@@ -86,6 +88,7 @@ async def open_parts(
         grant: What everybody who pays this node may owe it, in nanoTON.
         funding: What it puts into channels by itself; None: nothing.
         answers: What can be asked through its control socket beyond what every node answers.
+        beside: As for `open_accounts`.
 
     Raises:
         ConfigurationError: An address, the network's name, the folder, the chain's configuration or the
@@ -111,7 +114,13 @@ async def open_parts(
             keep_in=data / KEPT_PEERS,
         ) as directory,
         open_accounts(
-            transport, identity, this_network, store, grant_policy=lambda _payer: grant, bank=treasury
+            transport,
+            identity,
+            this_network,
+            store,
+            grant_policy=lambda _payer: grant,
+            bank=treasury,
+            beside=beside,
         ) as accounts,
         open_service_nursery() as nursery,
     ):

@@ -15,7 +15,7 @@ import logging
 import os
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import trio
@@ -385,6 +385,7 @@ async def open_accounts(
     *,
     grant_policy: GrantPolicy,
     bank: Bank | None = None,
+    beside: Callable[[Store], Awaitable[Beside]] | None = None,
     draw: Callable[[int], bytes] = os.urandom,
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Accounts]:
@@ -397,10 +398,14 @@ async def open_accounts(
         store: Our ledger.
         grant_policy: How much a payer may owe us.
         bank: Our side of the chain; without one, channels stand on what peers agree on.
+        beside: Reads the books of who keeps some of its own beside the accounts, before any peer is heard:
+            what they say an exchange can cost holds from the first bill on.
         draw: Draws random bytes, for channel keys and salts.
         clock: Seconds since the Unix epoch.
     """
     party = Party(transport, identity, network, store, clock, bank=bank)
+    if beside is not None:
+        party.role.beside = await beside(store)
     rows, unsettled = await store.channels(), await store.unsettled()
     async with open_service_nursery() as nursery:
         accounts = Accounts(party, nursery, grant_policy, draw)

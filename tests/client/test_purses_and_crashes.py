@@ -1,8 +1,9 @@
 """Purses of a machine that dies: whatever was settled, by whom and when, is counted, and counted once."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ import trio
 from trio.testing import MockClock
 
 from cocoon_p2p.client import Budget, Client, Policy, Purses
-from cocoon_p2p.client.purses import purses_of
+from cocoon_p2p.client.purses import open_purses, purses_of
 from cocoon_p2p.errors import CocoonError
 from cocoon_p2p.identity import PeerId, network_id
-from cocoon_p2p.ledger import ChannelName, EndedForgotten, ExchangeRow, Side, Status
+from cocoon_p2p.ledger import ChannelName, EndedForgotten, ExchangeRow, Side, Status, Store
 from cocoon_p2p.payments.channel import Phase
+from cocoon_p2p.payments.party import Beside
 from cocoon_p2p.payments.payer_stream import settle
 from cocoon_p2p.payments.settlement import Accounts, open_accounts
 from cocoon_p2p.protocols.ids import Trust
@@ -45,7 +47,9 @@ class Buyer:
         return self.node.disk
 
     @asynccontextmanager
-    async def accounts(self, store: MemoryStore) -> AsyncIterator[tuple[Accounts, MemoryTransport]]:
+    async def accounts(
+        self, store: MemoryStore, beside: Callable[[Store], Awaitable[Beside]] | None = None
+    ) -> AsyncIterator[tuple[Accounts, MemoryTransport]]:
         """Open its accounts until the block ends or the machine dies."""
         network, self.lives = self.overlay.network, self.lives + 1
         transport = network.transport(self.node.identity, listen=False)
@@ -58,6 +62,7 @@ class Buyer:
                     network_id("memory"),
                     store,
                     grant_policy=lambda _: Nano(0),
+                    beside=beside,
                     draw=Draw(f"accounts {self.lives}"),
                     clock=date,
                 ) as accounts,
@@ -200,9 +205,9 @@ async def test_a_bill_above_what_a_request_could_cost_is_not_paid_after_a_crash_
         buyer = Buyer(overlay)
         # Another answer that runs: what is vouchered for it would cover the bill.
         await die_while_answered(buyer, limit, Nano(10**9))
-        async with buyer.accounts(MemoryStore(buyer.disk)) as (accounts, _):
+        # The payee may be back before there is a client.
+        async with buyer.accounts(MemoryStore(buyer.disk), partial(open_purses, clock=date)) as (accounts, _):
             followed = purses_of(accounts, date)
-            await followed.load()
             (account,) = accounts.payees()
             (exchange,) = [one for one in account.leftovers if followed.limit(one) == limit]
             assert account.credit > limit + beyond
