@@ -60,7 +60,11 @@ class Closes:
             return None
         if close_at <= seen.at and self._purse is not None:
             await self._tell(account, contract.finish_close())
-        return max(close_at - self._lookout.now(), 1.0)
+        left = close_at - self._lookout.now()
+        if self._purse is None:
+            # It is another wallet's to finish, at any time or never: it is looked for with growing pauses.
+            return max(abs(left), LOOK_SECONDS)
+        return max(left, 1.0)
 
     async def _hand_in(self, account: Account, body: bytes) -> float:
         now, until = self._lookout.now(), float(account.terms_until or 0)

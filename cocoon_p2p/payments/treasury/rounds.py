@@ -260,7 +260,8 @@ class Treasury:
                 return self._tell_again(account)
             await self._claims.collect(account, seen)
             close_at = account.backing.close_at
-            return max(close_at - self.now(), AGAIN_FIRST_SECONDS) if close_at else None
+            # Once it can be finished it is the payer's to do, or not: it is looked for with growing pauses.
+            return max(abs(close_at - self.now()), AGAIN_FIRST_SECONDS) if close_at else None
 
     def _tell_again(self, account: PayingAccount) -> float | None:
         """Tell a payee of a deposit that it has not seen."""

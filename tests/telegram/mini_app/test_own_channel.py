@@ -9,11 +9,14 @@ import trio
 from trio.testing import MockClock
 
 from cocoon_p2p.errors import Refused, Unavailable
+from cocoon_p2p.payments.chain import AccountSeen
+from cocoon_p2p.payments.contract import AccountId
 from cocoon_p2p.payments.treasury.funding import OPENING_COSTS
 from cocoon_p2p.payments.wallet import Transfer
 from cocoon_p2p.protocols.messages import Price
 from cocoon_p2p.telegram.mini_app.orders import spell_order
 from cocoon_p2p.telegram.mini_app.own_channel import NOTHING_PAID_IN, OwnChannel
+from cocoon_p2p.testing.chain import LocalChain
 from cocoon_p2p.testing.engine import ScriptedEngine
 from cocoon_p2p.testing.memory import MemoryNetwork
 from cocoon_p2p.testing.overlay import PRICE
@@ -157,6 +160,34 @@ async def test_the_users_wallet_closes_alone_when_the_proxy_is_gone(autojump_clo
     assert early.value.retry_after is not None
     assert closing.value.code == "draining"
     assert GIVEN - FEES_MAX < back < GIVEN
+
+
+@pytest.mark.slow
+async def test_a_close_that_its_owner_does_not_finish_is_looked_at_seldom(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, account = 0, LocalChain.account
+
+    async def counted(chain: LocalChain, of: AccountId) -> AccountSeen:
+        nonlocal looks
+        looks += of == contract
+        return await account(chain, of)
+
+    async with open_world() as world:
+        wallet = world.wallet()
+        async with at_home(world, wallet) as channel:
+            await fund(world, wallet, channel)
+            world.lose_proxy()
+            start = await channel.close_alone()
+            contract = start.to
+            await pay(world, wallet, start)
+            await seen(channel, lambda one: one.standing().is_closing)
+            await trio.sleep(DELAY_SECONDS + 60)
+            monkeypatch.setattr(LocalChain, "account", counted)
+            await trio.sleep(DELAY_SECONDS)
+
+    # Eight a delay by the payer's rounds, as many by the proxy's, and some in growing pauses.
+    assert 0 < looks < 60
 
 
 CHEAP = Price(prompt=1000, cached=500, completion=2000, reasoning=2000)
