@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from cocoon_p2p.client import Answer, Asked, Client, Wishes
+from cocoon_p2p.client.embeddings import collect
 from cocoon_p2p.gateway.chat_request import ChatRequest, chat_messages, chat_wishes
 from cocoon_p2p.gateway.chat_spelling import ChatChunks, whole_chat
 from cocoon_p2p.gateway.chunks import Chunks
@@ -73,8 +74,9 @@ class Counter:
             await write(answer, body, flight.flow)
 
     async def _embed(self, body: EmbeddingRequest, inputs: list[str], wishes: Wishes, flight: Flight) -> None:
-        made = await self.client.embed(body.model, inputs, **self._payable(wishes, body, flight))
-        flight.charged, flight.exchange = int(made.cost), _exchange(made.answer)
+        payable = self._payable(wishes, body, flight)
+        async with _charged_to(flight, self.client.vectors(body.model, inputs, **payable)) as answer:
+            made = await collect(answer)
         flight.flow.begin(whole_headers(made.answer))
         flight.flow.write(spell_embeddings(made, body))
 

@@ -1,6 +1,7 @@
 """Who hangs up stops the paying; who tries again does not pay twice. On real sockets."""
 
 import json
+import logging
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,8 @@ import httpx
 import pytest
 import trio
 
-from cocoon_p2p.testing.engine import ScriptedEngine
+from cocoon_p2p.protocols.ids import Kind
+from cocoon_p2p.testing.engine import ScriptedEngine, scripted_model, scripted_vector
 from tests.gateway.scene import QUESTION, Scene, open_gateway, until
 
 pytestmark = pytest.mark.slow
@@ -60,6 +62,37 @@ async def test_a_hang_up_stops_the_engine_and_costs_what_was_made(is_stream: boo
         assert scene.engine.tokens_made == [16]
         assert 0 < scene.charged <= PROMPT_TOKENS * PROMPT + 16 * TOKEN
         assert scene.overlay.disagreements() == ()
+
+
+async def test_a_hang_up_on_vectors_is_known_by_its_exchange_and_its_cost(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "cocoon_p2p.gateway")
+    embedded: list[str] = []
+
+    def embed(text: str) -> bytes:
+        embedded.append(text)
+        return scripted_vector(text)
+
+    model = scripted_model("vectors", kind=Kind.EMBEDDING)
+    engine = ScriptedEngine(models=(model,), delay_seconds=0, stall_at=0, embed=embed)
+    async with open_gateway(engine) as scene:
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                async with httpx.AsyncClient(base_url=scene.url, timeout=None) as http:
+                    await http.post("/v1/embeddings", json={"model": "vectors", "input": ["a", "b"]})
+
+            nursery.start_soon(ask)
+            await until(lambda: embedded == ["a", "b"])
+            nursery.cancel_scope.cancel()
+        await until(lambda: scene.engine.running == 0)
+        await _settled(scene)
+
+        (ended,) = [one for one in caplog.records if one.getMessage() == "answer ended"]
+        facts = vars(ended)
+        assert facts["exchange"] is not None
+        assert facts["charged"] == scene.charged > 0
 
 
 async def test_a_retry_under_one_key_spends_what_the_hang_up_left_and_is_then_told_again() -> None:
