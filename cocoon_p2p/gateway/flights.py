@@ -117,21 +117,28 @@ class Flights:
             RequestRefused: The key stands for another request, or for what was too long to be kept; or
                 too much is under way.
         """
-        since, spent = trio.current_time(), 0
-        while (found := self._repeats.find(ticket, now=trio.current_time())) is not None:
-            if found.is_readable:
-                return Seat(ticket, found, found.flow.read(), True, since)
-            if not found.scope.cancel_called and not found.was_for_nothing:
-                raise RequestRefused(NOT_KEPT)
-            spent = found.spent
-            if found.ended.is_set():
-                break
-            # What it has cost is known once it is settled. Meanwhile others may come for the same.
-            await found.ended.wait()
-            spent = found.spent
-            if ticket.key is None:
-                break
-        return self._begin(ticket, work, spent, since)
+        since, spent, found = trio.current_time(), 0, None
+        try:
+            while (found := self._repeats.find(ticket, now=trio.current_time())) is not None:
+                if found.is_readable:
+                    return Seat(ticket, found, found.flow.read(), True, since)
+                has_failed = found.scope.cancel_called or found.was_for_nothing
+                if ticket.key is not None and not has_failed:
+                    raise RequestRefused(NOT_KEPT)
+                spent = found.spent
+                if found.ended.is_set():
+                    break
+                # What it has cost is known once it is settled. Meanwhile others may come for the same.
+                await found.ended.wait()
+                spent = found.spent
+                if ticket.key is None:
+                    break
+            return self._begin(ticket, work, spent, since)
+        except BaseException:
+            if found is not None:
+                # An answer without a key is found once. This try did not get that far; the next one may.
+                self._repeats.leave(ticket, found, now=trio.current_time())
+            raise
 
     def leave(self, seat: Seat, *, was_told: bool) -> None:
         """Give a seat up; nobody but who had it may do so, and once.
@@ -144,7 +151,8 @@ class Flights:
         seat.reader.leave()
         if flight.flow.readers:
             return
-        if not was_told:
+        if not was_told or (flight.was_for_nothing and flight.spent_before):
+            # Who was told of an error that cost nothing tries again, and earlier tries have cost something.
             self._repeats.leave(seat.ticket, flight, now=now)
         if flight.ended.is_set():
             return

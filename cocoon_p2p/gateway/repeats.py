@@ -171,5 +171,6 @@ class Repeats(Generic[A]):
 
 
 def _follows(ticket: Ticket, left: Ticket) -> bool:
-    is_next = ticket.tries is not None and left.tries is not None and ticket.tries == left.tries + 1
-    return is_next and (ticket.caller, ticket.words) == (left.caller, left.words)
+    # There may be tries between them that were refused before it was known what they ask.
+    is_later = ticket.tries is not None and left.tries is not None and ticket.tries > left.tries
+    return is_later and (ticket.caller, ticket.words) == (left.caller, left.words)

@@ -114,6 +114,49 @@ async def test_the_next_try_may_spend_what_a_cancelled_one_left(autojump_clock: 
         assert again.flight.spent == 7 * PRICE_A_SECOND
 
 
+@pytest.mark.parametrize("why", ["no worker", "busy", "cancelled"])
+async def test_a_try_that_came_to_nothing_does_not_hide_what_those_before_it_have_cost(
+    autojump_clock: Clock, why: str
+) -> None:
+    work, failing = Work(5), Work(0, fails_with=Unavailable("no worker"))
+    async with _open() as flights:
+        flights.leave(await _after(flights, FIRST, work, 2.5), was_told=False)
+        match why:
+            case "no worker":
+                second = await flights.board(SECOND, failing)
+                await _read(second)
+                flights.leave(second, was_told=True)
+            case "busy":
+                await trio.sleep(1)
+                others = [await flights.board(BARE, Work(9)) for _ in range(2)]
+                with pytest.raises(RequestRefused):
+                    await flights.board(SECOND, work)
+                for other in others:
+                    flights.leave(other, was_told=True)
+                await trio.sleep(1)
+            case _:
+                with trio.CancelScope() as scope:
+                    scope.cancel()
+                    await flights.board(SECOND, work)
+
+        await _read(await flights.board(replace(FIRST, tries=2), work))
+
+        assert work.spent_before == [0, 2 * PRICE_A_SECOND]
+
+
+async def test_an_answer_lost_on_its_way_is_made_anew_for_what_is_left(autojump_clock: Clock) -> None:
+    work = Work(2)
+    async with _open() as flights:
+        seat = await flights.board(FIRST, work)
+        await _read(seat)
+        flights.leave(seat, was_told=False)
+
+        again = await flights.board(SECOND, work)
+
+        assert await _read(again) == b"word word "
+        assert work.spent_before == [0, 2 * PRICE_A_SECOND]
+
+
 async def test_a_try_waits_until_it_is_known_what_a_cancelled_one_has_cost(autojump_clock: Clock) -> None:
     async def settles_slowly(flight: Flight) -> None:
         try:

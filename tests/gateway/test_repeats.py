@@ -64,7 +64,6 @@ def test_the_next_try_finds_what_was_not_waited_for_and_no_one_after_it() -> Non
     "other",
     [
         FIRST,
-        replace(BARE, tries=2),
         replace(SECOND, words=b"other"),
         replace(SECOND, caller="somebody"),
         BARE,
@@ -75,6 +74,13 @@ def test_what_is_not_the_next_try_of_the_same_finds_nothing(other: Ticket) -> No
     repeats.leave(FIRST, Said(), now=0)
 
     assert repeats.find(other, now=1) is None
+
+
+def test_a_try_that_was_refused_at_the_door_does_not_hide_the_one_before_it() -> None:
+    repeats, answer = Repeats[Said](), Said()
+    repeats.leave(FIRST, answer, now=0)
+
+    assert repeats.find(replace(BARE, tries=2), now=1) is answer
 
 
 def test_two_who_ask_the_same_each_find_their_own() -> None:
