@@ -278,7 +278,7 @@ class ProxySection(Section, frozen=True, kw_only=True):
     "Channels to workers that are open on the chain at once."
 
     asks_per_second: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 20
-    "How often one client may ask, price questions included. One that buys for many, a gateway, needs more."
+    "How often one client may ask without buying: price questions, and what is refused or cost nothing."
 
 
 class BootstrapSection(Section, frozen=True, kw_only=True):

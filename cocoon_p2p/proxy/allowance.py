@@ -27,6 +27,10 @@ class Allowance:
         left = self._left(rate, now)
         return (Allowance(left - 1, now), True) if left >= 1 else (Allowance(left, now), False)
 
+    def give_back(self, rate: Rate, now: float) -> "Allowance":
+        """Take one use back: it was none that is to be limited."""
+        return Allowance(min(rate.burst, self._left(rate, now) + 1), now)
+
     def is_whole(self, rate: Rate, now: float) -> bool:
         """Say whether it is as good as new, so that nothing is lost by forgetting it."""
         return self._left(rate, now) >= rate.burst

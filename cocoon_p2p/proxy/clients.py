@@ -199,7 +199,11 @@ class Clients:
 
     def _end(self, relay: Relay, stream: "ClientStream") -> None:
         del self._running[relay.exchange]
-        stream.standing.relays.remove(relay)
+        standing = stream.standing
+        standing.relays.remove(relay)
+        if relay.has_earned:
+            # The limit is for who only asks: a gateway buys as often as it likes.
+            standing.asks = standing.asks.give_back(self._rate, trio.current_time())
         stream.take_back(relay.exchange)
         self._ended.set()
 
@@ -209,7 +213,9 @@ class Clients:
         standing.asks, may_ask = standing.asks.take(self._rate, trio.current_time())
         if not may_ask:
             rate = self._rate.per_second
-            raise _no(Reason.RATE_LIMITED, f"a client may ask {rate:g} times a second", 1 / rate)
+            raise _no(
+                Reason.RATE_LIMITED, f"a client may ask {rate:g} times a second without buying", 1 / rate
+            )
         if self.is_draining:
             raise _no(Reason.DRAINING, "this proxy takes nothing new")
         if ask.exchange in self._running:

@@ -44,7 +44,7 @@ class ProxyPolicy:
 
     streams_per_client_max: int = 64
     asks_per_second: float = 20.0
-    "Of one client, price questions and refusals included."
+    "Of one client, price questions and refusals included. What was paid for in the end does not count."
 
     asks_burst: int = 64
     lost_rest_seconds: float = 10.0

@@ -112,6 +112,7 @@ class Relay:
         self._reckoning: Reckoning | None = None
         self._is_worker_lost = False
         self._is_settled = False
+        self._has_earned = False
         self._worker_wanted = trio.Event()
         self._due = trio.Event()
         self._sleep = trio.CancelScope()
@@ -137,6 +138,11 @@ class Relay:
     @property
     def has_ended(self) -> bool:
         return self._exchange.phase is Phase.ENDED
+
+    @property
+    def has_earned(self) -> bool:
+        """Whether the client was charged for it."""
+        return self._has_earned
 
     def is_paid_through(self, account: ReceivingAccount) -> bool:
         """Whether this is the account that the client pays for the exchange with."""
@@ -349,6 +355,7 @@ class Relay:
             if self._reckoning is not None:
                 settlement = await self._charge(self._reckoning)
                 self._is_settled = True
+                self._has_earned = self._reckoning.client_amount > 0
                 self._feed(Charged(settlement, trio.current_time()))
             elif self._is_worker_lost:
                 await self._tab.release_lost()

@@ -225,6 +225,22 @@ async def test_a_client_may_ask_only_so_often(autojump_clock: MockClock) -> None
         assert [await ask() for _ in range(3)] == [Quoted, Quoted, Refused]
 
 
+async def test_who_buys_may_ask_again_and_who_only_asks_may_not(autojump_clock: MockClock) -> None:
+    async with scene(replace(POLICY, asks_per_second=0.001, asks_burst=2)) as stage:
+        for _ in range(5):
+            end, job = await stage.begin()
+            await job.say(job.chunk(2, final=True))
+            await end.hear(Chunk)
+            await job.charge(job.receipt())
+            await stage.client.pay(await end.hear(Settled))
+            job.stream.reset()  # else the next job would come on it
+            await stage.settled()
+
+        for _ in range(2):
+            await stage.ask()
+        assert (await refused(stage, stage.client.ask())).reason is Reason.RATE_LIMITED
+
+
 async def test_a_new_stream_is_no_new_allowance(autojump_clock: MockClock) -> None:
     async with scene(replace(POLICY, asks_per_second=2, asks_burst=1)) as stage:
         first = await stage.client.open()
