@@ -169,13 +169,15 @@ class Purses:
             ConfigurationError: The name or the amount is out of range, or the purse has no budget.
             Unavailable: The ledger cannot be written.
         """
-        topped_up = machine.top_up(self._known(name), amount)
+        purse = self._known(name)
         if once is None:
-            return await self._save(topped_up)
+            return await self._save(machine.top_up(purse, amount))
         check_text("what a top-up came by", once, ONCE_MAX_BYTES)
         key = _TOP_UP + sha256(f"{name}\n{once}".encode()).hexdigest()
         if key in self._top_ups:
+            # Whatever became of the purse since: who tells of payments tells again until it is heard.
             return await self._save(self.get(name))
+        topped_up = machine.top_up(purse, amount)
         self._top_ups.add(key)
         return await self._save(topped_up, Note(key, b""))
 

@@ -181,6 +181,22 @@ async def test_a_payment_that_is_told_twice_tops_up_once_also_in_another_life(
         assert (await another_life.top_up(PURSE, Nano(5), once="payment 1")).left == 10
 
 
+async def test_a_payment_that_is_told_again_is_heard_also_where_the_budget_is_gone(
+    autojump_clock: MockClock,
+) -> None:
+    async with scene(honest) as stage:
+        ours = stage.client.purses
+        await ours.allow(PURSE, Budget(Nano(0)))
+        await ours.top_up(PURSE, Nano(5), once="payment 1")
+        await ours.allow(PURSE, None)
+
+        assert (await ours.top_up(PURSE, Nano(5), once="payment 1")).credit == 5
+        with pytest.raises(ConfigurationError, match="no budget"):
+            await ours.top_up(PURSE, Nano(5), once="payment 2")
+        await ours.allow(PURSE, Budget(Nano(0)))
+        assert (await ours.top_up(PURSE, Nano(5), once="payment 2")).credit == 10
+
+
 async def test_there_is_an_end_to_how_many_purses_are_remembered(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
