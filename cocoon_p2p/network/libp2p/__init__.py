@@ -5,4 +5,4 @@ No other room imports libp2p.
 
 # All of it, and first: libp2p's modules import one another. Two threads that came into that circle by two
 # doors, as two clients of one program would, found it half made or waited for each other.
-import libp2p as _libp2p  # noqa: F401
+import libp2p as libp2p
