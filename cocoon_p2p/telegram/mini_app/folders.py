@@ -23,8 +23,9 @@ from cocoon_p2p.telegram.mini_app.own_channels import OpenSide
 WALLETS_MAX = 8
 "Wallets of one user that have a folder here. Wallets cost nothing, folders do."
 
-_WALLET_LETTERS = 8
-"Of a wallet's account: enough to tell one user's apart. A socket is in the folder, whose path must be short."
+_WALLET_LETTERS = 20
+"""Of a wallet's account: too many for anybody to find a wallet that begins as another's does. A socket is in
+the folder, whose path must be short."""
 
 
 def sides_in(place: Path, loaded: Loaded[ClientFile]) -> OpenSide:

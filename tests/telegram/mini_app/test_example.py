@@ -20,7 +20,7 @@ from cocoon_p2p.payments.contract import AccountId
 from cocoon_p2p.payments.devchain import DevChain
 from cocoon_p2p.payments.lite import LOCAL, open_chain
 from cocoon_p2p.payments.wallet import wallet_file
-from cocoon_p2p.telegram.mini_app import sides_in
+from cocoon_p2p.telegram.mini_app import folders, sides_in
 from cocoon_p2p.telegram.mini_app.folders import WALLETS_MAX, chain_of
 from cocoon_p2p.testing.chain import LocalChain
 from cocoon_p2p.testing.fortune import PLAY_MONEY
@@ -123,7 +123,7 @@ def test_one_user_has_only_so_many_folders(tmp_path: Path) -> None:
     open_side = sides_in(tmp_path, loaded_in(tmp_path, ChainSection(network="local", servers="chain.json")))
     wallets = [AccountId(bytes([number]) * 32) for number in range(1, WALLETS_MAX + 2)]
     for wallet in wallets[:WALLETS_MAX]:
-        (tmp_path / "42" / wallet.hex()[:8]).mkdir(parents=True)
+        (tmp_path / "42" / wallet.hex()[:20]).mkdir(parents=True)
 
     open_side(42, wallets[0])
     open_side(43, wallets[-1])
@@ -131,6 +131,21 @@ def test_one_user_has_only_so_many_folders(tmp_path: Path) -> None:
         open_side(42, wallets[-1])
 
     assert caught.value.code == "too-many-wallets"
+
+
+def test_a_wallet_that_was_sought_to_begin_as_another_has_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+    monkeypatch.setattr(folders, "_open_side", lambda folder, *_: opened.append(folder))
+    open_side = sides_in(tmp_path, loaded_in(tmp_path, ChainSection(network="local", servers="chain.json")))
+    wallet = AccountId(b"\x07" * 32)
+
+    open_side(42, wallet)
+    # 32 bits are found in minutes: a wallet has a number of its own that its owner chooses.
+    open_side(42, AccountId(wallet[:4] + b"\xff" * 28))
+
+    assert len(set(opened)) == 2
 
 
 def test_a_channel_has_one_who_funds_it() -> None:
