@@ -2,7 +2,8 @@
 
 Hypercorn waits without end for a client that does not read, even when it is told to stop; it takes as many
 connections as come; and it does not hear a client hang up that had sent more than one request. Here a
-client has its time, connections have their number, and who hangs up is always heard.
+client has its time, connections have their number, and who hangs up is always heard. HTTP/2, which would
+need all of that again, is not spoken: hypercorn would change to it for whoever offers it.
 """
 
 import logging
@@ -63,7 +64,7 @@ class Connections:
         # Hypercorn reads no further while it waits for such an event.
         context.event_class = cast("Any", partial(_Pause, bounded))
         try:
-            await TCPServer(self._app, self._config, context, ConnectionState({}), cast("Any", bounded))
+            await _Http1Server(self._app, self._config, context, ConnectionState({}), cast("Any", bounded))
         except* _HungUp:
             log.debug("a client hung up that had sent more than it was answered")
         except* Exception as errors:  # noqa: BLE001 (a task ends here)
@@ -79,6 +80,19 @@ class Connections:
         while self.open:
             self._closed = trio.Event()
             await self._closed.wait()
+
+
+class _Http1Server(TCPServer):
+    """A connection that stays what it is: an `Upgrade: h2c` is an offer, and may be ignored."""
+
+    async def _read_data(self) -> None:
+        # Hypercorn has no setting for it.
+        cast("Any", self.protocol).protocol._check_protocol = _stay
+        await super()._read_data()
+
+
+async def _stay(_request: object) -> None:
+    pass
 
 
 class _HungUp(Exception):

@@ -1,5 +1,6 @@
 """The server itself: what it bears, what it does not wait for, and how it ends."""
 
+import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -87,7 +88,8 @@ async def test_one_connection_too_many_is_closed() -> None:
 
 async def _answer_to(scope: Scope, receive: Receive, send: Send) -> None:
     body = scope["path"].encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    length = (b"content-length", b"%d" % len(body))
+    await send({"type": "http.response.start", "status": 200, "headers": [length]})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -104,6 +106,30 @@ async def test_requests_that_are_sent_ahead_are_answered_in_turn() -> None:
                 said += await stream.receive_some(1000)
         assert said.index(b"/a") < said.index(b"/b") < said.index(b"/c")
         await stream.aclose()
+
+
+@pytest.mark.slow
+async def test_who_offers_http_2_is_answered_in_http_1(caplog: pytest.LogCaptureFixture) -> None:
+    offer = "connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"
+    async with _serving(_answer_to) as (connections, port):
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        for path in "ab":
+            await stream.send_all(f"GET /{path} HTTP/1.1\r\nhost: localhost\r\n{offer}\r\n".encode())
+            said = b""
+            with trio.fail_after(30):
+                while not said.endswith(f"/{path}".encode()):
+                    said += await stream.receive_some(1000)
+            assert said.startswith(b"HTTP/1.1 200")
+        await stream.aclose()
+
+        known = await trio.open_tcp_stream("127.0.0.1", port)
+        await known.send_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000"))
+        with trio.fail_after(30):
+            assert (await known.receive_some(1000)).startswith(b"HTTP/1.1")
+        await known.aclose()
+        await until(lambda: connections.open == 0)
+
+    assert [one for one in caplog.records if one.levelno >= logging.WARNING] == []
 
 
 @pytest.mark.slow
