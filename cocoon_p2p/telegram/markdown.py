@@ -15,7 +15,8 @@ from itertools import accumulate
 
 from cocoon_p2p.telegram.styled import Span, Style, Styled, apart_from_code, sendable
 
-_FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})([^`\n]*)")
+# All of its tildes at once: a shorter mark before the same tildes would be tried for each of them.
+_FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,}(?!~))([^`\n]*)")
 _LANGUAGE = re.compile(r"[\w+#.-]{1,32}", re.ASCII)
 _BULLET = re.compile(r"([ \t]*)[-*+][ \t]+(?=\S)")
 _HEADING = re.compile(r" {0,3}#{1,6}[ \t]+")
