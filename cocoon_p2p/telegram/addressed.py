@@ -15,6 +15,9 @@ def addressed(message: Message, me: User) -> str | None:
     """Say what a message asks of a bot: its text or caption, without the mention; None: it is not for it."""
     if asker(message) is None or message.is_automatic_forward:
         return None
+    # It came by way of the bot itself: an inline question, which is answered where it stands.
+    if message.via_bot is not None and message.via_bot.id == me.id:
+        return None
     text = message.text or message.caption or ""
     if is_private(message):
         return text

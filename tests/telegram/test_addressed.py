@@ -9,6 +9,7 @@ from aiogram.types import Chat, Message, MessageEntity, User
 from cocoon_p2p.telegram.addressed import addressed, asker, place, spot
 
 ME = User(id=42, is_bot=True, first_name="Fake", username="fake_bot")
+OTHER = User(id=43, is_bot=True, first_name="Gif", username="gif")
 ADA = User(id=7, is_bot=False, first_name="Ada")
 GROUP = Chat(id=-100, type="supergroup")
 
@@ -39,6 +40,9 @@ def mentioned(text: str, name: str, kind: str = "mention", user: User | None = N
         (message("hi", reply_to_message=message("above", from_user=ME)), "hi"),
         (message("hi", reply_to_message=message("above")), None),
         (message("hi", from_user=ME, chat=Chat(id=7, type="private")), None),
+        (message("hi", via_bot=ME, chat=Chat(id=7, type="private")), None),
+        (mentioned("@fake_bot hi", "@fake_bot").model_copy(update={"via_bot": ME}), None),
+        (message("hi", via_bot=OTHER, chat=Chat(id=7, type="private")), "hi"),
         (message("hi", is_automatic_forward=True, chat=Chat(id=7, type="private")), None),
     ],
 )
