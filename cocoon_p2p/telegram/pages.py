@@ -40,13 +40,13 @@ def split(text: Styled, *, units_max: int = PAGE_UNITS_MAX) -> tuple[Styled, ...
 def stub(page: Styled) -> Styled:
     """Give what a message says before it is given its text: half of its first line at most."""
     line = page.text.partition("\n")[0]
-    end = _fitting(line, 0, min(utf16_units(line) // 2, STUB_UNITS_MAX))
+    end = fitting(line, 0, min(utf16_units(line) // 2, STUB_UNITS_MAX))
     return Styled(f"{line[: max(line.rfind(' ', 0, end), 0)].rstrip()} \u2026".lstrip())
 
 
 def _end(text: Styled, start: int, units_max: int) -> int:
     """Say where the page ends that begins at a position."""
-    end = _fitting(text.text, start, units_max)
+    end = fitting(text.text, start, units_max)
     if end == len(text.text):
         return end
     block = next((span for span in text.spans if span.style in CODES and span.start < end < span.end), None)
@@ -61,7 +61,7 @@ def _end(text: Styled, start: int, units_max: int) -> int:
     return _between_characters(text.text, start, end)
 
 
-def _fitting(text: str, start: int, units_max: int) -> int:
+def fitting(text: str, start: int, units_max: int) -> int:
     """Say how far a text goes in so many UTF-16 units."""
     end = min(len(text), start + units_max)
     excess = utf16_units(text[start:end]) - units_max

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from cocoon_p2p.aio import Answer
 from cocoon_p2p.errors import CocoonError
 from cocoon_p2p.telegram.clock import Clock
+from cocoon_p2p.telegram.pages import fitting
 from cocoon_p2p.telegram.styled import utf16_units
 
 Ask = Callable[[], Awaitable[AbstractAsyncContextManager[Answer]]]
@@ -75,10 +76,12 @@ class Reading:
     async def _read(self, ask: Ask) -> None:
         async with await ask() as self.answer:
             async for piece in self.answer:
-                self._texts.append(piece.text)
+                # A worker decides how much comes at once.
+                text = piece.text[: fitting(piece.text, 0, self._units_left)]
+                self._texts.append(text)
                 self._news.set()
-                self._units_left -= utf16_units(piece.text)
-                if self._units_left < 0:
+                self._units_left -= utf16_units(text)
+                if text != piece.text:
                     self.is_cut = True
                     return
 
