@@ -99,7 +99,14 @@ async def _take_away(query: CallbackQuery, bot: Bot) -> None:
     with suppress(AiogramError):
         if query.inline_message_id is not None:
             await bot.edit_message_reply_markup(inline_message_id=query.inline_message_id)
-        elif query.message is not None:
+        # Clients can say that they pressed what is not there: other buttons of the bot's are left alone.
+        elif isinstance(query.message, Message) and query.data in _data(query.message):
             await bot.edit_message_reply_markup(
                 chat_id=query.message.chat.id, message_id=query.message.message_id
             )
+
+
+def _data(message: Message) -> set[str | None]:
+    """Give what the buttons under a message carry."""
+    rows = () if message.reply_markup is None else message.reply_markup.inline_keyboard
+    return {button.callback_data for row in rows for button in row}
