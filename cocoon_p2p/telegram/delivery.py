@@ -78,22 +78,29 @@ class Delivery:
         step = next_step(self._board, pages, is_live=False)
         return 0.0 if step is None else self._pace.delay(self._surface.meters(step), self._clock.now())
 
-    async def finish(self, pages: tuple[Styled, ...]) -> None:
-        """Bring the chat to show these pages and nothing else of the answer, however long that takes.
+    async def finish(self, pages: tuple[Styled, ...], *, within_seconds: float | None = None) -> None:
+        """Bring the chat to show these pages and nothing else of the answer.
 
         A cancel leaves what stands.
 
+        Args:
+            pages: What is to be read there.
+            within_seconds: How long that is tried; None: `FINISH_SECONDS`.
+
         Raises:
-            Undeliverable: Nothing can be shown there, or nothing got through for `FINISH_SECONDS`.
+            Undeliverable: Nothing can be shown there, or nothing got through for that long.
         """
-        until = self._clock.now() + FINISH_SECONDS
+        until = self._clock.now() + (FINISH_SECONDS if within_seconds is None else within_seconds)
         pages = pages[: self._surface.pages_max]
         while step := next_step(self._board, pages, is_live=False):
             await self._wait_for_turn(step, until)
             try:
                 await self._perform(step)
-            except Uncertain:
-                await self._clock.sleep(self._backoff())
+            except Uncertain as exc:
+                seconds = self._backoff()
+                if self._clock.now() + seconds > until:
+                    raise Undeliverable("nothing got through to Telegram") from exc
+                await self._clock.sleep(seconds)
             except Silenced as exc:
                 self._wait_after(step, exc.seconds)
 

@@ -34,7 +34,7 @@ from cocoon_p2p.telegram.pages import split
 from cocoon_p2p.telegram.questions import KitSettings, Offer, Questions
 from cocoon_p2p.telegram.reading import Ask
 from cocoon_p2p.telegram.runs import Keep, Run, Runs
-from cocoon_p2p.telegram.store import MemoryStore, Store
+from cocoon_p2p.telegram.store import MemoryStore, Store, Talks
 from cocoon_p2p.telegram.styled import Style, Styled, sendable, styled
 from cocoon_p2p.telegram.surface import ChatSurface, InlineSurface, Surface, Undeliverable
 from cocoon_p2p.telegram.talk import Choices, Place, Talk, said
@@ -68,10 +68,10 @@ class BotKit:
         self.client = client
         self.settings = settings or KitSettings()
         self.wording = wording or Wording()
-        self._store = store or MemoryStore()
+        self._talks = Talks(store or MemoryStore())
         self._clock = clock or LoopClock()
         self._pace = Pace()
-        self._questions = Questions(client, self.settings, self._store)
+        self._questions = Questions(client, self.settings, self._talks)
         self.runs = Runs(self._clock, waiting_max=self.settings.waiting_max, runs_max=self.settings.runs_max)
 
     async def __aenter__(self) -> Self:
@@ -126,8 +126,7 @@ class BotKit:
             return None
 
         async def keep(answer: str) -> None:
-            talk = await self._store.load(where)
-            await self._store.save(where, said(talk, question, answer, self.settings.memory))
+            await self._talks.change(where, lambda talk: said(talk, question, answer, self.settings.memory))
 
         return await self._begin(message, self._questions.chat(where, question), keep)
 
@@ -172,16 +171,20 @@ class BotKit:
 
     async def choices(self, message: Message) -> Choices:
         """Say what the people of a chat chose."""
-        return (await self._store.load(self.place(message))).choices
+        return (await self._talks.load(self.place(message))).choices
 
     async def choose(self, message: Message, **choices: Any) -> None:
         """Have a chat choose something, by the names of `Choices`."""
-        talk = await self._store.load(self.place(message))
-        await self._store.save(self.place(message), replace(talk, choices=replace(talk.choices, **choices)))
+        await self._talks.change(
+            self.place(message), lambda talk: replace(talk, choices=replace(talk.choices, **choices))
+        )
 
     async def forget(self, message: Message) -> None:
-        """Forget what was said in a chat; what it chose stays."""
-        await self._store.save(self.place(message), Talk(choices=await self.choices(message)))
+        """Forget what was said in a chat, also what is being answered now; what it chose stays."""
+        where = self.place(message)
+        for run in self.runs.of(where.bot_id, where.chat_id):
+            run.is_forgotten = run.is_forgotten or run.place == where
+        await self._talks.change(where, lambda talk: Talk(choices=talk.choices))
 
     async def models(self) -> tuple[str, ...]:
         """Name the models that chat."""
@@ -226,7 +229,7 @@ class BotKit:
         if delivery.wait_seconds(pages) > SAY_SECONDS:
             return False
         try:
-            await delivery.finish(pages)
+            await delivery.finish(pages, within_seconds=SAY_SECONDS)
         except Undeliverable:
             return False
         return True

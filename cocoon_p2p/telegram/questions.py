@@ -14,7 +14,7 @@ from cocoon_p2p.errors import Refused
 from cocoon_p2p.protocols.ids import AUDIO_MAX_BYTES, Kind
 from cocoon_p2p.telegram.reading import Ask
 from cocoon_p2p.telegram.speech import download
-from cocoon_p2p.telegram.store import Store
+from cocoon_p2p.telegram.store import Talks
 from cocoon_p2p.telegram.talk import TURN_OVERHEAD_BYTES, Memory, Place, Turn, recent
 
 COMPLETION_TOKENS_MAX = 512
@@ -64,13 +64,13 @@ class Questions:
     Args:
         client: The network.
         settings: What holds for all chats.
-        store: What is remembered of each.
+        talks: What is remembered of each.
     """
 
-    def __init__(self, client: aio.Client, settings: KitSettings, store: Store) -> None:
+    def __init__(self, client: aio.Client, settings: KitSettings, talks: Talks) -> None:
         self._client = client
         self._settings = settings
-        self._store = store
+        self._talks = talks
         self._allowed: set[str] = set()
         "Purses that were given their budget since the program began."
 
@@ -78,7 +78,7 @@ class Questions:
         """Ask for the next turn of a place's talk; or for the only one, of nothing that was said before."""
 
         async def ask() -> AbstractAsyncContextManager[aio.Answer]:
-            talk = await self._store.load(place)
+            talk = await self._talks.load(place)
             model = await self._find(Kind.CHAT, talk.choices.model or self._settings.model)
             wishes = await self._wishes(place)
             tokens_max = wishes.get("completion_tokens_max") or COMPLETION_TOKENS_MAX
@@ -156,7 +156,7 @@ class Questions:
         return wishes
 
     async def _chat_model(self, place: Place) -> str:
-        chosen = (await self._store.load(place)).choices.model
+        chosen = (await self._talks.load(place)).choices.model
         return (await self._find(Kind.CHAT, chosen or self._settings.model)).name
 
     async def _find(self, kind: Kind, name: str | None) -> "_Model":

@@ -52,6 +52,9 @@ class Run:
     told: Told | None = None
     "What came of it; None before the end, and where it was stopped before it began."
 
+    is_forgotten: bool = False
+    "Whether it is not to be remembered."
+
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -127,17 +130,21 @@ class Runs:
             why: What readers are told.
             bots: Of these bots only, by their ids.
         """
-        tasks = [task for task, run in self._runs.items() if bots is None or run.place.bot_id in bots]
-        for task in tasks:
-            self._runs[task].stop(why)
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
-                await asyncio.gather(*(run.wait() for run in map(self._runs.__getitem__, tasks)))
+                # What is begun meanwhile ends as well.
+                while runs := self._of_bots(bots):
+                    for run in runs.values():
+                        run.stop(why)
+                    await next(iter(runs.values())).wait()
         except TimeoutError:
-            log.warning("answers were left undelivered", extra={"count": len(self._runs)})
+            log.warning("answers were left undelivered", extra={"count": len(self._of_bots(bots))})
         finally:
-            for task in tasks:
+            for task in self._of_bots(bots):
                 task.cancel()
+
+    def _of_bots(self, bots: Collection[int] | None) -> dict[asyncio.Task[None], Run]:
+        return {task: run for task, run in self._runs.items() if bots is None or run.place.bot_id in bots}
 
     async def _work(self, run: Run, answering: Answering, ask: Ask, keep: Keep | None) -> None:
         try:
@@ -145,7 +152,7 @@ class Runs:
                 # One that waited while it was stopped has nothing to say.
                 if run.reading.stopped != "":
                     run.told = await answering.run(ask)
-                    if keep is not None:
+                    if keep is not None and not run.is_forgotten:
                         await keep(run.told.text)
         except CocoonError as error:
             log.warning("an answer was not remembered", extra={"error": error.code})

@@ -66,7 +66,7 @@ def recent(turns: Sequence[Turn], memory: Memory) -> tuple[Turn, ...]:
     """
     kept: list[Turn] = []
     size_bytes = 0
-    for turn in reversed(turns[-memory.turns_max :]):
+    for turn in reversed(turns[-max(1, memory.turns_max) :]):
         size_bytes += turn.size_bytes
         if kept and size_bytes > memory.size_max_bytes:
             break

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup
 
 from cocoon_p2p.client import Budget, Wishes
 from cocoon_p2p.inference.engine import GenerateRequest
@@ -164,6 +165,29 @@ def test_what_was_said_is_remembered_and_forgotten_at_new() -> None:
     run(program)
 
 
+def test_what_is_being_answered_at_new_is_forgotten_too() -> None:
+    engine = endless()
+
+    async def program() -> None:
+        async with open_scene(engine, settings=LONG) as scene:
+            chat = scene.api.private(7)
+            chat.say("a secret")
+            draft = (await chat.until(drafts))[-1]
+            chat.say("/new")
+            await chat.until(lambda chat: "Forgotten." in chat.texts)
+            chat.stop(draft)
+            await chat.until(ended)
+            await _until_waiting(scene, 7, 0)
+            seen = len(drafts(chat))
+
+            chat.say("and now?")
+
+            await chat.until(lambda chat: len(drafts(chat)) > seen)
+            assert _said(engine.requests[1]) == ["and now?"]
+
+    run(program)
+
+
 def test_a_handler_does_not_wait_for_an_answer() -> None:
     engine = ScriptedEngine(stall_at=0)
 
@@ -227,6 +251,31 @@ def test_only_who_asked_or_an_administrator_can_stop_an_answer() -> None:
                 await group.until(lambda group: ended(group) and not _buttons(group))
                 await _until_waiting(scene, group.id, 0)
                 assert engine.running == 0
+
+    run(program)
+
+
+def test_who_says_that_they_pressed_what_is_not_there_takes_no_buttons_away() -> None:
+    async def program() -> None:
+        async with open_scene() as scene:
+            eve = scene.api.user(9, "Eve")
+            group = scene.api.group(scene.api.user(7), eve)
+            other = InlineKeyboardButton(text="Vote", callback_data="vote")
+            await scene.bot.send_message(
+                group.id, "A poll", reply_markup=InlineKeyboardMarkup(inline_keyboard=[[other]])
+            )
+            question = scene.api.bot.ask("callback", eve, scene.api.world.clock())
+            pressed = {
+                "id": question.id,
+                "from": eve.as_json(),
+                "chat_instance": "1",
+                "data": "cocoon-stop:1",
+            }
+
+            scene.api.bot.updates.put("callback_query", pressed | {"message": group.messages[-1].as_json()})
+
+            assert "nothing to stop" in str((await question.answered())["text"])
+            assert _buttons(group)
 
     run(program)
 
@@ -430,6 +479,45 @@ def test_an_inline_question_becomes_its_answer_once_it_was_sent() -> None:
     run(program)
 
 
+def test_an_inline_question_in_the_bot_s_own_chat_is_paid_for_once() -> None:
+    engine = ScriptedEngine(delay_seconds=0)
+
+    async def program() -> None:
+        async with open_scene(engine) as scene:
+            chat = scene.api.private(7)
+            query = chat.inline("what is it?")
+            results = (await query.answered())["results"]
+            (result,) = results if isinstance(results, list) else ()
+            chat.choose(query, str(result["id"]))
+            await chat.until(lambda chat: chat.messages[-1].text.endswith(WARNED))
+
+            chat.say("Hello")
+
+            await chat.until(lambda chat: chat.messages[-1].text.startswith(HELLO) and ended(chat))
+            assert [_said(request) for request in engine.requests] == [["what is it?"], ["Hello"]]
+
+    run(program)
+
+
+def test_an_inline_answer_says_what_it_cost_however_much_of_it_comes_at_once() -> None:
+    engine = ScriptedEngine(("word " * 2_000,), delay_seconds=0)
+
+    async def program() -> None:
+        async with open_scene(engine) as scene:
+            group = scene.api.group(scene.api.user(7))
+            query = group.inline("what is it?")
+            results = (await query.answered())["results"]
+            (result,) = results if isinstance(results, list) else ()
+            group.choose(query, str(result["id"]))
+
+            await group.until(lambda group: "word" in group.messages[-1].text and not _buttons(group))
+
+            assert "the rest was not bought" in group.messages[-1].text
+            assert group.messages[-1].text.endswith(WARNED)
+
+    run(program)
+
+
 def test_two_bots_of_one_program_are_told_apart() -> None:
     async def program() -> None:
         async with open_scene() as scene:
@@ -465,6 +553,28 @@ def test_what_was_paid_for_is_delivered_when_the_bot_is_shut_down() -> None:
         assert text.startswith("word word")
         assert "the bot is being restarted" in text
         assert engine.running == 0
+
+    run(program)
+
+
+def test_what_is_asked_while_the_bot_is_shut_down_ends_too() -> None:
+    engine = endless()
+
+    async def program() -> None:
+        async with open_scene(engine, settings=LONG) as scene:
+            chat = scene.api.private(7)
+            held = scene.api.faults.hold("sendMessage", chat_id=7)
+            chat.say("Hello")
+            await chat.until(drafts)
+            leaving = asyncio.create_task(scene.kit.leave())
+            await held.reached.wait()
+            scene.api.private(8).say("Hello")
+            await _until_waiting(scene, 8, 1)
+
+            held.release()
+
+            await leaving
+            assert not scene.kit.runs.all
 
     run(program)
 

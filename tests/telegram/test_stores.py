@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from cocoon_p2p.errors import CocoonError, ConfigurationError
 from cocoon_p2p.telegram import Choices, Memory, MemoryStore, Place, Talk, Turn, open_sqlite_store, store
+from cocoon_p2p.telegram.store import Talks
 from cocoon_p2p.telegram.talk import recent, said
 
 HERE = Place(1, -100, 5)
@@ -126,6 +128,30 @@ def test_a_disk_that_fails_is_an_error_with_a_code(tmp_path: Path) -> None:
                 assert caught.value.code == "store-failed"
 
     asyncio.run(program())
+
+
+def test_of_two_changes_at_the_same_time_none_is_lost() -> None:
+    class Slow(MemoryStore):
+        async def load(self, place: Place) -> Talk:
+            await asyncio.sleep(0)
+            return await super().load(place)
+
+    async def program() -> None:
+        talks = Talks(Slow())
+
+        await asyncio.gather(
+            talks.change(HERE, lambda talk: replace(talk, choices=TALK.choices)),
+            talks.change(HERE, lambda talk: replace(talk, turns=TALK.turns)),
+        )
+
+        assert await talks.load(HERE) == TALK
+
+    asyncio.run(program())
+
+
+def test_a_memory_of_nothing_remembers_nothing() -> None:
+    assert said(TALK, "and now?", "this", Memory(turns_max=0)).turns == ()
+    assert recent((*TALK.turns, Turn("user", "and now?")), Memory(turns_max=0)) == (Turn("user", "and now?"),)
 
 
 def _bytes(folder: Path) -> bytes:
