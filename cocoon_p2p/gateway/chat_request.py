@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from cocoon_p2p.client import Message, Wishes
-from cocoon_p2p.gateway.fields import APositive, refuse_given
+from cocoon_p2p.gateway.fields import LEFT_OUT, APositive, refuse_given
 from cocoon_p2p.gateway.refusals import invalid, unsupported
 from cocoon_p2p.gateway.sampling import Known, Sampling, sampling_wishes
 from cocoon_p2p.protocols.ids import CHAT_MESSAGES_MAX, LOGPROBS_MAX, TOOLS_MAX
@@ -34,7 +34,7 @@ class Called(Known):
     id: str
     function: CalledFunction
     type: Literal["function"] = "function"
-    index: Any = None
+    index: msgspec.Raw = LEFT_OUT
     "Left there by whoever put a streamed message together."
 
 
@@ -47,9 +47,9 @@ class Turn(Known):
     tool_calls: list[Called] | None = None
     tool_call_id: str | None = None
     refusal: str | None = None
-    annotations: list[Any] | None = None
-    audio: Any = None
-    function_call: Any = None
+    annotations: msgspec.Raw = LEFT_OUT
+    audio: msgspec.Raw = LEFT_OUT
+    function_call: msgspec.Raw = LEFT_OUT
 
 
 class Function(Known):
@@ -112,18 +112,21 @@ class ChatRequest(Sampling, kw_only=True):
     store: bool | None = None
     service_tier: str | None = None
     verbosity: str | None = None
-    metadata: Any = None
-    prediction: Any = None
-    prompt_cache_key: Any = None
-    prompt_cache_options: Any = None
-    prompt_cache_retention: Any = None
-    audio: Any = None
-    function_call: Any = None
-    functions: Any = None
-    moderation: Any = None
-    reasoning_effort: Any = None
-    web_search_options: Any = None
+    metadata: msgspec.Raw = LEFT_OUT
+    prediction: msgspec.Raw = LEFT_OUT
+    prompt_cache_key: msgspec.Raw = LEFT_OUT
+    prompt_cache_options: msgspec.Raw = LEFT_OUT
+    prompt_cache_retention: msgspec.Raw = LEFT_OUT
+    audio: msgspec.Raw = LEFT_OUT
+    function_call: msgspec.Raw = LEFT_OUT
+    functions: msgspec.Raw = LEFT_OUT
+    moderation: msgspec.Raw = LEFT_OUT
+    reasoning_effort: msgspec.Raw = LEFT_OUT
+    web_search_options: msgspec.Raw = LEFT_OUT
 
+
+_NOTHING = (None, "", *(msgspec.Raw(empty) for empty in (b"null", b"[]", b"{}", b'""')))
+"What a message may hold that cannot be told to a model."
 
 _CHOICES = ("auto", "none", "required")
 
@@ -197,7 +200,7 @@ def _message(turn: Turn, where: str) -> Mapping[str, Any]:
     if turn.name and turn.role != "tool":
         raise unsupported(f"{where}.name", "models are told roles only; put names into the text")
     for name in ("audio", "function_call", "refusal", "annotations"):
-        if getattr(turn, name):
+        if getattr(turn, name) not in _NOTHING:
             raise unsupported(f"{where}.{name}", "models cannot be told")
     if turn.content is None and not turn.tool_calls:
         raise invalid(f"`{where}.content` is missing", param=f"{where}.content")

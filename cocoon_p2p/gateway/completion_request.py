@@ -1,11 +1,11 @@
 """The body of `POST /v1/completions`, and what it comes to in the client's terms."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
 from cocoon_p2p.client import Wishes
-from cocoon_p2p.gateway.fields import refuse_given
+from cocoon_p2p.gateway.fields import LEFT_OUT, refuse_given
 from cocoon_p2p.gateway.refusals import invalid, unsupported
 from cocoon_p2p.gateway.sampling import Sampling, sampling_wishes
 from cocoon_p2p.protocols.ids import LOGPROBS_MAX
@@ -21,7 +21,7 @@ class CompletionRequest(Sampling, kw_only=True):
     logprobs: Annotated[int, msgspec.Meta(ge=0, le=LOGPROBS_MAX)] | None = None
     best_of: int | None = None
     echo: bool | None = None
-    suffix: Any = None
+    suffix: msgspec.Raw = LEFT_OUT
 
 
 def completion_prompt(body: CompletionRequest) -> str:

@@ -3,12 +3,12 @@
 import sys
 from array import array
 from base64 import b64encode
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from cocoon_p2p.client import Embeddings
-from cocoon_p2p.gateway.fields import Fields, refuse_given
+from cocoon_p2p.gateway.fields import LEFT_OUT, Fields, refuse_given
 from cocoon_p2p.gateway.refusals import unsupported
 from cocoon_p2p.gateway.spelling import answer_facts
 from cocoon_p2p.protocols.ids import INPUTS_MAX
@@ -22,7 +22,7 @@ class EmbeddingRequest(Fields, kw_only=True):
         | Annotated[list[str | int | list[int]], msgspec.Meta(min_length=1, max_length=INPUTS_MAX)]
     )
     encoding_format: Literal["float", "base64"] | None = None
-    dimensions: Any = None
+    dimensions: msgspec.Raw = LEFT_OUT
 
 
 def embedding_inputs(body: EmbeddingRequest) -> list[str]:

@@ -26,14 +26,19 @@ APositive = Annotated[int, msgspec.Meta(ge=1, le=UINT_MAX)]
 APeer = Annotated[str, msgspec.Meta(max_length=64)]
 
 
+LEFT_OUT = msgspec.Raw(b"null")
+"""What a field of any type holds that nobody gave, or null was given for. Such fields are checked to be JSON
+and not read: as objects, a body could take 25 times its size, for as long as its answer takes."""
+
+
 class Fields(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Fields that every body may have."""
 
     model: AName
-    user: Any = None
+    user: msgspec.Raw = LEFT_OUT
     "Who asks, for OpenAI's own statistics: ignored."
 
-    safety_identifier: Any = None
+    safety_identifier: msgspec.Raw = LEFT_OUT
     "The same."
 
     max_price: Annotated[int, msgspec.Meta(ge=1, le=NANO_MAX)] | None = None
@@ -80,8 +85,13 @@ def refuse_given(body: Fields, reasons: Mapping[str, str]) -> None:
         RequestRefused: It has; null counts as left out, as with OpenAI.
     """
     for name, why in reasons.items():
-        if getattr(body, name) is not None:
+        if is_given(getattr(body, name)):
             raise unsupported(name, why)
+
+
+def is_given(value: object) -> bool:
+    """Whether a field was given, as anything but null."""
+    return value is not None and value != LEFT_OUT
 
 
 def common_wishes(body: Fields) -> Wishes:

@@ -20,6 +20,10 @@ _NUMBERS = ("temperature", "max_price")
 class TranscriptionRequest(Fields, kw_only=True):
     """OpenAI's fields as of its Python SDK 3, but for the file."""
 
+    # What comes in a form is text, and no larger than that.
+    user: Any = None
+    safety_identifier: Any = None
+
     language: str | None = None
     prompt: str | None = None
     response_format: Literal["json", "text", "verbose_json"] = "json"

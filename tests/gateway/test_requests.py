@@ -1,6 +1,7 @@
 """What bodies mean: each field is honoured, refused by its name, or ignored where no answer depends on it."""
 
 import json
+import tracemalloc
 from contextlib import suppress
 from typing import Any
 
@@ -186,6 +187,25 @@ def test_what_no_answer_depends_on_is_ignored(fields: dict[str, Any]) -> None:
     wishes = chat_wishes(body)
 
     assert wishes.keys() <= {"temperature", "tools"}
+
+
+def test_what_is_not_read_takes_no_more_than_its_own_bytes() -> None:
+    many = b"[" + b"{}," * 100_000 + b"{}]"
+    ignored = ("user", "safety_identifier", "metadata", "prediction", "prompt_cache_key")
+    fields = b"".join(b',"%s":%s' % (name.encode(), many) for name in ignored)
+    call = b'{"id":"a","function":{"name":"f","arguments":"{}"},"index":' + many + b"}"
+    turn = b'{"role":"assistant","tool_calls":[' + call + b"]}"
+    body = b'{"model":"scripted","messages":[' + turn + b"]" + fields + b"}"
+
+    tracemalloc.start()
+    try:
+        asked = read_json(ChatRequest, body)
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert asked.model == "scripted"
+    assert held_bytes < len(body)
 
 
 def test_a_chat_that_was_had_comes_to_the_clients_turns() -> None:
