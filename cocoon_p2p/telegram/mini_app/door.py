@@ -35,7 +35,7 @@ from cocoon_p2p.payments.contract import AccountId
 from cocoon_p2p.payments.wallet import Transfer
 from cocoon_p2p.telegram.mini_app.event_stream import EventStream, Say
 from cocoon_p2p.telegram.mini_app.guard import Guard, check_origin
-from cocoon_p2p.telegram.mini_app.init_data import check_init_data
+from cocoon_p2p.telegram.mini_app.init_data import bot_id_of, check_init_data
 from cocoon_p2p.telegram.mini_app.orders import manifest, spell_order
 from cocoon_p2p.telegram.mini_app.own_channel import OwnChannel
 from cocoon_p2p.telegram.mini_app.own_channels import OwnChannels, User
@@ -71,7 +71,7 @@ class Door:
         pages: The folder of the page's files; None: they are elsewhere.
 
     Raises:
-        ConfigurationError: The settings' origin cannot be.
+        ConfigurationError: The settings' origin or token cannot be.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class Door:
     ) -> None:
         self._settings = settings
         self._domain = check_origin(settings.origin)
+        bot_id_of(settings.token)
         self._channels = channels
         self._chain = chain
         self._clock = clock

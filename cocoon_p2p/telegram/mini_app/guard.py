@@ -26,6 +26,7 @@ _HEADERS = [
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=(), payment=()"),
 ]
 _SAFE = ("GET", "HEAD")
+_PORTS = {"http": 80, "https": 443}
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -74,7 +75,10 @@ def check_origin(origin: str) -> str:
     try:
         parts = urlsplit(origin)
         host, is_plain = parts.hostname or "", parts.scheme == "http"
-        is_origin = origin == f"{parts.scheme}://{parts.netloc}" and parts.username is None
+        port = "" if parts.port in (None, _PORTS.get(parts.scheme)) else f":{parts.port}"
+        named = f"[{host}]" if ":" in host else host
+        # As browsers spell it, or no request would ever seem to come from it.
+        is_origin = origin == f"{parts.scheme}://{named}{port}" and origin.isascii() and " " not in origin
         is_local = parts.netloc.partition(":")[0] in _LOCAL or parts.netloc.startswith("[::1]")
     except ValueError:
         raise _no_origin() from None
@@ -85,5 +89,6 @@ def check_origin(origin: str) -> str:
 
 def _no_origin() -> ConfigurationError:
     return ConfigurationError(
-        "not an origin that a Mini App can have", hint="write https:// and the host, nothing after it"
+        "not an origin that a Mini App can have",
+        hint="write https:// and the host in small letters (xn-- where it has others), nothing after it",
     )

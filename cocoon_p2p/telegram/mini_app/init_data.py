@@ -46,7 +46,9 @@ _KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _DATE = re.compile(r"[0-9]{1,12}")
-_BOT_ID = re.compile(r"[0-9]{1,16}")
+_TOKEN = re.compile(r"([0-9]{1,16}):[A-Za-z0-9_-]{20,}")
+"Telegram's have 35 letters. With none, say from a file that is empty, everybody could sign for everybody."
+
 _ID_MAX = 1 << 52
 "Telegram: ids have at most 52 significant bits."
 
@@ -122,7 +124,9 @@ def check_init_data(
     Raises:
         MalformedMessage: It is too long, not a query string of such fields, or has a field twice.
         RecordRejected: It is not signed for this bot, was altered, or is too old.
+        ConfigurationError: The token is none.
     """
+    bot_id_of(token)
     fields = _fields(text)
     told = fields.pop("hash", "")
     if not _HASH.fullmatch(told):
@@ -174,12 +178,11 @@ def bot_id_of(token: str) -> int:
     Raises:
         ConfigurationError: It is no token. The text does not repeat it.
     """
-    number, colon, _ = token.partition(":")
-    if not colon or not _BOT_ID.fullmatch(number):
+    if (parts := _TOKEN.fullmatch(token)) is None:
         raise ConfigurationError(
             "not a bot's token", hint="copy it whole from @BotFather: it is NUMBER:LETTERS"
         )
-    return int(number)
+    return int(parts[1])
 
 
 # ---------------------------------------------------------------- the fields and their text

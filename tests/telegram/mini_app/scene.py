@@ -61,15 +61,15 @@ WORKER_GRANT = Nano(20_000_000)
 PROXY_WALLET, WORKER_ACCOUNT = WalletKey.from_seed(b"Q" * 32), AccountId(b"\xee" * 32)
 
 
-def init_data(user_id: int = 42, *, auth_date: int = NOW, **fields: str) -> str:
+def init_data(user_id: int = 42, *, auth_date: int = NOW, token: str = TOKEN, **fields: str) -> str:
     """Sign what Telegram would say of a user who opens our Mini App; fields may be others than it has."""
     user = json.dumps({"id": user_id, "first_name": "Ada", "language_code": "en"})
-    return signed({"user": user, "auth_date": str(auth_date), "query_id": "AAE", **fields})
+    return signed({"user": user, "auth_date": str(auth_date), "query_id": "AAE", **fields}, token)
 
 
-def signed(fields: Mapping[str, str]) -> str:
+def signed(fields: Mapping[str, str], token: str = TOKEN) -> str:
     lines = "\n".join(f"{key}={fields[key]}" for key in sorted(fields))
-    secret = hmac.digest(b"WebAppData", TOKEN.encode(), hashlib.sha256)
+    secret = hmac.digest(b"WebAppData", token.encode(), hashlib.sha256)
     return urlencode({**fields, "hash": hmac.digest(secret, lines.encode(), hashlib.sha256).hex()})
 
 
@@ -301,6 +301,6 @@ async def open_door(
     **settings: Any,
 ) -> AsyncIterator[tuple[Door, OwnChannels]]:
     """Stand a door up in a world."""
-    wanted = DoorSettings(origin=origin, token=TOKEN, model="scripted", **settings)
+    wanted = DoorSettings(**{"origin": origin, "token": TOKEN, "model": "scripted", **settings})
     async with open_own_channels(world.open_side, open_max=open_max, idle_seconds=idle_seconds) as channels:
         yield Door(wanted, channels, world.chain, clock=world.now, pages=pages), channels

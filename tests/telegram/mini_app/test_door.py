@@ -403,9 +403,19 @@ async def test_the_chain_being_down_is_told_and_passes(autojump_clock: MockClock
     assert up.status_code == 200
 
 
-@pytest.mark.parametrize("origin", ["https://app.example.org", "http://127.0.0.1:8000", "http://localhost"])
+@pytest.mark.parametrize(
+    "origin",
+    ["https://app.example.org", "http://127.0.0.1:8000", "http://localhost", "https://app.example.org:8443"],
+)
 def test_an_origin_is_of_https_or_this_machine(origin: str) -> None:
     assert check_origin(origin) in origin
+
+
+async def test_no_door_stands_up_without_a_bots_token(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        with pytest.raises(ConfigurationError):
+            async with page_of(world, token=""):
+                pass
 
 
 @pytest.mark.parametrize(
@@ -419,6 +429,12 @@ def test_an_origin_is_of_https_or_this_machine(origin: str) -> None:
         "https://",
         "https://[",
         "http://127.0.0.1.example.org",
+        "https://App.example.org",
+        "https://app.example.org:443",
+        "https://app.example.org:",
+        "https://app.example.org:x",
+        "https://b\u00fccher.example",
+        "https://app example.org",
     ],
 )
 def test_anything_else_is_no_origin(origin: str) -> None:
