@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cocoon_p2p.client import Client
 from cocoon_p2p.errors import CocoonError
-from cocoon_p2p.gateway.bodies import Bodies, ClientGone, refuse_unread
+from cocoon_p2p.gateway.bodies import Bodies, ClientGone, refuse_unread, unread
 from cocoon_p2p.gateway.chat_request import ChatRequest
 from cocoon_p2p.gateway.completion_request import CompletionRequest
 from cocoon_p2p.gateway.door import KEY
@@ -133,7 +133,7 @@ def build_app(gateway: Gateway) -> ASGIApp:
     async def health(_: Request) -> Response:
         return _json({"status": "ok", "running": gateway.flights.running})
 
-    return Starlette(
+    found = Starlette(
         routes=[
             *(Route(path, Endpoint(gateway, read), methods=["POST"]) for path, read in posts.items()),
             Route("/v1/models", models),
@@ -146,6 +146,15 @@ def build_app(gateway: Gateway) -> ASGIApp:
             Exception: _failed,
         },
     )
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "POST" and scope["path"] in posts:
+            await found(scope, receive, send)
+        else:
+            async with unread(receive):
+                await found(scope, receive, send)
+
+    return app
 
 
 # ------------------------------------------------------------ what bodies mean

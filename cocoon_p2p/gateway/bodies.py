@@ -76,14 +76,21 @@ class Bodies:
 
 
 async def refuse_unread(receive: Receive, send: Send, refusal: Refusal) -> None:
-    """Refuse a request whose body may still be coming.
+    """Refuse a request whose body may still be coming."""
+    async with unread(receive):
+        await send_refusal(send, refusal)
+
+
+@asynccontextmanager
+async def unread(receive: Receive) -> AsyncIterator[None]:
+    """Answer in this block what is not read.
 
     The server hands bodies on through a short queue. Nobody may stop taking from it before the answer is
     out: the server would wait for room in it, and never close the connection.
     """
     async with open_service_nursery() as nursery:
         nursery.start_soon(_discard, receive)
-        await send_refusal(send, refusal)
+        yield
 
 
 async def _discard(receive: Receive) -> None:

@@ -9,9 +9,10 @@ from dataclasses import replace
 import httpx
 import pytest
 import trio
+import trio.testing
 from starlette.types import Receive, Scope, Send
 
-from cocoon_p2p.client import Budget
+from cocoon_p2p.client import Budget, Client, Offered
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.gateway import Settings, bodies, serve
 from cocoon_p2p.gateway.connections import Connections
@@ -174,6 +175,33 @@ async def _whatever_is_said(scene: Scene, content: AsyncIterator[bytes]) -> int 
             return (await http.post("/v1/chat/completions", content=content)).status_code
         except httpx.TransportError:
             return None
+
+
+@pytest.mark.slow
+async def test_a_body_that_nobody_reads_holds_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on, list_models = trio.Event(), trio.Event(), Client.models
+
+    async def models(client: Client) -> tuple[Offered, ...]:
+        """As if nobody had offered anything yet."""
+        begun.set()
+        await go_on.wait()
+        return await list_models(client)
+
+    monkeypatch.setattr(Client, "models", models)
+    async with open_gateway(settings=replace(SETTINGS, requests_max=1)) as scene:
+        host, _, port = scene.url.removeprefix("http://").partition(":")
+        stream = await trio.open_tcp_stream(host, int(port))
+        head = b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
+        with trio.fail_after(30):
+            await stream.send_all(head + b"1\r\n-\r\n" * 50)
+            await begun.wait()
+            await trio.testing.wait_all_tasks_blocked()
+            go_on.set()
+            assert (await stream.receive_some(1000)).startswith(b"HTTP/1.1 200")
+            await stream.aclose()
+
+            while (await scene.http.get("/v1/models")).status_code != 200:
+                await trio.lowlevel.checkpoint()
 
 
 @pytest.mark.slow
