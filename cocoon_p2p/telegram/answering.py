@@ -34,7 +34,8 @@ class Told:
     "As the model wrote it, as far as it came."
 
     bill: Bill | None
-    "None: it cost nothing."
+    """None: there was no answer. One that was stopped before its first word may have cost something all the same:
+    its purse knows."""
 
     error: CocoonError | None
     is_stopped: bool
