@@ -34,8 +34,7 @@ class Told:
     "As the model wrote it, as far as it came."
 
     bill: Bill | None
-    """None: there was no answer. One that was stopped before its first word may have cost something all the same:
-    its purse knows."""
+    "None: there was no answer. Stopped before its first word, it may still have cost something (`balance`)."
 
     error: CocoonError | None
     is_stopped: bool
