@@ -187,8 +187,8 @@ async def test_a_body_that_nobody_reads_holds_no_place(monkeypatch: pytest.Monke
         await go_on.wait()
         return await list_models(client)
 
-    monkeypatch.setattr(Client, "models", models)
     async with open_gateway(settings=replace(SETTINGS, requests_max=1)) as scene:
+        monkeypatch.setattr(Client, "models", models)
         host, _, port = scene.url.removeprefix("http://").partition(":")
         stream = await trio.open_tcp_stream(host, int(port))
         head = b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
