@@ -7,6 +7,8 @@ from functools import partial
 import pytest
 import uvloop
 
+from tests.aio.scene import Threads, portal_threads
+
 Factory = Callable[[], asyncio.AbstractEventLoop]
 Run = Callable[[Coroutine[None, None, None]], None]
 
@@ -32,3 +34,10 @@ def run() -> Run:
 def run_on_both(request: pytest.FixtureRequest) -> Run:
     """Run it on either kind of loop."""
     return partial(_run, factory=request.param)
+
+
+@pytest.fixture
+def trio_threads() -> Threads:
+    """List the threads of portals that were opened since the test began: a fixture elsewhere may hold one."""
+    before = portal_threads()
+    return lambda: [thread for thread in portal_threads() if thread not in before]

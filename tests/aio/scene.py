@@ -1,7 +1,7 @@
 """A portal to something that a test can look into, and to a whole network in memory."""
 
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
@@ -76,5 +76,8 @@ async def open_bought(engines: Sequence[Engine] = ()) -> AsyncIterator[on_trio.C
         yield overlay.client
 
 
-def trio_threads() -> list[threading.Thread]:
+Threads = Callable[[], list[threading.Thread]]
+
+
+def portal_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "cocoon"]

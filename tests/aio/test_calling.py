@@ -17,7 +17,7 @@ from cocoon_p2p.aio.opening import open_portal
 from cocoon_p2p.aio.portal import Portal
 from cocoon_p2p.errors import LocalProtocolError, Unavailable
 from tests.aio.conftest import Run
-from tests.aio.scene import COLOUR, Desk, open_desk, trio_threads
+from tests.aio.scene import COLOUR, Desk, Threads, open_desk
 
 
 async def until(event: threading.Event) -> None:
@@ -31,7 +31,9 @@ async def the_desk(portal: Portal[Desk]) -> Desk:
     return await Pending(portal, itself).wait()
 
 
-def test_a_call_gives_what_it_returned_or_raises_what_it_raised(run_on_both: Run) -> None:
+def test_a_call_gives_what_it_returned_or_raises_what_it_raised(
+    run_on_both: Run, trio_threads: Threads
+) -> None:
     async def program() -> None:
         async with open_portal(open_desk) as portal:
             assert await Pending(portal, lambda desk: desk.double(21)).wait() == 42
@@ -116,7 +118,7 @@ def test_closing_ends_what_runs_and_refuses_what_comes(run_on_both: Run) -> None
     run_on_both(program())
 
 
-def test_what_cannot_be_opened_says_why_and_leaves_no_thread(run_on_both: Run) -> None:
+def test_what_cannot_be_opened_says_why_and_leaves_no_thread(run_on_both: Run, trio_threads: Threads) -> None:
     @asynccontextmanager
     async def refuse() -> AsyncIterator[Desk]:
         await trio.lowlevel.checkpoint()

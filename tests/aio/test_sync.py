@@ -21,7 +21,7 @@ from cocoon_p2p.errors import AnswerBroken, ConfigurationError, Refused
 from cocoon_p2p.sync import Client, _Pending, open_portal
 from cocoon_p2p.testing.engine import ScriptedEngine
 from cocoon_p2p.units import Nano
-from tests.aio.scene import HELLO, Desk, open_bought, open_desk, trio_threads
+from tests.aio.scene import HELLO, Desk, Threads, open_bought, open_desk
 
 WORDS = tuple(f"w{number} " for number in range(2_000))
 
@@ -45,7 +45,7 @@ def test_requests_are_paid_from_purses_as_on_trio() -> None:
             raise AssertionError("there is nothing in it")
 
 
-def test_an_answer_is_iterated_read_and_settled() -> None:
+def test_an_answer_is_iterated_read_and_settled(trio_threads: Threads) -> None:
     with bought() as client:
         with client.chat("scripted", HELLO) as answer:
             assert "".join(piece.text for piece in answer) == "Hello, world."
@@ -135,7 +135,9 @@ def test_a_call_that_nobody_has_any_more_is_cancelled() -> None:
         assert desk.left.wait(30)
 
 
-def test_an_interrupt_while_it_opens_waits_until_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_while_it_opens_waits_until_that_has_ended(
+    monkeypatch: pytest.MonkeyPatch, trio_threads: Threads
+) -> None:
     began, left = Event(), Event()
 
     @asynccontextmanager
