@@ -46,7 +46,7 @@ def models(config_file: Path, as_json: bool) -> None:
     "--receipt",
     "receipt_file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep what proves the bill in this file (`cocoon receipt verify`).",
+    help="Keep what proves the bill in this file (`cocoon receipt verify`); of what broke off in FILE.1, ...",
 )
 @config_option
 @json_option
@@ -129,7 +129,7 @@ async def _ask(
     except CocoonError:
         # What broke off may have cost something: that is worth proving too.
         if receipt_file is not None and answer is not None and answer.bundle is not None:
-            await answer.save_bundle(receipt_file)
+            await _keep(answer, receipt_file)
         raise
     if as_json:
         told = {"logprobs": logprob_facts(logprobs)} if "logprobs" in wishes else {}
@@ -138,7 +138,19 @@ async def _ask(
         click.echo(call_lines(answer.tool_calls))
         click.echo(footer(answer), err=True)
     if receipt_file is not None:
-        await answer.save_bundle(receipt_file)
+        await _keep(answer, receipt_file)
+
+
+async def _keep(answer: Any, file: Path) -> None:
+    """Keep what proves the bill; of an answer that went on elsewhere, the earlier parts' in FILE.1, ..."""
+    from cocoon_p2p.private_files import replace
+    from cocoon_p2p.protocols.exchange.bundle import encode_bundle
+
+    for number, part in enumerate(answer.parts[:-1], 1):
+        if part.bundle is not None:
+            place = file.with_name(f"{file.name}.{number}")
+            await trio.to_thread.run_sync(replace, place, encode_bundle(part.bundle))
+    await answer.save_bundle(file)
 
 
 async def talk(client: Any, *, model: str | None, wishes: dict[str, Any]) -> None:
