@@ -83,6 +83,9 @@ class Report:
     pending: int = 0
     "nanoTON that may still be booked: settlements that are not had yet."
 
+    disputed: int = 0
+    "nanoTON that were covered for bills that were not accepted: whoever signed those may still take it."
+
     attempts: int = 0
     first_token_seconds: float | None = None
 

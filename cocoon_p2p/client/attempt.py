@@ -127,6 +127,11 @@ class Attempt:
         return self._exchange.delivery
 
     @property
+    def held(self) -> Nano:
+        """What was covered for it."""
+        return Nano(self._exchange.held)
+
+    @property
     def proxy(self) -> PeerId:
         """Who is asked."""
         return self._order.proxy

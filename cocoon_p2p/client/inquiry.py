@@ -172,7 +172,8 @@ class Inquiry:
 
     @property
     def _max_cost(self) -> int:
-        return self._reservation.amount - self._report.charged - self._report.pending
+        report = self._report
+        return self._reservation.amount - report.charged - report.pending - report.disputed
 
     # ------------------------------------------------------------ choosing
 
@@ -333,6 +334,7 @@ class Inquiry:
             case Disputed(error, terms, settlement, meter):
                 self._avoid(made.link)
                 self._report.dispute = error
+                self._report.disputed += made.attempt.held
                 self._report.part(made.link.peer, terms).is_open = False
                 # The proxy has signed it, whoever else did.
                 hold_against(self._desk.standings, made.attempt, error, proxy_by=PROVEN)
@@ -403,6 +405,7 @@ class Inquiry:
         delivery = made.attempt.delivery
         if delivery.is_complete or self._reception.is_left or self._progress.is_stopped:
             return None
+        self._set_aside(made, error)
         if not delivery.chunks:
             return error
         self._broke = error
@@ -415,7 +418,6 @@ class Inquiry:
             # All that was asked for came; only that it was all was not said any more.
             self._report.finish = FinishReason.LENGTH
             return None
-        self._set_aside(made, error)
         self._go_on()
         log.info("an answer goes on elsewhere", extra={"exchange": made.exchange.hex(), "code": error.code})
         return error

@@ -93,6 +93,8 @@ async def settle_late(
             log.info("a lost exchange was settled", extra={**facts, "amount": bill.amount})
     part.is_open = False
     report.pending -= lost.owed_max
+    if dispute is not None:
+        report.disputed += lost.owed_max
     return dispute
 
 

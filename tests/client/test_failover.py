@@ -21,7 +21,7 @@ from cocoon_p2p.testing.engine import FEATURES, ScriptedEngine, scripted_model
 from cocoon_p2p.testing.papers import PRICE
 from cocoon_p2p.units import Nano
 from tests.client.nodes import PROXIES, WORKERS, Nodes, nodes
-from tests.client.scene import CLIENT, POLICY, QUESTION, Talk, scene
+from tests.client.scene import CLIENT, POLICY, QUESTION, Talk, honest, scene
 
 pytestmark = pytest.mark.slow
 
@@ -474,3 +474,87 @@ async def test_a_stop_string_across_the_seam_ends_the_answer_and_the_paying(
         assert part.bill.settlement.outcome is Outcome.CANCELLED
         assert answer.cost == running.paid == 2 * 21 + owed(part.bill.usage)[1]
         await running.agreed()
+
+
+# ---------------------------------------------------------------- proxies that want more
+
+
+async def start(talk: Talk) -> None:
+    await talk.begin()
+    await talk.chunk("It ", 1)
+    # What was said has arrived by then.
+    await trio.sleep(0.1)
+
+
+async def test_what_was_vouchered_for_a_late_bill_that_is_disputed_is_not_spent_again(
+    autojump_clock: MockClock,
+) -> None:
+    async def greedy(talk: Talk) -> None:
+        await start(talk)
+        talk.proxy.network.cut(CLIENT.peer_id, talk.proxy.peer)
+        talk.make_chunk("is ", 500)
+        settlement = talk.settlement(Outcome.CANCELLED)
+        talk.usage = talk.chunks[0].usage
+        await talk.charge(settlement, Outcome.CANCELLED)
+
+    async def break_off(talk: Talk) -> None:
+        await start(talk)
+        # By now the first one's bill was had, and disputed.
+        await trio.sleep(5)
+        talk.is_silent = True
+        await trio.sleep(20)
+
+    async def end(talk: Talk) -> None:
+        await talk.begin()
+        await talk.chunk("it.", 1, final=True)
+        await talk.settle(receipt=talk.deal.receipt(talk.usage, answer_hash=talk.answer_hash))
+
+    async with scene(greedy, break_off, end, commissions=(100, 200, 300), features=("continue",)) as stage:
+        async with stage.client.chat("scripted", QUESTION, completion_tokens_max=1_000) as answer:
+            assert await answer.read() == "It It it."
+
+        assert answer.dispute is not None
+        first, second, third = (proxy.talks[0].ask.max_cost for proxy in stage.proxies)
+        assert first - second > 0
+        assert third == second - stage.paying(stage.proxies[1]).held
+
+
+async def test_a_bill_for_nothing_takes_what_was_vouchered_for_it_off_the_next_try(
+    autojump_clock: MockClock,
+) -> None:
+    held = 0
+
+    async def bill(talk: Talk) -> None:
+        nonlocal held
+        await talk.begin()
+        held = stage.paying(stage.proxy).held
+        await talk.settle(Outcome.CANCELLED)
+
+    async with scene(bill, honest, commissions=(100, 500)) as stage:
+        async with stage.client.chat("scripted", QUESTION, max_cost=5_000) as answer:
+            assert await answer.read() == "It is this."
+
+        assert "cancelled, but not by us" in str(answer.dispute)
+        assert held > 0
+        assert stage.proxies[1].talks[0].ask.max_cost == 5_000 - held
+
+
+async def test_a_proxy_that_is_lost_before_it_goes_on_is_not_asked_after_each_break(
+    autojump_clock: MockClock,
+) -> None:
+    async def take_prompts(talk: Talk) -> None:
+        await talk.begin()
+        await trio.sleep(0.1)
+        talk.stream.reset()
+
+    async def break_off(talk: Talk) -> None:
+        await start(talk)
+        talk.stream.reset()
+
+    scripts = (take_prompts, break_off, break_off, break_off)
+    async with scene(*scripts, commissions=(100, 200, 300, 400), features=("continue",)) as stage:
+        with pytest.raises(AnswerBroken, match="did not go on elsewhere"):
+            async with stage.client.chat("scripted", QUESTION) as answer:
+                await answer.read()
+
+        assert [len(proxy.talks) for proxy in stage.proxies] == [2, 2, 2, 2]
