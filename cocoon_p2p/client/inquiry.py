@@ -94,6 +94,9 @@ class Inquiry:
         self._deadline = self._began_at + request.timeout_seconds
         self._prefer = request.prefer
         self._excluded = set(request.exclude)
+        self._barred = set(request.exclude)
+        "Those of them that are not asked after a wait either: they failed in the midst, or broke the rules."
+
         self._avoided: set[PeerId] = set()
         self._lost: set[PeerId] = set()
         "Proxies that were lost in the midst of the answer: asked once more, after all others."
@@ -166,7 +169,7 @@ class Inquiry:
         with self._reception.until(self._deadline):
             await trio.sleep(pause)
         self._avoided = set(self._unruly)
-        self._excluded = set(self._request.exclude)
+        self._excluded = set(self._barred)
         self._tries_left = self._desk.policy.attempts_max
         return True
 
@@ -371,7 +374,7 @@ class Inquiry:
             raise self._out_of_time()
         reason = end.cancelled or end.reason or Reason.ENGINE_FAILED
         detail = printable(end.detail or "") or reason.code.replace("-", " ")
-        self._exclude(made)
+        self._exclude(made, for_good=made.attempt.delivery.chunks > 0)
         error = AnswerBroken(detail, code=reason.code, hint=HINTS.get(reason, ""))
         # Cancelled is what had no money or no time left, and that no other worker brings.
         is_lost = bill.settlement.outcome is Outcome.FAILED
@@ -427,7 +430,7 @@ class Inquiry:
         proxy = made.link.peer
         if isinstance(error, RemoteProtocolError):
             # Which of the two it was is not known.
-            self._exclude(made)
+            self._exclude(made, for_good=True)
             self._unruly.add(proxy)
         elif proxy in self._avoided:
             (self._unruly if proxy in self._lost else self._lost).add(proxy)
@@ -505,6 +508,8 @@ class Inquiry:
             link.failed(trio.current_time())
             self._desk.view.refresh_soon()
 
-    def _exclude(self, made: _Try) -> None:
+    def _exclude(self, made: _Try, *, for_good: bool = False) -> None:
         if made.attempt.terms is not None:
             self._excluded.add(made.attempt.terms.worker)
+            if for_good:
+                self._barred.add(made.attempt.terms.worker)

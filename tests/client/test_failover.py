@@ -14,7 +14,7 @@ from cocoon_p2p.inference.engine import Feature
 from cocoon_p2p.payments.pricing import client_amount, worker_amount
 from cocoon_p2p.protocols.exchange.findings import Subject
 from cocoon_p2p.protocols.exchange.verification import verify_bundle
-from cocoon_p2p.protocols.ids import METER_TOKENS, Outcome
+from cocoon_p2p.protocols.ids import METER_TOKENS, Outcome, Reason
 from cocoon_p2p.protocols.messages import Meter, Price, Usage
 from cocoon_p2p.protocols.schema import decode_paper
 from cocoon_p2p.testing.engine import FEATURES, ScriptedEngine, scripted_model
@@ -558,3 +558,21 @@ async def test_a_proxy_that_is_lost_before_it_goes_on_is_not_asked_after_each_br
                 await answer.read()
 
         assert [len(proxy.talks) for proxy in stage.proxies] == [2, 2, 2, 2]
+
+
+async def test_a_worker_that_failed_in_the_midst_is_not_asked_after_a_wait_either(
+    autojump_clock: MockClock,
+) -> None:
+    async def fail(talk: Talk) -> None:
+        if talk.proxy.worker.peer in talk.ask.exclude:
+            return await talk.refuse(Reason.NO_CAPACITY, retry_after_ms=4_000)
+        await start(talk)
+        return await talk.settle(Outcome.FAILED, Reason.ENGINE_FAILED)
+
+    async with scene(fail, features=("continue",)) as stage:
+        with pytest.raises(AnswerBroken, match="did not go on elsewhere: no capacity"):
+            async with stage.client.chat("scripted", QUESTION) as answer:
+                await answer.read()
+
+        excluded = [talk.proxy.worker.peer in talk.ask.exclude for talk in stage.proxy.talks]
+        assert excluded == [False, True, True, True]
