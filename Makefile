@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -q --timeout=300
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-peers test-exllama test-gpu test-speech test-nat fuzz check soak bench bench-peers contract contract-tools interop-peer lock dist clean
+.PHONY: help demo test test-slow test-peers test-exllama test-gpu test-speech test-nat fuzz check soak losses bench bench-peers contract contract-tools interop-peer lock dist clean
 help:
 	@echo 'make demo    a whole paid network on this machine, and one answer from it'
 	@echo 'make test    the tests'
@@ -58,6 +58,10 @@ check: $(STAMP) $(PYRIGHT)/.installed
 MINUTES ?= 20
 soak: $(STAMP)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
+# The worker that answers is killed, again and again: the text is the undisturbed one, the bill by the rule.
+LOSSES ?= 200
+losses: $(STAMP)
+	$(BIN)/python -m tests.failover --losses $(LOSSES)
 bench: $(STAMP)
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 

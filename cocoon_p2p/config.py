@@ -200,6 +200,9 @@ class WorkerSection(Section, frozen=True, kw_only=True):
     grant: NonNegative = 20_000_000
     "How much a proxy may owe before its vouchers must cover it, in nanoTON."
 
+    tokens_per_second: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+    "No answer comes faster; 0: as fast as it is made. For demonstrations and tests."
+
     proxies: list[str] = []
     "Multiaddrs of proxies to serve. Empty: those that the network's directory names."
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from cocoon_p2p.cli.buying import (
     wishes_given,
 )
 from cocoon_p2p.cli.spell import answer_facts, footer, harmless
-from cocoon_p2p.errors import CocoonError, ConfigurationError
+from cocoon_p2p.errors import CocoonError, ConfigurationError, Unavailable
 
 
 @click.command()
@@ -46,7 +47,7 @@ def models(config_file: Path, as_json: bool) -> None:
     "--receipt",
     "receipt_file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep what proves the bill in this file (`cocoon receipt verify`).",
+    help="Keep what proves the bill in this file (`cocoon receipt verify`); of what broke off in FILE.1, ...",
 )
 @config_option
 @json_option
@@ -70,7 +71,7 @@ def ask(
         raise ConfigurationError("--logprobs is shown in JSON alone", hint="say --json too")
     text = read_text(Path("-")) if prompt == "-" else prompt
     use = functools.partial(
-        _ask,
+        buy,
         message=user_message(text, images),
         model=model,
         wishes=wishes_given(max_tokens, max_cost, trust, weights) | read_wishes(options),
@@ -110,7 +111,7 @@ async def _models(client: Any, *, as_json: bool) -> None:
         offer_table(offers)
 
 
-async def _ask(
+async def buy(
     client: Any,
     *,
     message: dict[str, Any],
@@ -119,6 +120,7 @@ async def _ask(
     receipt_file: Path | None,
     as_json: bool,
 ) -> None:
+    """Ask once, show the answer, and keep what proves the bill, also of what broke off."""
     answer, logprobs = None, []
     try:
         async with client.chat(model or await first_model(client), [message], **wishes) as answer:
@@ -128,8 +130,10 @@ async def _ask(
                     click.echo(harmless(piece.text), nl=False)
     except CocoonError:
         # What broke off may have cost something: that is worth proving too.
-        if receipt_file is not None and answer is not None and answer.bundle is not None:
-            await answer.save_bundle(receipt_file)
+        if receipt_file is not None and answer is not None:
+            # Of its last part there may be nothing to keep yet.
+            with suppress(Unavailable):
+                await _keep(answer, receipt_file)
         raise
     if as_json:
         told = {"logprobs": logprob_facts(logprobs)} if "logprobs" in wishes else {}
@@ -138,7 +142,19 @@ async def _ask(
         click.echo(call_lines(answer.tool_calls))
         click.echo(footer(answer), err=True)
     if receipt_file is not None:
-        await answer.save_bundle(receipt_file)
+        await _keep(answer, receipt_file)
+
+
+async def _keep(answer: Any, file: Path) -> None:
+    """Keep what proves the bill; of an answer that went on elsewhere, the earlier parts' in FILE.1, ..."""
+    from cocoon_p2p.private_files import replace
+    from cocoon_p2p.protocols.exchange.bundle import encode_bundle
+
+    for number, part in enumerate(answer.parts[:-1], 1):
+        if part.bundle is not None:
+            place = file.with_name(f"{file.name}.{number}")
+            await trio.to_thread.run_sync(replace, place, encode_bundle(part.bundle))
+    await answer.save_bundle(file)
 
 
 async def talk(client: Any, *, model: str | None, wishes: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,8 @@ from cocoon_p2p.observability import configure_logging
 if TYPE_CHECKING:
     from cocoon_p2p.cli.books import Books
     from cocoon_p2p.cli.chain_books import ChainBooks
-    from cocoon_p2p.client import Client
+    from cocoon_p2p.cli.demo_loss import Loss
+    from cocoon_p2p.client import Answer, Client
     from cocoon_p2p.testing.processes import LocalNetwork
 
 FOUND_SECONDS = 30.0
@@ -39,6 +41,8 @@ _UNSHOWN_STEPS = frozenset(("stopping", "stopped", "saved", "config"))
 _UNSHOWN_FACTS = frozenset(("step", "seconds", "key", "global_id"))
 
 DEFAULT_PROMPT = "Translate to Spanish: the red house"
+LONGER_PROMPT = "What is this network?"
+"Where a worker is to be killed: its answer has some twenty tokens."
 
 
 @click.command()
@@ -46,24 +50,65 @@ DEFAULT_PROMPT = "Translate to Spanish: the red house"
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, and nothing else.")
 @click.option("--workers", type=click.IntRange(1, 16), default=2, show_default=True)
 @click.option(
+    "--kill-worker-after",
+    type=click.IntRange(1, 10_000),
+    metavar="TOKENS",
+    help="Kill the worker that answers after so many tokens: another one goes on. Takes two workers.",
+)
+@click.option(
+    "--tokens-per-second",
+    type=click.IntRange(1, 1_000_000),
+    help="Have the workers answer no faster, so that there is something to see.",
+)
+@click.option(
     "--serve",
     "place",
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep the network up until Ctrl-C, its config files and wallets in this folder, for other commands.",
 )
-def demo(prompt: str | None, as_json: bool, workers: int, place: Path | None) -> None:
+def demo(
+    prompt: str | None,
+    as_json: bool,
+    workers: int,
+    kill_worker_after: int | None,
+    tokens_per_second: int | None,
+    place: Path | None,
+) -> None:
     """Bring up a whole network on this machine, with a TON chain of its own, and buy an answer from it.
 
     Without --prompt, and with a terminal, it goes on asking what you want to know.
     """
     configure_logging(sys.stderr, level="warning", as_json=False)
-    is_talking = prompt is None and not as_json and place is None and sys.stdin.isatty()
+    is_killing = kill_worker_after is not None
+    is_talking = prompt is None and not as_json and place is None and not is_killing and sys.stdin.isatty()
     show = Show(is_quiet=as_json)
+    wanted = Wanted(
+        prompt or (LONGER_PROMPT if is_killing else DEFAULT_PROMPT),
+        workers,
+        kill_worker_after,
+        tokens_per_second or 0,
+        is_serving=place is not None,
+        is_talking=is_talking,
+    )
     with _folder(place) as folder:
-        run = partial(_demo, prompt or DEFAULT_PROMPT, workers, folder, show, place is not None, is_talking)
+        run = partial(_demo, wanted, folder, show)
         is_sound = trio.run(_until_ended, run)
     if not is_sound:
         sys.exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be shown."""
+
+    prompt: str
+    workers: int
+    kill_after: int | None
+    "Tokens after which the worker is killed that answers."
+
+    tokens_per_second: int
+    is_serving: bool
+    is_talking: bool
 
 
 async def _until_ended(run: Callable[[], Awaitable[bool]]) -> bool:
@@ -112,9 +157,7 @@ class Show:
         self.line(f"  {seconds:6.2f} s  {node:<10} {step['step']:<11} {spelled}".rstrip())
 
 
-async def _demo(
-    prompt: str, workers: int, folder: Path, show: Show, is_serving: bool, is_talking: bool
-) -> bool:
+async def _demo(wanted: Wanted, folder: Path, show: Show) -> bool:
     """Run all of it.
 
     Returns:
@@ -131,20 +174,30 @@ async def _demo(
     async with open_service_nursery() as nursery:
         nursery.start_soon(_load_network_code)
         async with open_local_network(
-            folder, workers=workers, on_chain=on_chain, proxy_keys=PROXY_KEYS, watch=show.step
+            folder,
+            workers=wanted.workers,
+            worker_keys={"tokens_per_second": wanted.tokens_per_second},
+            on_chain=on_chain,
+            proxy_keys=PROXY_KEYS,
+            watch=show.step,
         ) as network:
-            facts, chain_books = await _trade(network, prompt, show, is_talking, is_closing=not is_serving)
-            if is_serving:
+            facts, chain_books = await _trade(network, wanted, show, nursery)
+            if wanted.is_serving:
                 await _serve(network, show)
     books = await who_paid_whom(folder, list(network.nodes))
     return conclude(facts, books, chain_books, show)
 
 
 async def _trade(
-    network: "LocalNetwork", prompt: str, show: Show, is_talking: bool, *, is_closing: bool
+    network: "LocalNetwork", wanted: Wanted, show: Show, nursery: trio.Nursery
 ) -> "tuple[dict[str, object], ChainBooks | None]":
-    """Buy answers, on channels that are opened on the chain before; `is_closing`: and closed there after."""
+    """Buy answers, on channels that are opened on the chain before, and closed there after.
+
+    A worker that was killed is started again in the nursery: what it earned is agreed on with its new life.
+    """
     from cocoon_p2p.cli.demo_chain import DemoChain
+    from cocoon_p2p.cli.demo_loss import Loss
+    from cocoon_p2p.cli.spell import answer_facts
     from cocoon_p2p.node import open_paying_client
 
     loaded = load(ClientFile, network.client_file, os.environ)
@@ -153,15 +206,19 @@ async def _trade(
         model = await _find_model(opened.client)
         if chain is not None:
             await chain.begin(loaded.settings.client.channel_capacity)
-        facts = await _buy(opened.client, model, prompt, show)
-        if is_talking:
+        loss = None if wanted.kill_after is None else Loss(network, wanted.kill_after)
+        answer = await _buy(opened.client, model, wanted.prompt, show, loss)
+        if loss is not None:
+            await loss.undo(nursery, answer)
+        facts = answer_facts(answer)
+        if wanted.is_talking:
             from cocoon_p2p.cli.ask import talk
 
             await talk(opened.client, model=model, wishes={})
         if chain is None:
             return facts, None
         await chain.see_proxy_open()
-        return facts, await chain.end() if is_closing else None
+        return facts, None if wanted.is_serving else await chain.end()
 
 
 @contextmanager
@@ -197,16 +254,21 @@ async def _find_model(client: "Client") -> str:
     raise Unavailable("the proxy was not found in the directory", hint=HINT)
 
 
-async def _buy(client: "Client", model: str, prompt: str, show: Show) -> dict[str, object]:
-    from cocoon_p2p.cli.spell import answer_facts, footer, harmless
+async def _buy(client: "Client", model: str, prompt: str, show: Show, loss: "Loss | None") -> "Answer":
+    from cocoon_p2p.cli.spell import footer, harmless
 
     show.line(f"\n> {prompt}")
     async with client.chat(model, [{"role": "user", "content": prompt}]) as answer:
         async for piece in answer:
             show.line(harmless(piece.text), newline=False)
+            if loss is not None:
+                loss.look(answer, piece.completion_tokens)
     show.line()
-    show.line(footer(answer) + "\n")
-    return answer_facts(answer)
+    show.line(footer(answer))
+    if loss is not None:
+        show.line(f"  {loss.victim or 'nobody'} was killed after {answer.parts[0].usage.completion} tokens")
+    show.line()
+    return answer
 
 
 def conclude(facts: dict[str, object], books: "Books", chain_books: "ChainBooks | None", show: Show) -> bool:

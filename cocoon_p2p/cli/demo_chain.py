@@ -115,7 +115,7 @@ class DemoChain:
     async def _have_closed(self, view: ChannelView) -> None:
         began = time.perf_counter()
         with trio.move_on_after(PATIENCE_SECONDS):
-            views = await self._ask_proxy(CLOSE, Close(view.channel, wait="settled"))
+            views = await ask_proxy(self._network, CLOSE, Close(view.channel, wait="settled"))
             # The last of them shows how it ended.
             self._tell("closed", views[-1], began)
             return
@@ -123,15 +123,8 @@ class DemoChain:
 
     async def _proxys(self) -> list[ChannelView]:
         """List the channels through which the proxy pays somebody who was at work for it."""
-        asked = await self._ask_proxy(CHANNELS, ListChannels())
+        asked = await ask_proxy(self._network, CHANNELS, ListChannels())
         return [view for view in asked if view.side == "payer" and (view.charged_nano or view.capacity_nano)]
-
-    async def _ask_proxy(self, feed: Feed[Q, ChannelView], request: Q) -> list[ChannelView]:
-        socket = self._network.data_directory("proxy") / CONTROL_SOCKET
-        # The proxy may hang, and then whoever waits for it must still be able to leave.
-        return await trio.to_thread.run_sync(
-            lambda: list(follow(socket, feed, request)), abandon_on_cancel=True
-        )
 
     def _contract(self, view: ChannelView) -> Contract:
         payee = self._network.name_of(view.peer)
@@ -151,6 +144,13 @@ class DemoChain:
                 "took": f"in {time.perf_counter() - began:.2f} s",
             },
         )
+
+
+async def ask_proxy(network: LocalNetwork, feed: Feed[Q, ChannelView], request: Q) -> list[ChannelView]:
+    """Have the running proxy show its channels, after what was asked of it."""
+    socket = network.data_directory("proxy") / CONTROL_SOCKET
+    # The proxy may hang, and then whoever waits for it must still be able to leave.
+    return await trio.to_thread.run_sync(lambda: list(follow(socket, feed, request)), abandon_on_cancel=True)
 
 
 async def _until(holds: Callable[[], bool], otherwise: str) -> None:

@@ -7,9 +7,10 @@ from cocoon_p2p.units import format_ton
 
 if TYPE_CHECKING:
     from cocoon_p2p.attestation.verdict import Tri, Verdict
-    from cocoon_p2p.client import Answer, Offered
+    from cocoon_p2p.client import Answer, AnswerPart, Offered
+    from cocoon_p2p.protocols.exchange.bill import Bill
     from cocoon_p2p.protocols.ids import Trust
-    from cocoon_p2p.protocols.messages import Rates
+    from cocoon_p2p.protocols.messages import Rates, Usage
 
 
 def harmless(text: str) -> str:
@@ -34,7 +35,8 @@ def short_peer(peer: PeerId) -> str:
 
 def answer_facts(answer: "Answer") -> dict[str, object]:
     """Give an answer and what is known of it, in JSON's types; money in nanoTON."""
-    settlement, usage = answer.settlement, answer.usage
+    usage = answer.usage
+    bills = [part.bill.settlement for part in answer.parts if part.bill is not None]
     return {
         "answer": answer.text,
         "tool_calls": [
@@ -50,17 +52,47 @@ def answer_facts(answer: "Answer") -> dict[str, object]:
             "reasoning_tokens": usage.reasoning,
         },
         "client_paid": int(answer.cost),
-        "worker_earned": settlement and settlement.worker_amount,
-        "commission": settlement and settlement.commission,
+        "worker_earned": sum(bill.worker_amount for bill in bills) if bills else None,
+        "commission": sum(bill.commission for bill in bills) if bills else None,
         "proxy": answer.proxy and peer_id_text(answer.proxy),
         "worker": answer.worker and peer_id_text(answer.worker),
         "exchange": answer.exchange and answer.exchange.hex(),
+        "continued_from": [part.exchange.hex() for part in answer.continued_from],
+        "parts": [_part_facts(part) for part in answer.parts],
         "first_token_seconds": answer.first_token_seconds and round(answer.first_token_seconds, 4),
         "trust": answer.trust and trust_text(answer.trust),
         "is_insecure": answer.trust is not None and answer.trust.name == "SIM",
         "verdict": answer.verdict and appraisal_facts(answer.verdict),
         "proxy_verdict": answer.proxy_verdict and appraisal_facts(answer.proxy_verdict),
     }
+
+
+def _part_facts(part: "AnswerPart") -> dict[str, object]:
+    """Give one exchange that an answer came by, in JSON's types."""
+    bill, usage = part.bill, part.usage
+    return {
+        "exchange": part.exchange.hex(),
+        "continues": part.continues and part.continues.hex(),
+        "proxy": peer_id_text(part.proxy),
+        "worker": peer_id_text(part.worker),
+        "delivered": {"prompt_tokens": usage.prompt + usage.cached, "completion_tokens": _completion(usage)},
+        "outcome": bill and bill.settlement.outcome.name.lower(),
+        "charged": bill
+        and {
+            "prompt_tokens": bill.usage.prompt + bill.usage.cached if _is_prompt_owed(bill) else 0,
+            "completion_tokens": _completion(bill.usage),
+        },
+        "paper": bill and ("receipt" if bill.receipt else "meter"),
+        "client_paid": int(part.cost),
+    }
+
+
+def _completion(usage: "Usage") -> int:
+    return usage.completion + usage.reasoning
+
+
+def _is_prompt_owed(bill: "Bill") -> bool:
+    return bill.settlement.outcome.name != "FAILED"
 
 
 def appraisal_facts(verdict: "Verdict") -> dict[str, object]:
@@ -89,7 +121,20 @@ def footer(answer: "Answer") -> str:
     trust = trust_line(answer.trust, answer.verdict)
     model = "" if answer.model is None or not answer.model.demo else "  (demo model)"
     tokens = f"{answer.usage.prompt + answer.usage.cached} + {answer.usage.completion} tokens"
-    return f"  {format_ton(answer.cost)}  {tokens}  worker {worker}{model}\n  {trust}"
+    broken = "".join(map(_broken_line, answer.continued_from))
+    return f"  {format_ton(answer.cost)}  {tokens}  worker {worker}{model}\n{broken}  {trust}"
+
+
+def _broken_line(part: "AnswerPart") -> str:
+    """Say of a part that broke off what it brought, and what its paper says."""
+    worker, came = short_peer(part.worker), _completion(part.usage)
+    if part.bill is None:
+        return f"  gone on with from {worker}, which delivered {came} tokens and is not settled yet\n"
+    paper = "receipt" if part.bill.receipt else "last signed meter"
+    return (
+        f"  gone on with from {worker}, which delivered {came} tokens: its {paper} says"
+        f" {_completion(part.bill.usage)}, {format_ton(part.cost)}\n"
+    )
 
 
 def trust_line(trust: "Trust | None", verdict: "Verdict | None") -> str:

@@ -1,6 +1,7 @@
 """The client: finds proxies, asks, checks, and pays as the answer arrives."""
 
 from cocoon_p2p.client.answer import Answer as Answer
+from cocoon_p2p.client.answer import AnswerPart as AnswerPart
 from cocoon_p2p.client.asked import Asked as Asked
 from cocoon_p2p.client.choice import Offered as Offered
 from cocoon_p2p.client.client import Client as Client

@@ -1,6 +1,6 @@
 """An answer as the application holds it: pieces as they come, and what is known about them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -23,16 +23,59 @@ from cocoon_p2p.units import Nano
 
 
 @dataclass(slots=True)
+class AnswerPart:
+    """One exchange that an answer came by: mostly the only one. What broke off went on by the next.
+
+    Written by its `Inquiry`.
+    """
+
+    proxy: PeerId
+    terms: Terms
+    usage: Usage = NOTHING
+    "What this exchange delivered, as its worker counts: what came by earlier ones is in its prompt."
+
+    bill: Bill | None = None
+    "Once it is settled."
+
+    bundle: Bundle | None = None
+    "What proves the bill to others (protocols/bundle.md)."
+
+    is_open: bool = True
+    "Whether something may still be charged for it."
+
+    @property
+    def exchange(self) -> ExchangeId:
+        """The id under which both sides keep its papers."""
+        return self.terms.quote.exchange
+
+    @property
+    def continues(self) -> ExchangeId | None:
+        """The exchange that broke off, and that it goes on with."""
+        return self.terms.continues
+
+    @property
+    def worker(self) -> PeerId:
+        return self.terms.worker
+
+    @property
+    def cost(self) -> Nano:
+        """What it has cost, in nanoTON; before it is settled, what is owed for what was delivered."""
+        if self.bill is not None:
+            return self.bill.amount
+        return self.terms.amount(self.usage) if self.is_open else Nano(0)
+
+
+@dataclass(slots=True)
 class Report:
     """What is known about an answer so far. Written by its `Inquiry`, read by its `Answer`."""
 
     proxy: PeerId | None = None
     proxy_verdict: Verdict | None = None
-    terms: Terms | None = None
+    parts: list[AnswerPart] = field(default_factory=list[AnswerPart])
+    "In the order in which they came; also those that brought nothing and may cost something."
+
     usage: Usage = NOTHING
     finish: FinishReason | None = None
-    bill: Bill | None = None
-    bundle: Bundle | None = None
     dispute: CocoonError | None = None
     charged: int = 0
     "nanoTON booked for this request, failed attempts included."
@@ -40,8 +83,34 @@ class Report:
     pending: int = 0
     "nanoTON that may still be booked: settlements that are not had yet."
 
+    disputed: int = 0
+    "nanoTON that were covered for bills that were not accepted: whoever signed those may still take it."
+
     attempts: int = 0
     first_token_seconds: float | None = None
+
+    @property
+    def terms(self) -> Terms | None:
+        """Of the newest part."""
+        return self.parts[-1].terms if self.parts else None
+
+    @property
+    def bill(self) -> Bill | None:
+        """Of the newest part."""
+        return self.parts[-1].bill if self.parts else None
+
+    @property
+    def bundle(self) -> Bundle | None:
+        """Of the newest part."""
+        return self.parts[-1].bundle if self.parts else None
+
+    def part(self, proxy: PeerId, terms: Terms) -> AnswerPart:
+        """Give the part that came, or may be charged, on these terms; a new one the first time."""
+        for part in self.parts:
+            if part.exchange == terms.quote.exchange:
+                return part
+        self.parts.append(part := AnswerPart(proxy, terms))
+        return part
 
 
 class Source(Protocol):
@@ -89,8 +158,23 @@ class AnswerFacts:
 
     @property
     def usage(self) -> Usage:
-        """Tokens that were counted so far, cumulative."""
+        """Tokens that were counted so far, cumulative, as of one answer.
+
+        An answer that went on elsewhere has the prompt that it would have had otherwise; what was delivered
+        of it and read again as a prompt is in `parts`, and in `cost`.
+        """
         return self._report.usage
+
+    @property
+    def parts(self) -> tuple[AnswerPart, ...]:
+        """The exchanges that it came by, in order. `worker`, `receipt` and the like are the last one's."""
+        return tuple(self._report.parts)
+
+    @property
+    def continued_from(self) -> tuple[AnswerPart, ...]:
+        """Those of them that broke off and were gone on with, in order."""
+        gone_on_with = {part.continues for part in self.parts}
+        return tuple(part for part in self.parts if part.exchange in gone_on_with)
 
     @property
     def first_token_seconds(self) -> float | None:
@@ -146,9 +230,7 @@ class AnswerFacts:
         Before it is settled: what is owed for the tokens delivered so far.
         """
         report = self._report
-        if report.bill is None and report.dispute is None and report.terms is not None:
-            return Nano(report.charged + report.terms.amount(report.usage))
-        return Nano(report.charged)
+        return Nano(report.charged + sum(part.cost for part in report.parts if part.bill is None))
 
     @property
     def settlement(self) -> Settlement | None:

@@ -104,6 +104,7 @@ class Attempt:
 
         self._paying = account
         self._exchange, self._first = begin(order, trio.current_time())
+        self._is_unwanted = False
         self._was_leave_told = False
         self._end: End | None = None
         self._was_reset = False
@@ -126,6 +127,11 @@ class Attempt:
         return self._exchange.delivery
 
     @property
+    def held(self) -> Nano:
+        """What was covered for it."""
+        return Nano(self._exchange.held)
+
+    @property
     def proxy(self) -> PeerId:
         """Who is asked."""
         return self._order.proxy
@@ -134,6 +140,10 @@ class Attempt:
     def prompt_tokens_max(self) -> int | None:
         """How many tokens the prompt can have, as far as the client knows; None before there are terms."""
         return None if self.terms is None else prompt_tokens(self._order, self.terms).most
+
+    def cancel(self) -> None:
+        """Have the worker stop: what it still says is not wanted. The exchange ends with its settlement."""
+        self._is_unwanted = True
 
     async def run(self) -> End:
         """Run the exchange to its end.
@@ -159,7 +169,7 @@ class Attempt:
         """Wait for whatever comes first: a message, the application's leaving, the time."""
         wake = next_wake(self._exchange)
         assert wake is not None, "the exchange has not ended"
-        if self._reception.is_left and not self._was_leave_told:
+        if (self._reception.is_left or self._is_unwanted) and not self._was_leave_told:
             self._was_leave_told = True
             return CancelWanted(trio.current_time())
         if self._reception.is_full:

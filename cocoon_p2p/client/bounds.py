@@ -54,7 +54,7 @@ def prompt_tokens_bound(content: RequestContent) -> int:
     Tokenizers that lengthen a text before they cut it (by Unicode's compatibility forms, say) can
     pass the bound with odd texts; the worker then refuses, and nothing is charged.
     """
-    tokens = PROMPT_OVERHEAD_TOKENS + _size(content.prompt or "")
+    tokens = PROMPT_OVERHEAD_TOKENS + _size(content.prompt or "") + _size(content.answer_prefix)
     tokens += sum(map(_turn_bound, content.messages))
     tokens += sum(_size(text) + TURN_OVERHEAD_TOKENS for text in content.inputs)
     if content.tools:

@@ -119,14 +119,19 @@ class Desk:
             appraise=self._appraise,
         )
 
-    def order(self, request: Request, ask: Ask, record: Record, deadline: float) -> Order:
-        """Say what is wanted of a proxy, by when (on trio's clock), on what conditions."""
-        count = self.policy.count_prompt
+    def order(
+        self, request: Request, ask: Ask, record: Record, deadline: float, *, like: Terms | None = None
+    ) -> Order:
+        """Say what is wanted of a proxy, by when (on trio's clock), on what conditions.
+
+        `like` is on what terms the answer began that is to be gone on with.
+        """
+        count, rules = self.policy.count_prompt, self.rules(record)
         order = Order(
             ask,
             PeerId(record.peer),
             self.network,
-            self.rules(record),
+            rules if like is None else replace(rules, tokenizer_hash=like.offer.tokenizer_hash),
             deadline,
             prompt_tokens_max=request.prompt_tokens_bound,
             wanted=wanted_by(request.content),

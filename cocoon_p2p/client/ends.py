@@ -1,10 +1,11 @@
 """What the application is told when something else comes than the whole answer."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from cocoon_p2p.errors import CocoonError, Refused
+from cocoon_p2p.errors import AttestationFailed, CocoonError, Refused
 from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.protocols import messages
+from cocoon_p2p.protocols.contents import RequestContent
 from cocoon_p2p.protocols.ids import Reason
 from cocoon_p2p.units import Nano
 
@@ -33,6 +34,34 @@ def refusal_error(refusal: messages.Refused) -> Refused:
         retry_after=None if wait_ms is None else wait_ms / 1000,
         candidates=tuple(_spell(candidate) for candidate in refusal.candidates),
     )
+
+
+def not_offered(asked: RequestContent, records: Iterable[messages.Record]) -> Refused:
+    """Say that no proxy's record offers what is asked for, and what they offer."""
+    kinds = {model.name: model.kind.name.lower() for record in records for model in record.models}
+    if asked.model in kinds:
+        return Refused(
+            f"unsupported kind: {asked.kind.name.lower()} "
+            f"(model={asked.model} offered_for={kinds[asked.model]})",
+            code=Reason.UNSUPPORTED_KIND.code,
+        )
+    return Refused(
+        f"unknown model: no proxy offers it (model={asked.model})",
+        code=Reason.UNKNOWN_MODEL.code,
+        hint=f"offered are: {', '.join(sorted(kinds)[:8]) or 'none'}",
+    )
+
+
+def more_telling(failure: CocoonError | None, error: CocoonError) -> CocoonError:
+    """Choose what to say in the end: what a peer said no to or did not prove, not what followed from that."""
+    if failure is None:
+        return error
+    is_by_us = error.code == Reason.EXCLUDED.code
+    return error if _weight(error) >= _weight(failure) and not is_by_us else failure
+
+
+def _weight(error: CocoonError) -> int:
+    return 2 if isinstance(error, Refused) else isinstance(error, AttestationFailed)
 
 
 def _spell(candidate: messages.Candidate) -> str:

@@ -1,23 +1,25 @@
 """One request until it is answered: which proxy is asked, and what is done when one fails.
 
 As long as nothing was delivered, another worker or proxy is tried; that costs nothing, or what
-it may cost is taken off the max cost of the next try. Once the first piece is delivered the
-answer is that worker's: if it breaks, it ends with an error.
+it may cost is taken off the max cost of the next try. An answer that breaks off later goes on with
+another worker, right where it was (`continuation`); where that cannot be, it ends with an error
+that says why.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
 import trio
 
-from cocoon_p2p.client.answer import Report
+from cocoon_p2p.client.answer import AnswerPart, Report
 from cocoon_p2p.client.attempt import Attempt
 from cocoon_p2p.client.blame import hold_against, keep_evidence
 from cocoon_p2p.client.choice import rank
+from cocoon_p2p.client.continuation import Progress, obstacle, resumed
 from cocoon_p2p.client.desk import Desk
-from cocoon_p2p.client.ends import HINTS, printable, refusal_error
+from cocoon_p2p.client.ends import HINTS, more_telling, not_offered, printable, refusal_error
 from cocoon_p2p.client.late import settle_late
 from cocoon_p2p.client.link import Borrowed, Link
 from cocoon_p2p.client.purses import Reservation
@@ -36,7 +38,7 @@ from cocoon_p2p.errors import (
 )
 from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.payments.settlement import PayingAccount
-from cocoon_p2p.protocols.contents import AnswerContent
+from cocoon_p2p.protocols.contents import AnswerContent, FinishReason
 from cocoon_p2p.protocols.exchange.bill import Bill
 from cocoon_p2p.protocols.exchange.bundle import Bundle
 from cocoon_p2p.protocols.exchange.client_events import Declined, Disputed, Dropped, End, Lost, Paid, Priced
@@ -75,6 +77,16 @@ class Inquiry:
 
     def __init__(self, request: Request, desk: Desk, reception: Reception, report: Report) -> None:
         self._request = request
+        self._asked = request
+        "What is asked for now: the request, or the rest of its answer."
+
+        self._progress = Progress(request.content)
+        self._broke: CocoonError | None = None
+        "Why the answer broke off, if it did and has not come on since."
+
+        self._failure: CocoonError | None = None
+        "The most telling of the tries that failed since."
+
         self._desk = desk
         self._reception = reception
         self._report = report
@@ -82,7 +94,16 @@ class Inquiry:
         self._deadline = self._began_at + request.timeout_seconds
         self._prefer = request.prefer
         self._excluded = set(request.exclude)
+        self._barred = set(request.exclude)
+        "Those of them that are not asked after a wait either: they failed in the midst, or broke the rules."
+
         self._avoided: set[PeerId] = set()
+        self._lost: set[PeerId] = set()
+        "Proxies that were lost in the midst of the answer: asked once more, after all others."
+
+        self._unruly: set[PeerId] = set()
+        "Proxies that were lost again, or by which somebody broke the rules: not asked any more."
+
         self._was_session_unknown = False
         self._tries_left = desk.policy.attempts_max
         self._wait_left = desk.policy.wait_seconds
@@ -107,7 +128,7 @@ class Inquiry:
             error = LocalProtocolError("the request failed by a fault of this library; its log says more")
         finally:
             if error is not None:
-                error = self._for_want_of_money(error)
+                error = self._told(self._for_want_of_money(error))
                 error.charged = Nano(self._report.charged)
             self._reception.end(error)
 
@@ -121,11 +142,10 @@ class Inquiry:
         return self._desk.purses.over_budget(purse)
 
     async def _pursue(self) -> CocoonError | None:
-        failure: CocoonError | None = None
         while self._max_cost > 0 and not self._reception.is_left:
             link = await self._choose() if self._tries_left else None
             if link is None:
-                if not await self._wait_for_room(failure):
+                if not await self._wait_for_room():
                     break
                 continue
             self._tries_left -= 1
@@ -135,26 +155,28 @@ class Inquiry:
                 return None
             facts = {"proxy": peer_id_text(link.peer), "error": str(error), "code": error.code}
             log.info("try failed", extra=facts)
-            failure = _more_telling(failure, error)
-        return failure
+            if error is not self._broke:
+                self._failure = more_telling(self._failure, error)
+        return self._failure or self._broke
 
-    async def _wait_for_room(self, failure: CocoonError | None) -> bool:
+    async def _wait_for_room(self) -> bool:
         """Wait as long as the last refusal says, if it says so and there is time; then begin anew."""
-        pause = None if failure is None else failure.retry_after
+        pause = None if self._failure is None else self._failure.retry_after
         if pause is None or pause > self._wait_left:
             return False
         pause = max(pause, PAUSE_MIN_SECONDS)
         self._wait_left -= pause
         with self._reception.until(self._deadline):
             await trio.sleep(pause)
-        self._avoided.clear()
-        self._excluded = set(self._request.exclude)
+        self._avoided = set(self._unruly)
+        self._excluded = set(self._barred)
         self._tries_left = self._desk.policy.attempts_max
         return True
 
     @property
     def _max_cost(self) -> int:
-        return self._reservation.amount - self._report.charged - self._report.pending
+        report = self._report
+        return self._reservation.amount - report.charged - report.pending - report.disputed
 
     # ------------------------------------------------------------ choosing
 
@@ -184,28 +206,13 @@ class Inquiry:
                 records = await desk.view.refreshed(desk.policy.first_view_seconds)
             ranked = self._rank(records)
         if not ranked:
-            raise self._not_offered(records)
+            raise not_offered(self._asked.content, records)
         left = [record for record in ranked if record.peer not in self._avoided]
         return desk.link(left[0]) if left else None
 
-    def _not_offered(self, records: Sequence[Record]) -> Refused:
-        asked = self._request.content
-        kinds = {model.name: model.kind.name.lower() for record in records for model in record.models}
-        if asked.model in kinds:
-            return Refused(
-                f"unsupported kind: {asked.kind.name.lower()} "
-                f"(model={asked.model} offered_for={kinds[asked.model]})",
-                code=Reason.UNSUPPORTED_KIND.code,
-            )
-        return Refused(
-            f"unknown model: no proxy offers it (model={asked.model})",
-            code=Reason.UNKNOWN_MODEL.code,
-            hint=f"offered are: {', '.join(sorted(kinds)[:8]) or 'none'}",
-        )
-
     def _rank(self, records: Iterable[Record]) -> tuple[Record, ...]:
         desk, now = self._desk, trio.current_time()
-        return rank(records, desk.links, self._request, desk.policy, now=now, faults=desk.standings.faults)
+        return rank(records, desk.links, self._asked, desk.policy, now=now, faults=desk.standings.faults)
 
     def _out_of_time(self) -> CocoonError:
         return AnswerBroken(
@@ -257,17 +264,18 @@ class Inquiry:
     def _make(self, link: Link, account: PayingAccount, borrowed: Borrowed) -> _Try:
         desk = self._desk
         ask = build_ask(
-            self._request,
+            self._asked,
             exchange=ExchangeId(desk.draw(EXCHANGE_ID_SIZE_BYTES)),
             max_cost=self._max_cost,
             seconds_left=self._deadline - trio.current_time(),
             channel=account.channel,
             prefer=self._prefer,
             exclude=self._excluded.union(self._shunned()),
+            continues=self._progress.exchange,
         )
         self._reservation.tie(ask.exchange, Nano(ask.max_cost))
-        order = desk.order(self._request, ask, link.record, self._deadline)
-        seals = Seals(order, self._request.content, link=link, clock=desk.clock, draw=desk.draw)
+        order = desk.order(self._asked, ask, link.record, self._deadline, like=self._progress.origin)
+        seals = Seals(order, self._asked.content, link=link, clock=desk.clock, draw=desk.draw)
         attempt = Attempt(
             order,
             stream=borrowed.stream,
@@ -275,7 +283,7 @@ class Inquiry:
             deliver=self._deliver,
             clock=desk.clock,
             claimed=partial(link.claim, borrowed),
-            learn=partial(desk.learn, via=link.peer, asked=self._request.trust),
+            learn=partial(desk.learn, via=link.peer, asked=self._asked.trust),
             seals=seals,
             account=account,
         )
@@ -288,15 +296,21 @@ class Inquiry:
         return shunned[: max(0, PEERS_MAX - len(self._excluded))]
 
     def _deliver(self, attempt: Attempt, content: AnswerContent, usage: Usage) -> None:
-        report = self._report
-        report.terms, report.usage = attempt.terms, usage
-        report.finish = content.finish or report.finish
+        report, progress = self._report, self._progress
+        assert attempt.terms is not None, "what is delivered was agreed on"
+        report.part(attempt.proxy, attempt.terms).usage = usage
+        content = progress.take(content, usage, attempt.terms)
+        self._broke = self._failure = None
+        report.usage, report.finish = progress.usage, content.finish or report.finish
+        if progress.is_stopped:
+            attempt.cancel()
+        self._put(Piece(content.text, progress.tokens, content.calls, content.logprobs, content.vectors))
+
+    def _put(self, piece: Piece) -> None:
         # The last piece often only says that it is the last.
-        tokens = usage.completion + usage.reasoning
-        piece = Piece(content.text, tokens, content.calls, content.logprobs, content.vectors)
         if piece.size_bytes:
-            if report.first_token_seconds is None:
-                report.first_token_seconds = trio.current_time() - self._began_at
+            if self._report.first_token_seconds is None:
+                self._report.first_token_seconds = trio.current_time() - self._began_at
             self._reception.put(piece)
 
     # ------------------------------------------------------------ ends
@@ -323,11 +337,13 @@ class Inquiry:
             case Disputed(error, terms, settlement, meter):
                 self._avoid(made.link)
                 self._report.dispute = error
+                self._report.disputed += made.attempt.held
+                self._report.part(made.link.peer, terms).is_open = False
                 # The proxy has signed it, whoever else did.
                 hold_against(self._desk.standings, made.attempt, error, proxy_by=PROVEN)
                 papers = (settlement,) if meter is None else (settlement, meter)
                 await made.account.dispute(str(error), terms.signed, *papers)
-                return self._broken(made, error)
+                return self._broken(made, error, because="its bill was not accepted")
             case Lost(error):
                 self._avoid(made.link)
                 self._seek_settlement(made, end)
@@ -340,8 +356,9 @@ class Inquiry:
 
     def _paid(self, made: _Try, end: Paid) -> CocoonError | None:
         report, bill = self._report, end.bill
-        report.bill, report.terms = bill, made.attempt.terms
-        report.bundle = self._bundle(made, bill)
+        assert made.attempt.terms is not None, "what was billed was agreed on"
+        part = report.part(made.link.peer, made.attempt.terms)
+        part.bill, part.bundle, part.is_open = bill, self._bundle(made, bill), False
         report.charged += bill.amount
         log.info(
             "exchange settled",
@@ -357,8 +374,11 @@ class Inquiry:
             raise self._out_of_time()
         reason = end.cancelled or end.reason or Reason.ENGINE_FAILED
         detail = printable(end.detail or "") or reason.code.replace("-", " ")
-        self._exclude(made)
-        return self._broken(made, AnswerBroken(detail, code=reason.code, hint=HINTS.get(reason, "")))
+        self._exclude(made, for_good=made.attempt.delivery.chunks > 0)
+        error = AnswerBroken(detail, code=reason.code, hint=HINTS.get(reason, ""))
+        # Cancelled is what had no money or no time left, and that no other worker brings.
+        is_lost = bill.settlement.outcome is Outcome.FAILED
+        return self._broken(made, error, because=None if is_lost else "it was cancelled")
 
     def _declined(self, made: _Try, error: Refused, reason: Reason) -> CocoonError | None:
         terms = made.attempt.terms
@@ -377,26 +397,88 @@ class Inquiry:
             self._exclude(made)
         return error
 
-    def _broken(self, made: _Try, error: CocoonError) -> CocoonError | None:
-        """Judge an answer that did not end as it should, by how much of it was delivered."""
+    def _broken(self, made: _Try, error: CocoonError, because: str | None = None) -> CocoonError | None:
+        """Judge an answer that did not end as it should, by how much of it was delivered.
+
+        Args:
+            made: The try by which it came.
+            error: Why it broke off.
+            because: Why it cannot go on with another worker, where that is known.
+        """
         delivery = made.attempt.delivery
-        if delivery.is_complete or self._reception.is_left:
+        if delivery.is_complete or self._reception.is_left or self._progress.is_stopped:
             return None
+        self._set_aside(made, error)
         if not delivery.chunks:
             return error
-        hint = error.hint
-        if self._report.pending:
-            hint = f"up to {self._report.pending} nanoTON may still be charged once the proxy is back"
-        raise AnswerBroken(f"the answer broke off: {error}", code=error.code, hint=hint)
+        self._broke = error
+        self._put(Piece(self._progress.break_off(), self._progress.tokens))
+        if because := because or obstacle(self._request.content):
+            raise self._broken_off(because)
+        if not self._progress.tokens_left:
+            if isinstance(error, RemoteProtocolError):
+                raise self._broken_off("it has all the tokens that it may have")
+            # All that was asked for came; only that it was all was not said any more.
+            self._report.finish = FinishReason.LENGTH
+            return None
+        self._go_on()
+        log.info("an answer goes on elsewhere", extra={"exchange": made.exchange.hex(), "code": error.code})
+        return error
+
+    def _set_aside(self, made: _Try, error: CocoonError) -> None:
+        """Note whom not to ask for the rest. A proxy that was only lost is asked once more, after all."""
+        proxy = made.link.peer
+        if isinstance(error, RemoteProtocolError):
+            # Which of the two it was is not known.
+            self._exclude(made, for_good=True)
+            self._unruly.add(proxy)
+        elif proxy in self._avoided:
+            (self._unruly if proxy in self._lost else self._lost).add(proxy)
+
+    def _go_on(self) -> None:
+        """Ask for the rest from now on.
+
+        Raises:
+            AnswerBroken: It cannot be asked for.
+        """
+        if self._progress.breaks > self._desk.policy.breaks_max:
+            raise self._broken_off(f"it did so too often (times={self._progress.breaks})")
+        rest = resumed(self._request, self._progress)
+        if rest is None:
+            raise self._broken_off("it is too long to be told again")
+        self._asked = rest
+        # Whoever was lost is ranked last, and may be back.
+        self._avoided = set(self._unruly)
+        self._was_session_unknown = False
+        self._tries_left = self._desk.policy.attempts_max
+
+    def _told(self, error: CocoonError) -> CocoonError:
+        """Say of an answer that broke off that it did, and why it did not go on."""
+        if self._broke is None or isinstance(error, LocalProtocolError):
+            return error
+        if error is not self._broke:
+            return self._broken_off(str(error))
+        return self._broken_off("nobody else is known" if self._max_cost > 0 else "no more may be spent")
+
+    def _broken_off(self, because: str) -> AnswerBroken:
+        broke, self._broke = self._broke, None
+        assert broke is not None
+        hint, pending = broke.hint, self._report.pending
+        if pending:
+            hint = f"up to {pending} nanoTON may still be charged once the proxy is back"
+        text = f"the answer broke off: {broke}; it did not go on elsewhere: {because}"
+        return AnswerBroken(text, code=broke.code, hint=hint)
 
     def _seek_settlement(self, made: _Try, lost: Lost) -> None:
         if not lost.owed_max:
             return
+        assert lost.terms is not None, "nothing is owed without terms"
         self._report.pending += lost.owed_max
         self._reservation.lower(made.exchange, lost.owed_max)
-        self._desk.nursery.start_soon(self._settle_late, made, lost)
+        part = self._report.part(made.link.peer, lost.terms)
+        self._desk.nursery.start_soon(self._settle_late, made, lost, part)
 
-    async def _settle_late(self, made: _Try, lost: Lost) -> None:
+    async def _settle_late(self, made: _Try, lost: Lost, part: AnswerPart) -> None:
         try:
             error = await settle_late(
                 made.link,
@@ -405,6 +487,7 @@ class Inquiry:
                 lost,
                 network=self._desk.network,
                 report=self._report,
+                part=part,
                 prompt_tokens_max=made.attempt.prompt_tokens_max,
                 prove=partial(self._bundle, made),
             )
@@ -425,18 +508,8 @@ class Inquiry:
             link.failed(trio.current_time())
             self._desk.view.refresh_soon()
 
-    def _exclude(self, made: _Try) -> None:
+    def _exclude(self, made: _Try, *, for_good: bool = False) -> None:
         if made.attempt.terms is not None:
             self._excluded.add(made.attempt.terms.worker)
-
-
-def _more_telling(failure: CocoonError | None, error: CocoonError) -> CocoonError:
-    """Choose what to say in the end: what a peer said no to or did not prove, not what followed from that."""
-    if failure is None:
-        return error
-    is_by_us = error.code == Reason.EXCLUDED.code
-    return error if _weight(error) >= _weight(failure) and not is_by_us else failure
-
-
-def _weight(error: CocoonError) -> int:
-    return 2 if isinstance(error, Refused) else isinstance(error, AttestationFailed)
+            if for_good:
+                self._barred.add(made.attempt.terms.worker)

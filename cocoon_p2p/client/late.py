@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import trio
 
-from cocoon_p2p.client.answer import Report
+from cocoon_p2p.client.answer import AnswerPart, Report
 from cocoon_p2p.client.link import Link
 from cocoon_p2p.errors import Refused, RemoteProtocolError, Unavailable
 from cocoon_p2p.identity import NetworkId
@@ -33,6 +33,7 @@ async def settle_late(
     *,
     network: NetworkId,
     report: Report,
+    part: AnswerPart,
     prompt_tokens_max: int | None,
     prove: Callable[[Bill], Bundle],
 ) -> RemoteProtocolError | None:
@@ -45,6 +46,7 @@ async def settle_late(
         lost: How it ended for us.
         network: The network that all papers must be for.
         report: Of the request; what is booked is added to it.
+        part: Of the exchange, in that report.
         prompt_tokens_max: How many tokens the prompt can have, as far as we know.
         prove: Makes the bundle of a bill that was accepted.
 
@@ -87,10 +89,12 @@ async def settle_late(
             else:
                 account.release(exchange)
             report.charged += bill.amount
-            if report.bill is None:
-                report.bill, report.bundle = bill, prove(bill)
+            part.bill, part.bundle = bill, prove(bill)
             log.info("a lost exchange was settled", extra={**facts, "amount": bill.amount})
+    part.is_open = False
     report.pending -= lost.owed_max
+    if dispute is not None:
+        report.disputed += lost.owed_max
     return dispute
 
 

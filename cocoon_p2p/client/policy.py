@@ -9,7 +9,8 @@ from cocoon_p2p.units import Nano
 
 CountPrompt = Callable[[bytes, RequestContent], int | None]
 """Says how many tokens a request's prompt has, template included, by the tokenizer with this hash (the
-worker's record names it); None if that is not at hand. Pure, and quick: the answer waits for it."""
+worker's record names it); None if that is not at hand. Pure, and quick: the answer waits for it. It is not
+asked about the rest of an answer that broke off."""
 
 _MAX_COST = Nano(100_000_000)
 _CHANNEL_CAPACITY = Nano(1_000_000_000)
@@ -42,7 +43,10 @@ class Policy:
     "For a whole answer, first to last."
 
     attempts_max: int = 4
-    "Workers and proxies that are tried for one request, as long as nothing was delivered."
+    "Workers and proxies that are tried for one request until something is delivered; as many after a break."
+
+    breaks_max: int = 8
+    "How often one answer that broke off goes on with another worker; 0: it never does."
 
     wait_seconds: float = 10.0
     "How long a request waits in all, where nobody has room and somebody says when to try again."

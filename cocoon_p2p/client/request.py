@@ -212,6 +212,7 @@ def build_ask(
     channel: ChannelId | None,
     prefer: Iterable[PeerId],
     exclude: Iterable[PeerId],
+    continues: ExchangeId | None = None,
 ) -> Ask:
     """Spell a request as the question to one proxy. Without a channel only the price is asked."""
     content = request.content
@@ -229,13 +230,14 @@ def build_ask(
         features=request.features,
         channel=channel,
         weights_hash=request.weights_hash,
+        continues=continues,
     )
 
 
 def is_plain_text(content: RequestContent) -> bool:
-    """Say whether a prompt is made of nothing but its texts."""
+    """Say whether a prompt is made of nothing but its texts, and is whole."""
     has_more = bool(content.tools) or any(turn.calls or turn.images for turn in content.messages)
-    return content.kind in (Kind.CHAT, Kind.COMPLETION) and not has_more
+    return content.kind in (Kind.CHAT, Kind.COMPLETION) and not has_more and not content.answer_prefix
 
 
 def _features(content: RequestContent) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from cocoon_p2p.inference.manifest import SPEECH_WEIGHTS
 from cocoon_p2p.inference.models.catalogue import Catalogue, catalogue_folder, load_catalogue
 from cocoon_p2p.inference.models.finding import FoundModel, find_model
 from cocoon_p2p.inference.models.folder import ModelFolder, default_models_folder
+from cocoon_p2p.inference.paced import PacedEngine
 from cocoon_p2p.inference.several import SeveralEngines
 from cocoon_p2p.node.announce import Announce
 from cocoon_p2p.node.served import URL_SCHEMES, one_each
@@ -49,7 +50,9 @@ async def open_engine(loaded: Loaded[WorkerFile], announce: Announce) -> AsyncIt
     catalogue = load_catalogue(catalogue_folder(os.environ))
     async with AsyncExitStack() as stack:
         engines = [await stack.enter_async_context(_open_one(one, catalogue, announce)) for one in ones]
-        yield engines[0] if len(engines) == 1 else SeveralEngines(engines)
+        engine = engines[0] if len(engines) == 1 else SeveralEngines(engines)
+        pace = loaded.settings.worker.tokens_per_second
+        yield PacedEngine(engine, pace) if pace else engine
 
 
 @asynccontextmanager

@@ -132,6 +132,7 @@ class PaperDeal:
             started_ms=0,
             ended_ms=1,
             outcome=outcome,
+            continues=self.ask.continues,
         )
         return sign(self.worker.identity, self.network, replace(receipt, **changes))
 

@@ -1,15 +1,14 @@
-"""A whole paid network on the memory network: real workers, a real proxy, a real client."""
+"""A whole paid network on the memory network: real workers, real proxies, a real client."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import trio
-import trio.testing
 
 from cocoon_p2p.client import Client, Policy
-from cocoon_p2p.identity import Identity
+from cocoon_p2p.identity import Identity, PeerId
 from cocoon_p2p.inference.engine import Engine
 from cocoon_p2p.payments.settlement import Accounts, open_accounts
 from cocoon_p2p.proxy import Proxy, serve_proxy
@@ -20,7 +19,8 @@ from cocoon_p2p.units import Nano
 from cocoon_p2p.worker import serve_worker
 from tests.client.scene import CLIENT, NETWORK, POLICY, Dice, now
 
-PROXY = paper_identity(50)
+PROXIES = tuple(paper_identity(50 + number) for number in range(2))
+PROXY = PROXIES[0]
 WORKERS = tuple(paper_identity(60 + number) for number in range(4))
 
 
@@ -30,24 +30,27 @@ class Nodes:
 
     network: MemoryNetwork
     client: Client
-    proxy: Proxy
+    proxies: tuple[Proxy, ...]
     accounts: Accounts
     "The client's."
 
-    proxy_accounts: Accounts
+    proxies_accounts: tuple[Accounts, ...]
     worker_accounts: tuple[Accounts, ...]
 
     async def agreed(self) -> None:
         """Assert that after a while nothing is held and both ends of each channel say the same."""
         await trio.sleep(60)
-        for account in self.accounts.payees():
-            (theirs,) = self.proxy_accounts.payers()
-            assert (account.charged, account.held) == (theirs.charged(), 0)
-            assert theirs.accrued == 0
-        for account in self.proxy_accounts.payees():
-            (theirs,) = self.worker_accounts[WORKERS.index(_identity(account.payee))].payers()
-            assert (account.charged, account.held) == (theirs.charged(), 0)
-            assert theirs.accrued == 0
+        proxies = {
+            identity.peer_id: accounts
+            for identity, accounts in zip(PROXIES, self.proxies_accounts, strict=False)
+        }
+        workers = {
+            identity.peer_id: accounts
+            for identity, accounts in zip(WORKERS, self.worker_accounts, strict=False)
+        }
+        _agree(CLIENT.peer_id, self.accounts, proxies)
+        for proxy, accounts in proxies.items():
+            _agree(proxy, accounts, workers)
 
     @property
     def paid(self) -> int:
@@ -55,16 +58,21 @@ class Nodes:
 
     @property
     def earned(self) -> int:
-        return sum(account.charged for account in self.proxy_accounts.payees())
+        return sum(account.charged for accounts in self.proxies_accounts for account in accounts.payees())
 
 
-def _identity(peer: bytes) -> Identity:
-    return next(identity for identity in WORKERS if identity.peer_id == peer)
+def _agree(payer: PeerId, accounts: Accounts, payees: Mapping[PeerId, Accounts]) -> None:
+    for account in accounts.payees():
+        (theirs,) = (one for one in payees[account.payee].payers() if one.payer == payer)
+        assert (account.charged, account.held) == (theirs.charged(), 0)
+        assert theirs.accrued == 0
 
 
 @asynccontextmanager
-async def nodes(*engines: Engine, policy: Policy = POLICY, seed: int = 0) -> AsyncIterator[Nodes]:
-    """Run one worker an engine behind one proxy, and a client."""
+async def nodes(
+    *engines: Engine, policy: Policy = POLICY, seed: int = 0, proxies: int = 1
+) -> AsyncIterator[Nodes]:
+    """Run one worker an engine behind each of some proxies, and a client."""
     async with AsyncExitStack() as stack:
         network = await stack.enter_async_context(MemoryNetwork(seed=seed, delay_seconds=(0.001, 0.02)))
         directory = MemoryDirectory()
@@ -84,21 +92,23 @@ async def nodes(*engines: Engine, policy: Policy = POLICY, seed: int = 0) -> Asy
             )
             return transport, await stack.enter_async_context(accounts)
 
-        proxy_transport, proxy_accounts = await stand(PROXY, listen=True)
+        gates = [await stand(identity, listen=True) for identity in PROXIES[:proxies]]
         stood = [await stand(identity, listen=False, grant=20_000) for identity in WORKERS[: len(engines)]]
         transport, accounts = await stand(CLIENT, listen=False)
         nursery = await stack.enter_async_context(trio.open_nursery())
-        serve = partial(
-            serve_proxy,
-            transport=proxy_transport,
-            directory=directory.of(proxy_transport),
-            identity=PROXY,
-            network=NETWORK,
-            accounts=proxy_accounts,
-            now=now,
-            draw=Dice("proxy"),
-        )
-        proxy: Proxy = await nursery.start(serve)
+        served: list[Proxy] = []
+        for identity, (gate, gate_accounts) in zip(PROXIES, gates, strict=False):
+            serve = partial(
+                serve_proxy,
+                transport=gate,
+                directory=directory.of(gate),
+                identity=identity,
+                network=NETWORK,
+                accounts=gate_accounts,
+                now=now,
+                draw=Dice(f"proxy {identity.public_key.hex()}"),
+            )
+            served.append(await nursery.start(serve))
         for engine, identity, (worker_transport, worker_accounts) in zip(
             engines, WORKERS, stood, strict=False
         ):
@@ -109,13 +119,14 @@ async def nodes(*engines: Engine, policy: Policy = POLICY, seed: int = 0) -> Asy
                 network=NETWORK,
                 engine=engine,
                 accounts=worker_accounts,
-                proxies=[proxy_transport.addresses],
+                proxies=[gate.addresses for gate, _ in gates],
                 prices={"scripted": PRICE},
                 now=now,
                 draw=Dice(f"worker {identity.public_key.hex()}"),
             )
             await nursery.start(work)
-        await proxy.wait_workers(len(engines))
+        for proxy in served:
+            await proxy.wait_workers(len(engines))
         client = await stack.enter_async_context(
             Client.open(
                 transport,
@@ -128,5 +139,6 @@ async def nodes(*engines: Engine, policy: Policy = POLICY, seed: int = 0) -> Asy
             )
         )
         worker_accounts = tuple(accounts for _, accounts in stood)
-        yield Nodes(network, client, proxy, accounts, proxy_accounts, worker_accounts)
+        gate_accounts = tuple(accounts for _, accounts in gates)
+        yield Nodes(network, client, tuple(served), accounts, gate_accounts, worker_accounts)
         nursery.cancel_scope.cancel()

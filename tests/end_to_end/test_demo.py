@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 FIELDS = {
     "answer", "model", "finish_reason", "usage", "client_paid", "worker_earned", "commission",
     "unspent", "proxy", "worker", "first_token_seconds", "trust", "chain", "channel_addresses", "onchain",
@@ -138,3 +140,34 @@ def test_a_served_network_can_be_bought_from_and_looked_into_and_ends_when_told_
         with path.open() as lock:
             # A node that still runs holds it.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.long
+def test_a_killed_worker_s_answer_goes_on_and_both_are_paid_on_the_chain() -> None:
+    done = demo("--workers", "3", "--kill-worker-after", "5", "--tokens-per-second", "20", "--json")
+
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    first, second = facts["parts"]
+    assert facts["answer"].startswith("It is a peer-to-peer network for private AI. People with computers ")
+    assert facts["finish_reason"] == "stop"
+    assert facts["continued_from"] == [first["exchange"]] == [second["continues"]]
+    assert first["worker"] != second["worker"] == facts["worker"]
+    assert (first["outcome"], first["paper"]) == ("failed", "meter")
+    assert (second["outcome"], second["paper"]) == ("completed", "receipt")
+    assert first["charged"]["prompt_tokens"] == 0
+    assert first["charged"]["completion_tokens"] <= first["delivered"]["completion_tokens"]
+    before = first["delivered"]["completion_tokens"]
+    assert before >= 5
+    usage = facts["usage"]
+    assert second["charged"] == {
+        "prompt_tokens": usage["prompt_tokens"] + usage["cached_tokens"] + before,
+        "completion_tokens": usage["completion_tokens"] - before,
+    }
+    assert facts["client_paid"] == first["client_paid"] + second["client_paid"]
+    assert facts["client_paid"] == facts["worker_earned"] + facts["commission"]
+    assert (facts["chain"], facts["onchain"]["difference"], facts["onchain"]["reconciles"]) == (
+        "local",
+        0,
+        True,
+    )

@@ -78,6 +78,8 @@ def judge_settlement(
             f"settlement: more prompt tokens than it can have (limit={prompt_tokens_max} got={tokens})",
             is_by_worker=True,
         )
+    if receipt is not None and receipt.continues != terms.continues:
+        raise RecordRejected("receipt: continues another exchange than was asked for")
     if delivery is not None:
         _check_delivery(settlement, receipt, usage, delivery)
         is_prompt_charged = usage.prompt + usage.cached > 0

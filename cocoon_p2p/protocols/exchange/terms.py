@@ -14,7 +14,16 @@ from cocoon_p2p.errors import RecordRejected, Refused
 from cocoon_p2p.identity import NetworkId, PeerId, peer_id_text
 from cocoon_p2p.payments.pricing import client_amount, worker_amount
 from cocoon_p2p.protocols.ids import CLOCK_SKEW_SECONDS, QUOTE_LIFETIME_SECONDS, Reason, Role, Trust
-from cocoon_p2p.protocols.messages import Ask, KeyStatement, ModelOffer, Quote, Record, Signed, Usage
+from cocoon_p2p.protocols.messages import (
+    Ask,
+    ExchangeId,
+    KeyStatement,
+    ModelOffer,
+    Quote,
+    Record,
+    Signed,
+    Usage,
+)
 from cocoon_p2p.protocols.papers import check, message_hash, paper_hash
 from cocoon_p2p.records import check_pair, check_record
 from cocoon_p2p.units import Nano
@@ -37,6 +46,8 @@ class Rules:
     "Tokens that are covered ahead of delivery at most: what a proxy that vanishes may take along."
 
     appraise: Appraise = prove_nothing
+    tokenizer_hash: bytes | None = None
+    "Of whoever goes on where another broke off: it must split and render text alike. None: any will do."
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,9 @@ class Terms:
 
     verdict: Verdict | None = None
     "The appraisal behind `trust`; None where nobody has looked."
+
+    continues: ExchangeId | None = None
+    "The exchange that is gone on with, as the Ask says: the receipt must say so too."
 
     def amount(self, usage: Usage) -> Nano:
         """Say what the client pays for this usage, commission included."""
@@ -77,7 +91,7 @@ def judge_quote(
     Raises:
         RecordRejected, MalformedMessage: The proxy did what no honest proxy does: a paper does not
             verify, answers another question, or offers what the worker does not.
-        Refused: It is honest and too dear (`price-above-limit`).
+        Refused: It is honest and too dear (`price-above-limit`), or of another tokenizer (`other-weights`).
         AttestationFailed: Less is proven about the worker's machine than the Ask demands.
     """
     quote = check(Quote, signed, signer=proxy, network=network)
@@ -95,9 +109,12 @@ def judge_quote(
         offer=_offer(record, quote, ask),
         trust=proof.level,
         verdict=proof.verdict,
+        continues=ask.continues,
     )
     if record.peer in ask.exclude:
         raise RecordRejected(f"quote: of a worker that was excluded (worker={peer_id_text(terms.worker)})")
+    if rules.tokenizer_hash not in (None, terms.offer.tokenizer_hash):
+        raise Refused("another tokenizer or template", code=Reason.OTHER_WEIGHTS.code)
     _check_cost(terms, ask, rules)
     require_proof(proof, ask.trust, peer=terms.worker, role=Role.WORKER)
     return terms

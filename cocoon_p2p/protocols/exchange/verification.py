@@ -292,12 +292,15 @@ class _Case:
             raise RecordRejected("quote: answers another question")
         if ask.model != offer.name or ask.weights_hash not in (None, offer.weights_hash):
             raise RecordRejected("quote: another model or other weights than were asked for")
+        if self.receipt is not None and self.receipt.continues != ask.continues:
+            raise RecordRejected("receipt: continues another exchange than was asked for")
         if (amount := settlement.worker_amount + settlement.commission) > ask.max_cost:
             raise RecordRejected(
                 f"settlement: above the limit (limit={ask.max_cost} charged={amount} nanoTON)"
             )
         pinned = "" if ask.weights_hash is None else ", these weights and no others"
-        return f"the one that the quote answers: {ask.max_cost} nanoTON at most{pinned}"
+        whole = "" if ask.continues is None else f"; the rest of what {ask.continues.hex()} began"
+        return f"the one that the quote answers: {ask.max_cost} nanoTON at most{pinned}{whole}"
 
     def _look_at_answer(self) -> str:
         terms = _need(self._terms, Subject.MODEL)
