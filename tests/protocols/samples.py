@@ -26,7 +26,7 @@ from cocoon_p2p.protocols.contents import (
     encode_request,
 )
 from cocoon_p2p.protocols.exchange.bundle import FORMAT, Bundle, SealedChunk
-from cocoon_p2p.protocols.ids import Kind, Outcome, Reason, Role, Trust
+from cocoon_p2p.protocols.ids import Kind, Outcome, Preference, Reason, Role, Trust
 from cocoon_p2p.protocols.papers import Paper, check, message_hash, paper_hash, sign
 from cocoon_p2p.protocols.schema import encode_message
 from cocoon_p2p.records import make_record, make_statement
@@ -369,6 +369,7 @@ MESSAGES: tuple[Any, ...] = (
         weights_hash=OFFER.weights_hash,
         continues=EXCHANGE,
     ),
+    replace(ASK, preference=Preference.FAST),
     m.Quoted(EXCHANGE, SIGNED_QUOTE),
     m.Refused(
         exchange=EXCHANGE,
