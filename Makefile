@@ -13,10 +13,11 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -q --timeout=300
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-peers test-exllama test-gpu test-speech test-nat fuzz check soak bench bench-peers contract contract-tools interop-peer lock dist clean
+.PHONY: help demo test test-slow test-peers test-exllama test-gpu test-speech test-nat fuzz check soak sim bench bench-peers contract contract-tools interop-peer lock dist clean
 help:
 	@echo 'make demo    a whole paid network on this machine, and one answer from it'
 	@echo 'make test    the tests'
+	@echo 'make sim     whole networks under trouble: make sim SEEDS=1000'
 	@echo 'make check   types, style, import floors'
 	@echo 'make bench   the figures, each against a peer in the same run'
 
@@ -58,6 +59,10 @@ check: $(STAMP) $(PYRIGHT)/.installed
 MINUTES ?= 20
 soak: $(STAMP)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
+# Whole networks under trouble, one for each seed: a seed that does not hold says how to run it again.
+SEEDS ?= 20
+sim: $(STAMP)
+	$(BIN)/python -m cocoon_p2p.testing.simulation --seeds $(SEEDS)
 bench: $(STAMP)
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
