@@ -20,6 +20,9 @@ from cocoon_p2p.testing.simulation.trouble import Troublemaker
 LOOK_SECONDS = 0.5
 "Between two looks at what must hold at any time."
 
+RUN_SECONDS = 3_600.0
+"By then a run is over, however it went; what hangs is a fault like any other."
+
 REST_LOOK_SECONDS = 5.0
 REST_SECONDS = 240.0
 "Within this long after the last request and the last trouble nothing may be left under way."
@@ -84,10 +87,13 @@ class _Run:
             customers = [
                 Customer(nodes, f"client-{number}", wishes) for number, wishes in enumerate(plan.clients, 1)
             ]
-            for name in nodes.homes:
-                await nodes.start(name)
-            await self._work(nodes, trouble, customers)
-            await self._rest(nodes, trouble)
+            with trio.move_on_after(RUN_SECONDS) as scope:
+                for name in nodes.homes:
+                    await nodes.start(name)
+                await self._work(nodes, trouble, customers)
+                await self._rest(nodes, trouble)
+            if scope.cancelled_caught:
+                self._note(f"it was not over after {RUN_SECONDS:.0f} s")
             nursery.cancel_scope.cancel()
         outcomes = tuple(outcome for customer in customers for outcome in customer.outcomes)
         self._note(*checks.answer_faults(outcomes))
@@ -124,7 +130,7 @@ class _Run:
             if isinstance(life.role, Client):
                 for account in life.accounts.payees():
                     # What it lost sight of in an earlier life it asks for when it deals with the proxy again.
-                    with suppress(CocoonError):
+                    with trio.move_on_after(REST_LOOK_SECONDS), suppress(CocoonError):
                         await life.role.account(account.payee)
         waited = 0.0
         while faults := self._unrest(nodes, trouble):
