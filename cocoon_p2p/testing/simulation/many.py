@@ -7,21 +7,18 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from cocoon_p2p.testing.simulation.running import Report, simulate
 
-SEEDS_PER_PROCESS = 8
-"Then it is replaced by a fresh one: what a run leaves behind in memory is not carried on."
-
 
 def run_many(seeds: Iterable[int], exchanges: int, processes: int) -> Iterator[tuple[int, Report | str]]:
     """Run every seed, and give each report as it comes, or what a run broke down with."""
     if processes == 1:
         yield from (_run(seed, exchanges) for seed in seeds)
         return
-    # Started anew, not forked: a fork takes along whatever threads and locks there are.
+    # Started anew, not forked: a fork takes along whatever threads and locks there are. The processes stay,
+    # because before Python 3.12 a pool that replaces them may wait for one of them for ever.
     pool = ProcessPoolExecutor(
         processes,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=keep_quiet,
-        max_tasks_per_child=SEEDS_PER_PROCESS,
     )
     with pool:
         for future in as_completed([pool.submit(_run, seed, exchanges) for seed in seeds]):

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from cocoon_p2p.testing.simulation import Report, carry_out, make_plan, simulate
 from cocoon_p2p.testing.simulation import checks as at_rest
 from cocoon_p2p.testing.simulation.__main__ import main
+from cocoon_p2p.testing.simulation.many import run_many
 from cocoon_p2p.testing.simulation.plan import Deed, Trouble
 
 FEW = 24
@@ -71,6 +72,14 @@ def test_each_kind_of_trouble_is_survived(deed: Deed) -> None:
     trouble = Trouble(1.0, deed, nodes.get(deed, "worker-1"), "proxy-1", 3.0, 5)
 
     held(carry_out(replace(plan, troubles=(trouble,))))
+
+
+@pytest.mark.slow
+def test_seeds_run_beside_each_other_and_each_is_reported_once() -> None:
+    reports = dict(run_many(range(5), 4, processes=2))
+
+    assert sorted(reports) == list(range(5))
+    assert reports[3] == simulate(3, exchanges=4)
 
 
 @pytest.mark.slow
