@@ -369,7 +369,6 @@ MESSAGES: tuple[Any, ...] = (
         weights_hash=OFFER.weights_hash,
         continues=EXCHANGE,
     ),
-    replace(ASK, preference=Preference.FAST),
     m.Quoted(EXCHANGE, SIGNED_QUOTE),
     m.Refused(
         exchange=EXCHANGE,
@@ -382,6 +381,7 @@ MESSAGES: tuple[Any, ...] = (
         candidates_more=3,
         retry_after_ms=1_500,
     ),
+    replace(ASK, preference=Preference.FAST),
     m.Refused(EXCHANGE, Reason.NO_CREDIT, "", (), 0, need=1_240),
     m.Refused(EXCHANGE, Reason.STALE, "the price has changed", (), 0, newest_record=WORKER_RECORD),
     m.Assign(
