@@ -13,10 +13,11 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -q --timeout=300
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-peers test-exllama test-gpu test-speech test-nat fuzz check soak losses bench bench-peers contract contract-tools interop-peer lock dist clean
+.PHONY: help demo test test-slow test-peers test-exllama test-gpu test-speech test-nat fuzz check soak losses sim bench bench-peers contract contract-tools interop-peer lock dist clean
 help:
 	@echo 'make demo    a whole paid network on this machine, and one answer from it'
 	@echo 'make test    the tests'
+	@echo 'make sim     whole networks under trouble: make sim SEEDS=1000'
 	@echo 'make check   types, style, import floors'
 	@echo 'make bench   the figures, each against a peer in the same run'
 
@@ -62,6 +63,10 @@ soak: $(STAMP)
 LOSSES ?= 200
 losses: $(STAMP)
 	$(BIN)/python -m tests.failover --losses $(LOSSES)
+# Whole networks under trouble, one for each seed: a seed that does not hold says how to run it again.
+SEEDS ?= 20
+sim: $(STAMP)
+	$(BIN)/python -m cocoon_p2p.testing.simulation --seeds $(SEEDS)
 bench: $(STAMP)
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 

@@ -21,13 +21,15 @@ from cocoon_p2p.client.wishes import (
     check_wishes,
     read_constraint,
     read_logit_bias,
+    read_preference,
+    read_preferred,
     read_tools,
     spell_penalty,
 )
 from cocoon_p2p.errors import ConfigurationError, LocalProtocolError, MalformedMessage
 from cocoon_p2p.identity import PeerId
 from cocoon_p2p.protocols.contents import ChatTurn, RequestContent, cut_parts, encode_request
-from cocoon_p2p.protocols.ids import NAME_MAX_BYTES, PEERS_MAX, Kind, Trust
+from cocoon_p2p.protocols.ids import NAME_MAX_BYTES, PEERS_MAX, Kind, Preference, Trust
 from cocoon_p2p.protocols.messages import Ask, ChannelId, ExchangeId
 from cocoon_p2p.protocols.request_sense import check_request
 from cocoon_p2p.protocols.wishes import Audio, Grammar
@@ -63,6 +65,7 @@ class Request:
     weights_hash: bytes | None
     purse: str | None
     "Whose budget it is paid from."
+    preference: Preference | None = None
 
 
 def parse_trust(text: str) -> Trust:
@@ -138,10 +141,11 @@ def build_request(
         max_cost=Nano(wishes.get("max_cost") or policy.max_cost),
         trust=policy.trust if trust is None else parse_trust(trust) if isinstance(trust, str) else trust,
         timeout_seconds=wishes.get("timeout_seconds") or policy.timeout_seconds,
-        prefer=tuple(wishes.get("prefer", ())),
+        prefer=read_preferred(wishes),
         exclude=tuple(wishes.get("exclude", ())),
         weights_hash=read_weights(wishes.get("weights")) or policy.weights.get(model),
         purse=wishes.get("purse"),
+        preference=read_preference(wishes),
     )
 
 
@@ -231,6 +235,7 @@ def build_ask(
         channel=channel,
         weights_hash=request.weights_hash,
         continues=continues,
+        preference=request.preference,
     )
 
 

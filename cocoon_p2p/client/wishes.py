@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, cast
+from typing import Any, Literal, TypedDict, cast
 
 from cocoon_p2p.client.ranges import check_range, check_text
 from cocoon_p2p.errors import ConfigurationError
@@ -22,6 +22,7 @@ from cocoon_p2p.protocols.ids import (
     TOOL_NAME_MAX_BYTES,
     TOOL_TEXT_MAX_BYTES,
     TOOLS_MAX,
+    Preference,
     Trust,
 )
 from cocoon_p2p.protocols.schema import UINT_MAX
@@ -50,7 +51,10 @@ class Wishes(TypedDict, total=False):
     timeout_seconds: float | None
     "For the whole answer."
 
-    prefer: Sequence[PeerId]
+    prefer: Literal["cheap", "balanced", "fast"] | Sequence[PeerId]
+    """What counts more where price and time cannot both be had; or workers, the first that may serve it
+    whatever it costs."""
+
     exclude: Sequence[PeerId]
     "Workers."
 
@@ -123,7 +127,8 @@ def check_wishes(wishes: Wishes) -> None:
     check_range("number of banned strings", len(wishes.get("banned", ())), 0, BANNED_MAX)
     check_range("number of tools", len(wishes.get("tools", ())), 0, TOOLS_MAX)
     check_range("number of biased tokens", len(wishes.get("logit_bias", ())), 0, LOGIT_BIAS_MAX)
-    check_range("number of preferred workers", len(wishes.get("prefer", ())), 0, PEERS_MAX)
+    check_range("number of preferred workers", len(read_preferred(wishes)), 0, PEERS_MAX)
+    read_preference(wishes)
     check_range("number of excluded workers", len(wishes.get("exclude", ())), 0, PEERS_MAX)
     for name in ("stop", "banned"):
         if isinstance(wishes.get(name), str):
@@ -133,6 +138,28 @@ def check_wishes(wishes: Wishes) -> None:
         check_text("stop string", stop, STOP_STRING_MAX_BYTES)
     for banned in wishes.get("banned", ()):
         check_text("banned string", banned, BANNED_STRING_MAX_BYTES)
+
+
+def read_preferred(wishes: Wishes) -> tuple[PeerId, ...]:
+    """Read which workers come first."""
+    prefer = wishes.get("prefer", ())
+    return () if isinstance(prefer, str) else tuple(prefer)
+
+
+def read_preference(wishes: Wishes) -> Preference | None:
+    """Read whether price or time counts more; None where they count alike.
+
+    Raises:
+        ConfigurationError: It is some other word.
+    """
+    prefer = wishes.get("prefer", ())
+    if not isinstance(prefer, str) or prefer == "balanced":
+        return None
+    if prefer not in ("cheap", "fast"):
+        raise ConfigurationError(
+            f"not a preference: {str(prefer)[:32]!r}", hint="use cheap, balanced, fast or a list of workers"
+        )
+    return Preference[prefer.upper()]
 
 
 def read_constraint(wishes: Wishes) -> Constraint | None:

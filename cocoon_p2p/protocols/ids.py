@@ -305,6 +305,13 @@ class Trust(IntEnum):
         return self.name.lower().replace("_", "+")
 
 
+class Preference(IntEnum):
+    """What counts more where price and time cannot both be had; without one they count alike."""
+
+    CHEAP = 1
+    FAST = 2
+
+
 class Outcome(IntEnum):
     """How an exchange ended; it decides who pays for what (protocols/exchange.md)."""
 

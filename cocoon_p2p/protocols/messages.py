@@ -31,6 +31,7 @@ from cocoon_p2p.protocols.ids import (
     TEXT_MAX_BYTES,
     Kind,
     Outcome,
+    Preference,
     Reason,
     Role,
     Trust,
@@ -395,6 +396,8 @@ class Ask:
     "Only a worker with these weights will do."
 
     continues: Annotated[AExchange | None, Key(14)] = None
+    preference: Annotated[Preference | None, Key(15)] = None
+    "By what the proxy chooses, beside `prefer`. Absent: price and time count alike."
 
 
 @message(2)

@@ -29,5 +29,8 @@ class Agency:
     proving: Proving | None
     "How it proves itself, and what its workers must; None: nothing is proven."
 
+    draw: Callable[[int], bytes]
+    "Draws random bytes."
+
     nursery: trio.Nursery
     "Owns what outlives a client's stream: running exchanges, and streams to workers."

@@ -20,6 +20,7 @@ from cocoon_p2p.payments.settlement import ReceivingAccount
 from cocoon_p2p.protocols.ids import (
     FRAME_SIZE_MAX_BYTES,
     FRAME_SIZE_MAX_NEWCOMER_BYTES,
+    SEALING_SESSION_SECONDS,
     UNCLAIMED_RESERVATIONS_MAX,
     Reason,
 )
@@ -44,13 +45,17 @@ from cocoon_p2p.proxy.link import Link
 from cocoon_p2p.proxy.quotes import make_deal
 from cocoon_p2p.proxy.relay import Relay
 from cocoon_p2p.proxy.session import WorkerSession
+from cocoon_p2p.proxy.stopwatch import Lap
 from cocoon_p2p.proxy.tab import Tab
-from cocoon_p2p.scheduling import RETRY_SECONDS, choose, refuse
+from cocoon_p2p.scheduling import RETRY_SECONDS, Decision, choose, explain, refuse
 
 log = logging.getLogger(__name__)
 
 SWEEP_FROM = 1_024
 "Clients that are known before the first look at who can be forgotten."
+
+VISITS_MAX = 8
+"Workers that a client was at last: a chat goes on at one of few."
 
 
 @dataclass(slots=True)
@@ -60,6 +65,8 @@ class ClientStanding:
     asks: Allowance
     streams: int = 0
     relays: list[Relay] = field(default_factory=list[Relay])
+    visits: dict[PeerId, tuple[float, float]] = field(default_factory=dict[PeerId, tuple[float, float]])
+    "Workers that it was at lately: what part of its last prompt was in the cache there, and when that was."
 
     @property
     def unclaimed(self) -> int:
@@ -69,6 +76,20 @@ class ClientStanding:
     @property
     def is_gone(self) -> bool:
         return not (self.streams or self.relays)
+
+    def was_at(self, worker: PeerId, lap: Lap, now: float) -> None:
+        """Note that a worker knows this client's keys, and perhaps its last prompt."""
+        if lap.cached_share is not None:
+            self.visits.pop(worker, None)
+            self.visits[worker] = lap.cached_share, now
+            if len(self.visits) > VISITS_MAX:
+                del self.visits[next(iter(self.visits))]
+
+    def cached(self, now: float) -> dict[PeerId, float]:
+        """Name the workers that still know it, and what part of its prompt each may have."""
+        return {
+            worker: share for worker, (share, at) in self.visits.items() if now - at < SEALING_SESSION_SECONDS
+        }
 
 
 class Clients:
@@ -153,16 +174,35 @@ class Clients:
             if (settled := self._settled(ask.exchange, account)) is not None:
                 return settled
             self._check_standing(stream.standing)
+        now = trio.current_time()
         choice = choose(
             ask,
-            (session.standing for session in agency.workers),
+            agency.workers.roster,
             commission_basis_points=agency.policy.commission_basis_points,
-            now=trio.current_time(),
+            now=now,
             date=agency.now(),
+            luck=self._luck(),
+            cached=stream.standing.cached(now),
         )
         if choice.worker is None or choice.offer is None:
-            return refuse(ask, choice)
+            return refuse(ask, choice.left_out, choice.left_out_more)
         return self._begin(ask, stream, agency.workers[choice.worker.peer], choice.offer, account)
+
+    def _luck(self) -> int:
+        return int.from_bytes(self._agency.draw(8))
+
+    def explain(self, ask: Ask, client: PeerId | None) -> Decision:
+        """Say which worker an Ask would get now, and why."""
+        standing, now = None if client is None else self._standings.get(client), trio.current_time()
+        return explain(
+            ask,
+            self._agency.workers.roster,
+            commission_basis_points=self._agency.policy.commission_basis_points,
+            now=now,
+            date=self._agency.now(),
+            luck=self._luck(),
+            cached=None if standing is None else standing.cached(now),
+        )
 
     def _begin(
         self,
@@ -201,6 +241,7 @@ class Clients:
         del self._running[relay.exchange]
         standing = stream.standing
         standing.relays.remove(relay)
+        standing.was_at(relay.worker, relay.lap, trio.current_time())
         if relay.has_earned:
             # The limit is for who only asks: a gateway buys as often as it likes.
             standing.asks = standing.asks.give_back(self._rate, trio.current_time())

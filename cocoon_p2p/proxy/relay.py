@@ -17,7 +17,7 @@ import trio
 
 from cocoon_p2p.errors import Refused as RefusedError
 from cocoon_p2p.errors import Unavailable
-from cocoon_p2p.identity import peer_id_text
+from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.payments.settlement import ReceivingAccount
 from cocoon_p2p.protocols.exchange.proxy import begin, step
@@ -53,11 +53,12 @@ from cocoon_p2p.protocols.exchange.proxy_state import (
     next_wake,
 )
 from cocoon_p2p.protocols.ids import EXCHANGE, HEARTBEAT_SECONDS, Outcome, Reason
-from cocoon_p2p.protocols.messages import Assign, Chunk, ExchangeId, Receipted, Refused, Signed
+from cocoon_p2p.protocols.messages import Assign, ExchangeId, Receipted, Refused, Signed
 from cocoon_p2p.proxy.agency import Agency
 from cocoon_p2p.proxy.contain import contain
 from cocoon_p2p.proxy.link import Link
 from cocoon_p2p.proxy.session import WorkerSession
+from cocoon_p2p.proxy.stopwatch import Lap, Stopwatch
 from cocoon_p2p.proxy.tab import Tab
 from cocoon_p2p.scheduling import RETRY_SECONDS
 
@@ -106,7 +107,7 @@ class Relay:
         self._siblings = siblings
         self._on_end = on_end
         self._worker: Link | None = None
-        self._assigned_at = 0.0
+        self._stopwatch = Stopwatch()
         self._events: deque[Event] = deque()
         self._is_stepping = False
         self._reckoning: Reckoning | None = None
@@ -134,6 +135,15 @@ class Relay:
     def is_waiting(self) -> bool:
         """Whether something is held back until the client covers it."""
         return is_waiting_for_credit(self._exchange)
+
+    @property
+    def worker(self) -> PeerId:
+        return self._session.peer
+
+    @property
+    def lap(self) -> Lap:
+        """What the worker took, as far as it came."""
+        return self._stopwatch.lap()
 
     @property
     def has_ended(self) -> bool:
@@ -183,6 +193,7 @@ class Relay:
             self._note_refusal(message, now)
         if isinstance(message, Refused | Receipted) and message.reason is Reason.NO_CREDIT:
             self._tab.renew_worker()
+        self._stopwatch.heard(message, now)
         self._feed(WorkerSaid(message, now))
 
     def lose(self, link: Link, why: str) -> None:
@@ -217,6 +228,8 @@ class Relay:
                     self._carry_out(effect)
         finally:
             self._is_stepping = False
+        if self.is_waiting or self._client.is_full:
+            self._stopwatch.held_up()
         after = self._exchange
         if after.listens_to_client and not before.listens_to_client:
             self._client.poke()
@@ -228,8 +241,6 @@ class Relay:
     def _carry_out(self, effect: Effect) -> None:
         match effect:
             case ToClient(message):
-                if isinstance(message, Chunk) and not message.number:
-                    self._session.note_first_token(trio.current_time() - self._assigned_at)
                 self._client.send(message)
             case ToWorker(message):
                 self._to_worker(message)
@@ -262,7 +273,7 @@ class Relay:
     def _to_worker(self, message: object) -> None:
         assert self._worker is not None
         if isinstance(message, Assign):
-            self._assigned_at = trio.current_time()
+            self._stopwatch.assigned(trio.current_time())
             self._session.assign(self.exchange)
         self._worker.send(message)
 
@@ -278,7 +289,7 @@ class Relay:
             link = await self._take_link()
         except (Unavailable, RefusedError) as exc:
             log.warning("worker cannot be had", extra=self._facts(why=str(exc)))
-            self._session.rest(now() + self._agency.policy.lost_rest_seconds)
+            self._session.failed(now(), rest_seconds=self._agency.policy.lost_rest_seconds)
             self._feed(WorkerUnavailable(str(exc), now()))
             return
         self._tab.worker = account
@@ -310,7 +321,7 @@ class Relay:
         self._is_worker_lost = True
         policy = self._agency.policy
         rest = policy.broken_rest_seconds if link.is_at_fault else policy.lost_rest_seconds
-        self._session.rest(trio.current_time() + rest)
+        self._session.failed(trio.current_time(), rest_seconds=rest)
         link.end("left")
 
     def _note_refusal(self, refusal: Refused, now: float) -> None:
@@ -319,7 +330,7 @@ class Relay:
         if refusal.reason is Reason.NO_CAPACITY:
             self._session.rest(now + RETRY_SECONDS)
         elif refusal.reason in _WORKERS_OWN:
-            self._session.rest(now + self._agency.policy.lost_rest_seconds)
+            self._session.failed(now, rest_seconds=self._agency.policy.lost_rest_seconds)
 
     # ------------------------------------------------------------ time and credit
 
@@ -363,7 +374,10 @@ class Relay:
 
     async def _charge(self, reckoning: Reckoning) -> Signed:
         if reckoning.receipt is not None and reckoning.outcome is Outcome.FAILED:
-            self._session.rest(trio.current_time() + self._agency.policy.lost_rest_seconds)
+            self._session.failed(trio.current_time(), rest_seconds=self._agency.policy.lost_rest_seconds)
+        elif reckoning.outcome is Outcome.COMPLETED:
+            self._session.kept_its_word(trio.current_time())
+        self._session.measured(self.lap, self._tab.deal.offer, trio.current_time())
         agency = self._agency
         settlement = await self._tab.charge(reckoning, identity=agency.identity, network=agency.network)
         facts = self._facts(

@@ -13,19 +13,19 @@ from functools import partial
 import trio
 
 from cocoon_p2p.attestation.proving import Proving
-from cocoon_p2p.identity import Identity, NetworkId
+from cocoon_p2p.identity import Identity, NetworkId, PeerId
 from cocoon_p2p.network.directory import Directory
 from cocoon_p2p.network.transport import Stream, StreamAcceptor, Transport
 from cocoon_p2p.payments.settlement import Accounts
 from cocoon_p2p.protocols.ids import EVIDENCE, EXCHANGE, SESSION
-from cocoon_p2p.protocols.messages import Signed
+from cocoon_p2p.protocols.messages import Ask, Signed
 from cocoon_p2p.proxy.agency import Agency
 from cocoon_p2p.proxy.broken import FORGOTTEN_SECONDS, settle_broken
 from cocoon_p2p.proxy.clients import Clients
 from cocoon_p2p.proxy.policy import ProxyPolicy
 from cocoon_p2p.proxy.storefront import Storefront
 from cocoon_p2p.proxy.workers import Workers
-from cocoon_p2p.scheduling import WorkerStanding
+from cocoon_p2p.scheduling import Decision, WorkerStanding
 
 
 class Proxy:
@@ -50,6 +50,15 @@ class Proxy:
     def record(self) -> Signed | None:
         """The newest record that was published."""
         return self._storefront.record
+
+    def explain(self, ask: Ask, client: PeerId | None = None) -> Decision:
+        """Say which worker an Ask would get now, why, and why not the others. Nothing is reserved.
+
+        Args:
+            ask: The question.
+            client: Whose it is: a worker that this client was at lately is the quicker for it.
+        """
+        return self._clients.explain(ask, client)
 
     async def wait_workers(self, count: int) -> None:
         """Return once so many workers stand with it and have told their load."""
@@ -87,7 +96,7 @@ async def serve_proxy(
         policy: How it does business.
         proving: How it proves itself, and what its workers must; None: nothing is proven.
         now: Seconds since the Unix epoch.
-        draw: Draws random bytes, for the nonce of its statement.
+        draw: Draws random bytes, for the nonce of its statement and among workers that are equally good.
         task_status: Given the `Proxy` once it takes streams.
 
     A cancel ends running exchanges as if their workers had been lost: what was delivered is
@@ -98,7 +107,9 @@ async def serve_proxy(
         async with trio.open_nursery() as nursery:
             chosen = policy or ProxyPolicy()
             workers = Workers(network, chosen, now, transport, proving)
-            agency = Agency(identity, network, transport, accounts, chosen, workers, now, proving, nursery)
+            agency = Agency(
+                identity, network, transport, accounts, chosen, workers, now, proving, draw, nursery
+            )
             clients = Clients(agency)
             storefront = Storefront(agency, directory, draw)
             settle = partial(settle_broken, agency, clients)

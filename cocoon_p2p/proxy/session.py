@@ -1,11 +1,13 @@
 """One worker as its proxy knows it, while its session lasts: what it offers, and which slots are free.
 
 Free slots are reckoned, not believed. The worker's last Load says how many are taken by other
-proxies' exchanges; our own we know ourselves, those included that it has not heard of yet.
+proxies' exchanges; our own we know ourselves, those included that it has not heard of yet. Nor
+are its rates: what exchanges took is measured (`stopwatch`).
 
 Spec: protocols/session.md.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import trio
@@ -13,22 +15,36 @@ import trio
 from cocoon_p2p.errors import RemoteProtocolError
 from cocoon_p2p.identity import PeerId
 from cocoon_p2p.network.messaging import MessageStream
-from cocoon_p2p.protocols.messages import ExchangeId, Load, Record, Register
+from cocoon_p2p.protocols.messages import ExchangeId, Load, ModelOffer, Record, Register
 from cocoon_p2p.proxy.link import Link
-from cocoon_p2p.scheduling import WorkerStanding
+from cocoon_p2p.proxy.stopwatch import Lap
+from cocoon_p2p.scheduling import Pace, WorkerStanding, slowing
 
 SLOTS_MAX = 4_096
 "More than any one machine computes at once."
 
 SMOOTHING = 0.2
-"How much the newest first token counts in how soon they come lately."
+"How much the newest answer counts in how soon it answers lately."
 
 
 class WorkerSession:
-    """One worker while its session lasts."""
+    """One worker while its session lasts.
+
+    Args:
+        messages: The session's stream.
+        register: What it registered with.
+        standing: What follows from that.
+        record: The record in it.
+        on_change: Called after each change of `standing`.
+    """
 
     def __init__(
-        self, messages: MessageStream, register: Register, standing: WorkerStanding, record: Record
+        self,
+        messages: MessageStream,
+        register: Register,
+        standing: WorkerStanding,
+        record: Record,
+        on_change: "Callable[[WorkerSession], None]",
     ) -> None:
         self.record = register.record
         self.statement = register.statement
@@ -38,6 +54,7 @@ class WorkerSession:
         self._messages = messages
         self._speaking = trio.Lock()
         self._standing = standing
+        self._on_change = on_change
         self._slots_total = 0
         self._slots_elsewhere = 0
         self._claims: dict[ExchangeId, bool] = {}
@@ -53,8 +70,12 @@ class WorkerSession:
     @property
     def standing(self) -> WorkerStanding:
         """The worker as the scheduler sees it."""
+        return self._standing
+
+    def _stand(self, standing: WorkerStanding) -> None:
         free = self._slots_total - self._slots_elsewhere - len(self._claims)
-        return replace(self._standing, slots_free=free)
+        self._standing = replace(standing, slots_free=free, slots_total=self._slots_total)
+        self._on_change(self)
 
     async def tell(self, message: object) -> None:
         """Send a message on the session's stream. Raises `Unavailable` if that is lost."""
@@ -66,12 +87,14 @@ class WorkerSession:
     def renew(self, register: Register, standing: WorkerStanding, record: Record) -> None:
         """Take a newer record. What was quoted from the old one stands."""
         self.record, self.statement, self.sequence = register.record, register.statement, record.sequence
-        self._standing = replace(
-            self._standing,
-            offers=standing.offers,
-            trust=standing.trust,
-            trust_until=standing.trust_until,
-            expires=standing.expires,
+        self._stand(
+            replace(
+                self._standing,
+                offers=standing.offers,
+                trust=standing.trust,
+                trust_until=standing.trust_until,
+                expires=standing.expires,
+            )
         )
 
     def take_load(self, load: Load, now: float) -> bool:
@@ -88,18 +111,19 @@ class WorkerSession:
         is_change = load.slots_total != self._slots_total
         self._slots_total = load.slots_total
         self._slots_elsewhere = max(0, taken - sum(self._claims.values()))
-        self._standing = replace(self._standing, heard=now)
+        self._stand(replace(self._standing, heard=now))
         return is_change
 
     def drain(self) -> None:
         """Offer it no more."""
-        self._standing = replace(self._standing, is_draining=True)
+        self._stand(replace(self._standing, is_draining=True))
 
     # ------------------------------------------------------------ what we do with it
 
     def reserve(self, exchange: ExchangeId) -> None:
         """Keep a slot for an exchange."""
         self._claims[exchange] = False
+        self._stand(self._standing)
 
     def assign(self, exchange: ExchangeId) -> None:
         """Note that the worker knows of it from now on."""
@@ -107,17 +131,38 @@ class WorkerSession:
 
     def leave(self, exchange: ExchangeId) -> None:
         """Free the slot; nothing happens if it is free."""
-        self._claims.pop(exchange, None)
-
-    def note_first_token(self, seconds: float) -> None:
-        """Reckon with how long a first token took."""
-        before = self._standing.first_token_seconds
-        lately = seconds if before is None else before + SMOOTHING * (seconds - before)
-        self._standing = replace(self._standing, first_token_seconds=lately)
+        if self._claims.pop(exchange, None) is not None:
+            self._stand(self._standing)
 
     def rest(self, until: float) -> None:
         """Choose it no more until then."""
-        self._standing = replace(self._standing, rests_until=max(until, self._standing.rests_until))
+        self._stand(replace(self._standing, rests_until=max(until, self._standing.rests_until)))
+
+    def failed(self, now: float, *, rest_seconds: float) -> None:
+        """Hold a broken exchange against it, and leave it alone for a while."""
+        odds = self._standing.odds.after(now, is_kept=False)
+        self._standing = replace(self._standing, odds=odds)
+        self.rest(now + rest_seconds)
+
+    def kept_its_word(self, now: float) -> None:
+        """Count an exchange that it brought to its end."""
+        self._stand(replace(self._standing, odds=self._standing.odds.after(now, is_kept=True)))
+
+    def measured(self, lap: Lap, offer: ModelOffer, now: float) -> None:
+        """Reckon with what an exchange took."""
+        standing = self._standing
+        pace = standing.paces.get(offer.name, Pace())
+        if lap.prefill_tokens:
+            pace = pace.prefilled(lap.prefill_tokens, lap.prefill_seconds, now)
+        if lap.decode_tokens:
+            alone = lap.decode_seconds / slowing(standing, offer)
+            pace = pace.decoded(lap.decode_tokens, alone, now)
+        answer = standing.answer_seconds
+        if lap.answer_seconds is not None:
+            answer = (
+                lap.answer_seconds if answer is None else answer + SMOOTHING * (lap.answer_seconds - answer)
+            )
+        self._stand(replace(standing, paces={**standing.paces, offer.name: pace}, answer_seconds=answer))
 
     def end(self) -> None:
         """The session is over: give up the streams that nobody uses. Exchanges that run go on."""

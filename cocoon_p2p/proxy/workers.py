@@ -8,6 +8,7 @@ Spec: protocols/session.md.
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 import trio
 
@@ -44,7 +45,7 @@ from cocoon_p2p.protocols.messages import (
 from cocoon_p2p.proxy.policy import ProxyPolicy
 from cocoon_p2p.proxy.session import WorkerSession
 from cocoon_p2p.records import check_pair, check_record
-from cocoon_p2p.scheduling import STALE_SECONDS, WorkerStanding
+from cocoon_p2p.scheduling import STALE_SECONDS, Roster, WorkerStanding
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +55,16 @@ REGISTER_SECONDS = 10.0
 EXAMINE_SECONDS = 45.0
 "How long finding out who a worker is may take, Intel's lists from slow mirrors included."
 
+REMEMBERED_MAX = 4_096
+"Workers that have left, whose pace and odds are kept: coming back is no new beginning. Some 500 bytes each."
+
 
 class Workers:
-    """Every worker that stands with us, by peer."""
+    """Every worker that stands with us, by peer.
+
+    Attributes:
+        roster: The same as the scheduler sees them.
+    """
 
     def __init__(
         self,
@@ -72,6 +80,8 @@ class Workers:
         self._now = now
         self._proving = proving
         self._sessions: dict[PeerId, WorkerSession] = {}
+        self._remembered: dict[PeerId, WorkerStanding] = {}
+        self.roster = Roster()
         self._changed = trio.Event()
         self.is_draining = False
         if proving is not None:
@@ -182,17 +192,31 @@ class Workers:
     def _register(self, messages: MessageStream, message: Register) -> WorkerSession:
         peer = messages.peer
         record, standing = self._check(peer, message)
-        session = WorkerSession(messages, message, standing, record)
+        session = WorkerSession(messages, message, self._recall(standing), record, self._restand)
         if (known := self._sessions.get(peer)) is not None:
             # The worker came back before we knew that it was gone.
             known.end()
             known.scope.cancel()
         self._sessions[peer] = session
+        self._restand(session)
         self._transport.protect(peer, "worker")
         self._change()
         models = [offer.name for offer in record.models]
         log.info("worker registered", extra={"worker": peer_id_text(peer), "models": models})
         return session
+
+    def _restand(self, session: WorkerSession) -> None:
+        """Let the scheduler know; what happens to a session that another has replaced is no matter of its."""
+        if self._sessions.get(session.peer) is session:
+            self.roster.put(session.standing, trio.current_time())
+
+    def _recall(self, standing: WorkerStanding) -> WorkerStanding:
+        """Give a worker that comes back what was known of it."""
+        known = self._sessions.get(standing.peer)
+        before = self._remembered.pop(standing.peer, None) if known is None else known.standing
+        if before is None:
+            return standing
+        return replace(standing, paces=before.paces, odds=before.odds, answer_seconds=before.answer_seconds)
 
     def _read(self, peer: PeerId, register: Register) -> tuple[Record, KeyStatement]:
         date, network = self._now(), self._network
@@ -267,10 +291,17 @@ class Workers:
         session.end()
         if self._sessions.get(session.peer) is session:
             del self._sessions[session.peer]
+            self.roster.drop(session.peer)
+            self._remember(session.standing)
             self._transport.unprotect(session.peer, "worker")
             if self._proving is not None:
                 self._proving.doorkeeper.forget(session.peer)
             self._change()
+
+    def _remember(self, standing: WorkerStanding) -> None:
+        self._remembered[standing.peer] = standing
+        if len(self._remembered) > REMEMBERED_MAX:
+            del self._remembered[next(iter(self._remembered))]
 
 
 async def _receive(messages: MessageStream) -> object | None:

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from cocoon_p2p.client import Policy, parse_trust
 from cocoon_p2p.client.bounds import prompt_tokens_bound
 from cocoon_p2p.client.messages import read_messages
-from cocoon_p2p.client.request import build_request
+from cocoon_p2p.client.request import build_ask, build_request
 from cocoon_p2p.client.wishes import Wishes
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.protocols.contents import ChatTurn, encode_request
-from cocoon_p2p.protocols.ids import Trust
+from cocoon_p2p.protocols.ids import Preference, Trust
+from cocoon_p2p.protocols.messages import ExchangeId
 
 DEMO_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -103,12 +104,40 @@ def test_what_not_every_engine_can_do_is_asked_for_by_name(
         {"weights": "xy" * 32},
         {"weights_hash": bytes(32)},
         {"exclude": [b"peer"] * 33},
+        {"prefer": [b"peer"] * 33},
+        {"prefer": "best"},
         {"trust": "none"},
     ],
 )
 def test_a_wish_out_of_range_is_named(wishes: Mapping[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         request(**wishes)
+
+
+@pytest.mark.parametrize(
+    ("prefer", "workers", "preference"),
+    [
+        ("cheap", (), Preference.CHEAP),
+        ("fast", (), Preference.FAST),
+        ("balanced", (), None),
+        ([b"peer"], (b"peer",), None),
+    ],
+)
+def test_what_is_preferred_is_a_word_or_workers(
+    prefer: Any, workers: tuple[bytes, ...], preference: Preference | None
+) -> None:
+    made = request(prefer=prefer)
+    ask = build_ask(
+        made,
+        exchange=ExchangeId(bytes(16)),
+        max_cost=1,
+        seconds_left=1,
+        channel=None,
+        prefer=made.prefer,
+        exclude=(),
+    )
+
+    assert (ask.prefer, ask.preference) == (workers, preference)
 
 
 def test_weights_are_pinned_by_the_request_or_else_by_the_policy() -> None:

@@ -26,7 +26,7 @@ from cocoon_p2p.protocols.contents import (
     encode_request,
 )
 from cocoon_p2p.protocols.exchange.bundle import FORMAT, Bundle, SealedChunk
-from cocoon_p2p.protocols.ids import Kind, Outcome, Reason, Role, Trust
+from cocoon_p2p.protocols.ids import Kind, Outcome, Preference, Reason, Role, Trust
 from cocoon_p2p.protocols.papers import Paper, check, message_hash, paper_hash, sign
 from cocoon_p2p.protocols.schema import encode_message
 from cocoon_p2p.records import make_record, make_statement
@@ -381,6 +381,7 @@ MESSAGES: tuple[Any, ...] = (
         candidates_more=3,
         retry_after_ms=1_500,
     ),
+    replace(ASK, preference=Preference.FAST),
     m.Refused(EXCHANGE, Reason.NO_CREDIT, "", (), 0, need=1_240),
     m.Refused(EXCHANGE, Reason.STALE, "the price has changed", (), 0, newest_record=WORKER_RECORD),
     m.Assign(

@@ -15,7 +15,7 @@ from cocoon_p2p.proxy.storefront import PAUSE_SECONDS, REFRESH_SECONDS, catalogu
 from cocoon_p2p.records import check_record
 from cocoon_p2p.testing.memory import MemoryDirectory, MemoryDirectoryView, MemoryTransport
 from tests.proxy.scene import COMMISSION, NETWORK, OFFER, PROXY, Scene, now, scene
-from tests.test_scheduling import worker
+from tests.scheduling.crowd import worker
 
 
 def published(stage: Scene) -> Record:

@@ -285,7 +285,7 @@ async def test_a_worker_that_refuses_a_clients_request_is_offered_on(autojump_cl
         await stage.ask()
 
 
-async def test_how_soon_first_tokens_come_is_remembered(autojump_clock: MockClock) -> None:
+async def test_how_long_a_prompt_took_is_remembered(autojump_clock: MockClock) -> None:
     async with scene() as stage:
         ask, end = await stage.ask()
         await end.say(Part(ask.exchange, bytes(16), 0, 0, True, b"sealed"))
@@ -295,10 +295,31 @@ async def test_how_soon_first_tokens_come_is_remembered(autojump_clock: MockCloc
         await job.say(job.metered())
 
         await trio.sleep(2)
-        await job.say(job.chunk(1))
-        await stage.settled()
+        await job.say(job.chunk(1, final=True))
+        await job.say(job.receipt())
+        while not isinstance(await end.hear(object), Settled):
+            pass
 
-        assert stage.proxy.workers[0].first_token_seconds == pytest.approx(2, abs=0.1)
+        (standing,) = stage.proxy.workers
+        pace = standing.paces[ask.model]
+        assert (pace.prefill.seconds, pace.decode.tokens) == (pytest.approx(2, abs=0.1), 0)
+        assert standing.odds.kept == 1
+
+
+async def test_who_comes_back_is_no_newcomer(autojump_clock: MockClock) -> None:
+    async with scene() as stage:
+        await refuse_next(stage, Reason.ENGINE_FAILED)
+        (before,) = stage.proxy.workers
+
+        stage.worker.session.reset()
+        await stage.settled()
+        assert stage.proxy.workers == ()
+        await stage.worker.register()
+        await stage.proxy.wait_workers(1)
+
+        (after,) = stage.proxy.workers
+        assert after.odds == before.odds
+        assert after.odds.broken == 1
 
 
 async def test_a_registration_is_read_in_one_go_with_the_load(autojump_clock: MockClock) -> None:

@@ -70,7 +70,7 @@ from cocoon_p2p.protocols.exchange.client_events import (
 from cocoon_p2p.protocols.exchange.delivery import Delivery, PromptTokens, meter_prompt, take_chunk
 from cocoon_p2p.protocols.exchange.pulse import Pulse
 from cocoon_p2p.protocols.exchange.terms import Rules, Terms, judge_quote
-from cocoon_p2p.protocols.ids import Reason
+from cocoon_p2p.protocols.ids import HEARTBEAT_SECONDS, Reason
 from cocoon_p2p.protocols.messages import Ask, Chunk, Signed, Usage
 from cocoon_p2p.units import Nano
 
@@ -303,7 +303,8 @@ def _settled(exchange: Exchange, message: messages.Settled, now: float) -> tuple
             message.settlement,
             terms=terms,
             delivery=exchange.delivery,
-            was_cancelled=exchange.cancelled is not None or now >= order.deadline,
+            # The proxy was told in whole milliseconds, rounded down, and no two clocks go alike.
+            was_cancelled=exchange.cancelled is not None or now >= order.deadline - HEARTBEAT_SECONDS,
             amount_max=Nano(order.ask.max_cost),
             proxy=order.proxy,
             network=order.network,

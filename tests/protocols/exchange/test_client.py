@@ -500,6 +500,19 @@ def test_a_deadline_cancels_and_the_prompt_is_then_owed() -> None:
     assert (paid.bill.amount, paid.cancelled) == (42, Reason.DEADLINE)
 
 
+@pytest.mark.parametrize(("now", "is_believed"), [(29.999, True), (29.1, True), (28.9, False)])
+def test_a_proxy_whose_clock_strikes_a_little_earlier_is_no_cheat(now: float, is_believed: bool) -> None:
+    settlement = DEAL.settle(PROMPT, answer_hash=hashlib.sha256().digest(), outcome=Outcome.CANCELLED)
+
+    _, effects = run(
+        at(Phase.METERED),
+        received(messages.Heartbeat(ID, 1), 28.8),
+        received(messages.Settled(ID, settlement, Reason.DEADLINE), now),
+    )
+
+    assert isinstance(end_of(effects), Paid if is_believed else Disputed)
+
+
 @pytest.mark.parametrize("phase", [Phase.ANSWERED, Phase.CANCELLING])
 def test_a_settlement_is_not_waited_for_for_ever(phase: Phase) -> None:
     exchange = at(phase)

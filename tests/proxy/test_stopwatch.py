@@ -1,0 +1,58 @@
+"""What is measured of a worker, and what is not its time."""
+
+from cocoon_p2p.protocols.messages import Accept, Chunk, ExchangeId, PromptMetered, Usage
+from cocoon_p2p.proxy.stopwatch import DECODE_TOKENS_MIN, Lap, Stopwatch
+
+ID = ExchangeId(b"e" * 16)
+
+
+def chunk(tokens: int, *, reasoning: int = 0) -> Chunk:
+    return Chunk(ID, 0, False, Usage(30, 10, tokens, reasoning), b"sealed")
+
+
+def metered_at(now: float) -> Stopwatch:
+    watch = Stopwatch()
+    watch.assigned(1.0)
+    watch.heard(Accept(ID, b"", bytes(64)), 1.25)
+    watch.heard(PromptMetered(ID, Usage(30, 10, 0, 0)), now)
+    return watch
+
+
+def test_each_part_of_an_exchange_is_timed_by_itself() -> None:
+    watch = metered_at(5.0)
+    for number in range(DECODE_TOKENS_MIN + 1):
+        watch.heard(chunk(1, reasoning=number), 7.0 + number / 4)
+
+    assert watch.lap() == Lap(0.25, 30, 2.0, DECODE_TOKENS_MIN, DECODE_TOKENS_MIN / 4, 0.25)
+
+
+def test_what_a_worker_waits_for_others_is_not_its_time() -> None:
+    watch = metered_at(5.0)
+    watch.heard(chunk(1), 7.0)
+    watch.heard(chunk(11), 8.0)
+    watch.held_up()
+    watch.heard(chunk(12), 30.0)
+    late = metered_at(5.0)
+    late.held_up()
+    late.heard(chunk(1), 30.0)
+
+    early = Stopwatch()
+    early.held_up()
+    early.heard(PromptMetered(ID, Usage(30, 10, 0, 0)), 5.0)
+    early.heard(chunk(1), 7.0)
+
+    assert watch.lap() == Lap(0.25, 30, 2.0, 10, 1.0, 0.25)
+    assert early.lap() == Lap(None, 30, 2.0, cached_share=0.25)
+    assert late.lap() == Lap(0.25, cached_share=0.25)
+
+
+def test_a_few_tokens_say_nothing_of_the_pace() -> None:
+    watch = metered_at(5.0)
+    watch.heard(chunk(1), 7.0)
+    watch.heard(chunk(DECODE_TOKENS_MIN), 9.0)
+
+    assert (watch.lap().decode_tokens, watch.lap().prefill_tokens) == (0, 30)
+
+
+def test_of_an_exchange_that_never_began_nothing_is_known() -> None:
+    assert Stopwatch().lap() == Lap()
