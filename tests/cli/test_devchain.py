@@ -84,6 +84,22 @@ def test_a_chain_is_run_used_saved_and_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_killed_chain_has_all_that_it_has_shown(tmp_path: Path) -> None:
+    state = tmp_path / "chain"
+
+    with running("--state", str(state)) as (process, steps):
+        given = ask(control_path(state), Give(ADDRESS, NANO_PER_TON))
+        process.kill()
+
+    with running("--state", str(state)) as (_, again):
+        looked = ask(control_path(state), Look(ADDRESS))
+    first = [the["config"]["config"]["validator"]["zero_state"] for the in (steps, again)]
+    assert looked.balance == given.balance == NANO_PER_TON
+    assert looked.seqno >= given.seqno
+    assert first[0] == first[1]
+
+
+@pytest.mark.slow
 def test_a_chain_that_slept_wakes_up_today(tmp_path: Path) -> None:
     state = tmp_path / "chain"
     long_ago = 1_000_000_000

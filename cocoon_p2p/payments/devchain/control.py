@@ -12,6 +12,7 @@ nowhere else to be had, because lite servers find transactions through the accou
 """
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -80,11 +81,11 @@ def control_path(state: Path) -> Path:
     return state.with_name(state.name + ".sock")
 
 
-def control_answers(chain: DevChain) -> tuple[Answer, ...]:
-    """Give all that can be asked of a chain, to serve its socket with."""
+def control_answers(chain: DevChain, make_block: Callable[[], object] | None = None) -> tuple[Answer, ...]:
+    """Give all that can be asked of a chain, to serve its socket with; `make_block` as for a lite server."""
 
     async def answer(wish: Wish) -> Reply:
-        return carry_out(chain, wish)
+        return carry_out(chain, wish, make_block or chain.make_block)
 
     async def recall(wish: Recall) -> Recalled:
         return _recalled(chain, wish.address)
@@ -97,36 +98,35 @@ def control_answers(chain: DevChain) -> tuple[Answer, ...]:
     )
 
 
-def carry_out(chain: DevChain, wish: Wish) -> Reply:
-    """Do what was asked for.
+def carry_out(chain: DevChain, wish: Wish, make_block: Callable[[], object]) -> Reply:
+    """Do what was asked for, and put it into a block.
 
     Raises:
         ConfigurationError: It cannot be done; the chain is as it was.
     """
     match wish:
         case Give(address, amount):
-            return _give(chain, address, amount)
+            _give(chain, address, amount)
+            make_block()
+            return _reply(chain, balance=chain.account(_account(chain, address)).balance)
         case Advance(seconds):
-            return _advance(chain, seconds)
+            _advance(chain, seconds)
+            make_block()
+            return _reply(chain)
         case Look(address):
             return _reply(chain, balance=chain.account(_account(chain, address)).balance)
 
 
-def _give(chain: DevChain, address: str, amount: int) -> Reply:
+def _give(chain: DevChain, address: str, amount: int) -> None:
     if not 0 < amount <= NANO_MAX:
         raise ConfigurationError(f"amount out of range (amount={amount} nanoTON)")
-    account = _account(chain, address)
-    chain.give(account, amount)
-    chain.make_block()
-    return _reply(chain, balance=chain.account(account).balance)
+    chain.give(_account(chain, address), amount)
 
 
-def _advance(chain: DevChain, seconds: int) -> Reply:
+def _advance(chain: DevChain, seconds: int) -> None:
     if not 0 <= seconds <= TIME_MAX - chain.now:
         raise ConfigurationError(f"time moves forward, to {TIME_MAX} at most (seconds={seconds})")
     chain.now += seconds
-    chain.make_block()
-    return _reply(chain)
 
 
 def _recalled(chain: DevChain, address: str) -> Recalled:

@@ -10,6 +10,7 @@ cannot be served is answered with an error.
 
 import logging
 import os
+from collections.abc import Callable
 
 import trio
 
@@ -62,6 +63,7 @@ async def serve_liteserver(
     *,
     idle_seconds: float = 5.0,
     spacing_seconds: float = 0.01,
+    make_block: Callable[[], object] | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve a chain to lite clients, and make its blocks, until cancelled.
@@ -75,6 +77,7 @@ async def serve_liteserver(
         key: The server's own key, which clients must know.
         idle_seconds: After how long without a message an empty block is made.
         spacing_seconds: How long to wait after a block before the next.
+        make_block: How a block is made; None: by the chain's own `make_block`, and kept nowhere.
         task_status: Started when connections are accepted.
 
     A cancel closes all connections. The chain stays as it is; what is in no block yet is in the next.
@@ -83,7 +86,9 @@ async def serve_liteserver(
     chain.watch(server.look)
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(server.make_blocks, idle_seconds, spacing_seconds)
+            nursery.start_soon(
+                server.make_blocks, make_block or chain.make_block, idle_seconds, spacing_seconds
+            )
             await nursery.start(trio.serve_listeners, server.serve, [listener])
             task_status.started()
     finally:
@@ -110,13 +115,15 @@ class _LiteServer:
             self._new_block.set()
             self._new_block = trio.Event()
 
-    async def make_blocks(self, idle_seconds: float, spacing_seconds: float) -> None:
+    async def make_blocks(
+        self, make_block: Callable[[], object], idle_seconds: float, spacing_seconds: float
+    ) -> None:
         while True:
             with trio.move_on_after(idle_seconds):
                 while not self.chain.is_block_due:
                     self._changed = trio.Event()
                     await self._changed.wait()
-            self.chain.make_block()
+            make_block()
             await trio.sleep(spacing_seconds)
 
     async def block_after(self, seqno: int) -> None:

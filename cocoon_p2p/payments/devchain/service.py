@@ -1,4 +1,7 @@
-"""A chain as a process of its own: read from disk, served, saved in the end."""
+"""A chain as a process of its own: read from disk, served, and on disk before anybody sees a block of it.
+
+A real network forgets nothing that it has shown. So this one does not either, however its process ends.
+"""
 
 import base64
 import fcntl
@@ -8,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Protocol
@@ -50,25 +54,28 @@ class Settings:
 
 
 async def run_devchain(settings: Settings, announce: Announce, stop: trio.Event) -> None:
-    """Run a chain until `stop`, then save it.
+    """Run a chain until `stop`, and save each block before it is shown.
 
-    A cancel leaves the saved chain as it was when this one began.
+    A cancel leaves the chain as the last block had it; what is in none is lost.
 
     Raises:
-        ConfigurationError: The saved chain cannot be read, is in use, or cannot be saved in the end; or the
-            address cannot be listened on; or tonpy is not installed.
+        ConfigurationError: The saved chain cannot be read, is in use, or cannot be saved, then or later; or
+            the address cannot be listened on; or tonpy is not installed.
     """
     with _server_key(settings.state) as key:
         chain = _opened(settings.state, announce)
         for account, amount in settings.fund:
             _fund(chain, account, amount, announce)
-        chain.make_block()
+        make_block = chain.make_block if settings.state is None else partial(save, chain, settings.state)
+        make_block()
         listener = await _listener(settings.host, settings.port)
         port = int(listener.socket.getsockname()[1])
         async with trio.open_nursery() as nursery:
             if settings.state is not None:
-                await nursery.start(serve_control, control_path(settings.state), control_answers(chain))
-            await nursery.start(serve_liteserver, chain, listener, key)
+                await nursery.start(
+                    serve_control, control_path(settings.state), control_answers(chain, make_block)
+                )
+            await nursery.start(partial(serve_liteserver, make_block=make_block), chain, listener, key)
             announce(
                 "listening",
                 address=f"{settings.host}:{port}",

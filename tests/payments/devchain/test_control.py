@@ -107,7 +107,7 @@ def test_what_cannot_be_done_is_told_and_changes_nothing(wish: Wish) -> None:
     chain = DevChain(now=NOW)
 
     with pytest.raises(ConfigurationError):
-        carry_out(chain, wish)
+        carry_out(chain, wish, chain.make_block)
 
     assert (chain.now, chain.last.shard.id.seqno, chain.is_block_due) == (NOW, 0, False)
 
