@@ -45,6 +45,25 @@ Tables = Mapping[str, Mapping[str, object]]
 "A config file: its sections, and each one's keys."
 
 
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a node runs and listens; by default on this machine's loopback, at any free port."""
+
+    host: str = "127.0.0.1"
+    "An IPv4 address."
+
+    port: int = 0
+    within: tuple[str, ...] = ()
+    "What is written before its command: `ip netns exec X`, `env NAME=VALUE`."
+
+    @property
+    def address(self) -> str:
+        return f"/ip4/{self.host}/tcp/{self.port}"
+
+
+_HERE = Site()
+
+
 def _unwatched(_name: str, _step: dict[str, Any]) -> None:
     """Watch nothing."""
 
@@ -169,6 +188,9 @@ class LocalNetwork:
     more: Mapping[str, Tables] = field(default_factory=dict[str, Tables])
     "What nodes' files say besides."
 
+    sites: Mapping[str, Site] = field(default_factory=dict[str, Site])
+    "Where nodes run that do not simply run here."
+
     @property
     def client_file(self) -> Path:
         """The config of a client of this network, for this and any other command."""
@@ -201,6 +223,7 @@ async def open_local_network(
     proxy_keys: Mapping[str, object] | None = None,
     on_chain: bool = False,
     more: Mapping[str, Tables] | None = None,
+    sites: Mapping[str, Site] | None = None,
     watch: Watch = _unwatched,
 ) -> AsyncIterator[LocalNetwork]:
     """Bring a network up in `place`, and take it down when the block ends (also by a cancel).
@@ -212,12 +235,13 @@ async def open_local_network(
         proxy_keys: What to set in the proxy's `[proxy]`.
         on_chain: Whether contracts on a local chain stand behind the channels.
         more: What to set in one node's file besides, by its name and the section.
+        sites: Where a node runs, by its name (`chain` is one), if not simply here.
         watch: Told of every step.
 
     Raises:
         Unavailable: A node did not come up; the text ends with its log.
     """
-    network = LocalNetwork(f"demo-{secrets.token_hex(8)}", place, more=more or {})
+    network = LocalNetwork(f"demo-{secrets.token_hex(8)}", place, more=more or {}, sites=sites or {})
     async with open_service_nursery() as nursery:
         try:
             bootstrap = await _start(network, nursery, watch, "bootstrap", "bootstrap", {}, listens=True)
@@ -235,7 +259,9 @@ async def _begin_chain(network: LocalNetwork, nursery: trio.Nursery, workers: in
     names = ("client", "proxy", *(f"worker-{number}" for number in range(1, workers + 1)))
     # Deriving keys from words is made to take its time, and another node is coming up meanwhile.
     fortune = await trio.to_thread.run_sync(Fortune.made, network.place, names)
-    chain = NodeProcess("chain", fortune.chain_arguments, place_of(network, "chain"), watch)
+    site = network.sites.get("chain", _HERE)
+    arguments = (*fortune.chain_arguments, f"--listen={site.host}:{site.port}")
+    chain = NodeProcess("chain", arguments, place_of(network, "chain"), watch, within=site.within)
     network.nodes["chain"] = chain
     await chain.start(nursery)
     fortune.write_config((await chain.wait_for("config"))["config"])
@@ -287,7 +313,8 @@ async def _start(
 ) -> NodeProcess:
     file = place_of(network, name)
     _write(file, _tables(network, name, role, keys, bootstrap or [], listens=listens))
-    node = network.nodes[name] = NodeProcess(name, (role, str(file)), file, watch)
+    within = network.sites.get(name, _HERE).within
+    node = network.nodes[name] = NodeProcess(name, (role, str(file)), file, watch, within=within)
     await node.start(nursery)
     return node
 
@@ -323,7 +350,7 @@ def _tables(
         "network": {
             "name": network.name,
             "bootstrap": bootstrap,
-            "listen": ["/ip4/127.0.0.1/tcp/0"] if listens else [],
+            "listen": [network.sites.get(name, _HERE).address] if listens else [],
         },
         **money,
         **_PRETENCE.get(role, {}),
