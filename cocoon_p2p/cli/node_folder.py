@@ -8,12 +8,12 @@ import os
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from cocoon_p2p.cli.spell import harmless
-from cocoon_p2p.config import BootstrapFile, ClientFile, ProxyFile, WorkerFile, load
+from cocoon_p2p.config import BootstrapFile, ClientFile, Loaded, ProxyFile, WorkerFile, load
 
 T = TypeVar("T")
 
@@ -44,9 +44,14 @@ def of_node(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def role_of(file: Path) -> str:
-    """Say whose file it is: `client`, where no section says otherwise (or it cannot be read)."""
-    sections = _sections(file)
-    return next((role for role in ("worker", "bootstrap", "proxy") if role in sections), "client")
+    """Say whose file it is: `client`, where nothing in it says otherwise (or it cannot be read)."""
+    tables = _tables(file)
+    for role in ("worker", "bootstrap", "proxy", "client"):
+        if role in tables:
+            return role
+    # A bootstrap node's file may do without a section of its own; it always says where it listens.
+    network = tables.get("network")
+    return "bootstrap" if isinstance(network, dict) and "listen" in network else "client"
 
 
 def is_running(folder: Path) -> bool:
@@ -69,23 +74,32 @@ def data_folder(file: Path) -> Path:
     Raises:
         ConfigurationError: The file cannot be read, or has mistakes.
     """
+    return load_any(file).data_directory
+
+
+def load_any(file: Path) -> Loaded[Any]:
+    """Read a node's file, of whatever role it is.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or has mistakes.
+    """
     match role_of(file):
         case "worker":
-            return load(WorkerFile, file, os.environ).data_directory
+            return load(WorkerFile, file, os.environ)
         case "bootstrap":
-            return load(BootstrapFile, file, os.environ).data_directory
+            return load(BootstrapFile, file, os.environ)
         case "proxy":
-            return load(ProxyFile, file, os.environ).data_directory
+            return load(ProxyFile, file, os.environ)
         case _:
-            return load(ClientFile, file, os.environ).data_directory
+            return load(ClientFile, file, os.environ)
 
 
-def _sections(file: Path) -> frozenset[str]:
+def _tables(file: Path) -> dict[str, Any]:
     try:
-        return frozenset(tomllib.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         # What is wrong with it is said when it is loaded.
-        return frozenset()
+        return {}
 
 
 def ask_or_read(folder: Path, ask_node: Callable[[Path], T], read: Callable[[Path], T]) -> tuple[str, T]:

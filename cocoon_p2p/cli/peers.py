@@ -44,8 +44,7 @@ def peers(config: Path, as_json: bool) -> None:
 def _how_to_start(config: Path) -> str:
     role = role_of(config)
     if role == "client":
-        # A bootstrap's file may have no section of its own either.
-        return f"start it: cocoon bootstrap {config}; a client runs only while it asks"
+        return "a client runs only while it asks"
     return f"start it: cocoon {role} {config}"
 
 

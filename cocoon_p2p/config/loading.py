@@ -1,7 +1,8 @@
 """Reads a node's file, and judges it whole: every mistake at once."""
 
+import dataclasses
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast, get_args, get_origin
@@ -29,6 +30,8 @@ class Loaded(Generic[F]):
 
     settings: F
     path: Path
+    origins: Mapping[Where, str] = dataclasses.field(default_factory=dict[Where, str])
+    "Where each key was set: `worker.toml:5`, or the name of a variable. What is missing has its default."
 
     def resolve(self, relative: str) -> Path:
         """Make a path that was written in the file absolute."""
@@ -56,7 +59,8 @@ def load(kind: type[F], path: Path, environment: Mapping[str, str]) -> Loaded[F]
     ]
     if mistakes:
         raise ConfigurationMistakes(path, source, mistakes)
-    return Loaded(msgspec.convert(tables, kind), path.resolve())
+    origins = {where: f"{path.name}:{locate(source, where)[0]}" for where in _written(tables)}
+    return Loaded(msgspec.convert(tables, kind), path.resolve(), origins | overridden)
 
 
 def _override(tables: dict[str, Any], kind: type, environment: Mapping[str, str]) -> dict[Where, str]:
@@ -83,6 +87,15 @@ def _override(tables: dict[str, Any], kind: type, environment: Mapping[str, str]
                 table[field.name] = value
                 overridden[section.name, field.name] = variable
     return overridden
+
+
+def _written(tables: Mapping[str, Any]) -> Iterator[Where]:
+    for name, table in tables.items():
+        if isinstance(table, list):
+            for number, each in enumerate(cast("list[dict[str, Any]]", table), 1):
+                yield from ((f"{name} {number}", key) for key in each)
+        else:
+            yield from ((name, key) for key in table)
 
 
 def _mistakes(kind: type, tables: Mapping[str, Any]) -> list[tuple[Where, str]]:

@@ -143,10 +143,8 @@ async def test_the_json_has_the_fields_that_programs_read(config: Path) -> None:
     ("text", "said"),
     [
         (CONFIG, "start it: cocoon bootstrap {}"),
-        (
-            CONFIG.replace("[bootstrap]", ""),
-            "start it: cocoon bootstrap {}; a client runs only while it asks",
-        ),
+        (CONFIG.replace("[bootstrap]", ""), "start it: cocoon bootstrap {}"),
+        (CONFIG.replace("[bootstrap]", "[client]"), "a client runs only while it asks"),
     ],
 )
 def test_where_no_node_runs_it_is_said_how_to_start_one(config: Path, text: str, said: str) -> None:
