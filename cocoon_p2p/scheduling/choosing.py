@@ -64,13 +64,32 @@ def choose(
         cached: Workers that this client was at lately, and what part of its last prompt each had in
             its cache.
     """
+    basis_points = commission_basis_points
+    choice = pick(
+        ask, roster, commission_basis_points=basis_points, now=now, date=date, luck=luck, cached=cached
+    )
+    if choice is not None:
+        return choice
+    return Choice(None, None, *left_out(ask, roster, basis_points, now=now, date=date))
+
+
+def pick(
+    ask: Ask,
+    roster: Roster,
+    *,
+    commission_basis_points: int,
+    now: float,
+    date: float,
+    luck: int,
+    cached: Mapping[PeerId, float] = _NOBODY,
+) -> Choice | None:
+    """Pick a worker, as `choose` does, but do not ask why if there is none."""
     amount_max = amount_max_for_worker(Nano(ask.max_cost), commission_basis_points)
     peer = _preferred(ask, roster, amount_max, now, date)
     if peer is None:
         near = _near(ask, roster, amount_max, now, date, cached)
         if not near:
-            named, more = left_out(ask, roster, commission_basis_points, now=now, date=date)
-            return Choice(None, None, named, more)
+            return None
         peer = _draw(near, luck).worker.peer
     worker = roster[peer]
     return Choice(worker, offer_of(worker, ask.model))
