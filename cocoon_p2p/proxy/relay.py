@@ -52,7 +52,7 @@ from cocoon_p2p.protocols.exchange.proxy_state import (
     is_waiting_for_credit,
     next_wake,
 )
-from cocoon_p2p.protocols.ids import EXCHANGE, HEARTBEAT_SECONDS, Outcome, Reason
+from cocoon_p2p.protocols.ids import EXCHANGE, HEARTBEAT_SECONDS, Kind, Outcome, Reason
 from cocoon_p2p.protocols.messages import Assign, ExchangeId, Receipted, Refused, Signed
 from cocoon_p2p.proxy.agency import Agency
 from cocoon_p2p.proxy.contain import contain
@@ -60,19 +60,14 @@ from cocoon_p2p.proxy.link import Link
 from cocoon_p2p.proxy.session import WorkerSession
 from cocoon_p2p.proxy.stopwatch import Lap, Stopwatch
 from cocoon_p2p.proxy.tab import Tab
-from cocoon_p2p.scheduling import RETRY_SECONDS
+from cocoon_p2p.scheduling import RETRY_SECONDS, Fault, Witness
 
 log = logging.getLogger(__name__)
 
-_WORKERS_OWN = (
-    Reason.DRAINING,
-    Reason.CHANNEL_UNKNOWN,
-    Reason.STALE,
-    Reason.ENGINE_FAILED,
-    Reason.ALREADY_RUNNING,
-)
-"""Refusals that say something about the worker, not about the request: the next one would end alike.
-`rate limited` is not among them: it is about new sealing sessions, and any client can bring it about."""
+_WORKERS_OWN = (Reason.DRAINING, Reason.CHANNEL_UNKNOWN, Reason.STALE, Reason.ALREADY_RUNNING)
+"""Refusals that say something about the worker, not about the request: the next one would end alike, so it
+rests; but an honest worker says so too. `rate limited` is not among them: it is about new sealing sessions,
+and any client can bring it about."""
 
 
 YIELD_SECONDS = 0.02
@@ -114,6 +109,9 @@ class Relay:
         self._is_worker_lost = False
         self._is_settled = False
         self._has_earned = False
+        self._is_blameless = False
+        "Whether a worker that goes away now may do so for a cause of ours, or of the client's."
+
         self._worker_wanted = trio.Event()
         self._due = trio.Event()
         self._sleep = trio.CancelScope()
@@ -230,6 +228,8 @@ class Relay:
             self._is_stepping = False
         if self.is_waiting or self._client.is_full:
             self._stopwatch.held_up()
+        # What we leave unread because the client does, the worker cannot send: it may take us for lost.
+        self._is_blameless |= self._client.is_full
         after = self._exchange
         if after.listens_to_client and not before.listens_to_client:
             self._client.poke()
@@ -289,7 +289,10 @@ class Relay:
             link = await self._take_link()
         except (Unavailable, RefusedError) as exc:
             log.warning("worker cannot be had", extra=self._facts(why=str(exc)))
-            self._session.failed(now(), rest_seconds=self._agency.policy.lost_rest_seconds)
+            if isinstance(exc, Unavailable):
+                self._blame(Fault.LOST)
+            else:
+                self._session.rest(now() + self._agency.policy.lost_rest_seconds)
             self._feed(WorkerUnavailable(str(exc), now()))
             return
         self._tab.worker = account
@@ -319,9 +322,10 @@ class Relay:
             self._session.spare.keep(link)
             return
         self._is_worker_lost = True
-        policy = self._agency.policy
-        rest = policy.broken_rest_seconds if link.is_at_fault else policy.lost_rest_seconds
-        self._session.failed(trio.current_time(), rest_seconds=rest)
+        if link.is_at_fault:
+            self._blame(Fault.RULES_BROKEN)
+        elif not self._is_blameless:
+            self._blame(Fault.LOST)
         link.end("left")
 
     def _note_refusal(self, refusal: Refused, now: float) -> None:
@@ -329,8 +333,26 @@ class Relay:
             self._agency.workers.take_newest(self._session, refusal.newest_record)
         if refusal.reason is Reason.NO_CAPACITY:
             self._session.rest(now + RETRY_SECONDS)
+        elif refusal.reason is Reason.ENGINE_FAILED:
+            self._blame(Fault.FAILED)
         elif refusal.reason in _WORKERS_OWN:
-            self._session.failed(now, rest_seconds=self._agency.policy.lost_rest_seconds)
+            self._session.rest(now + self._agency.policy.lost_rest_seconds)
+
+    def _blame(self, fault: Fault) -> None:
+        """Hold it against the worker, and let it rest."""
+        policy = self._agency.policy
+        rest = policy.broken_rest_seconds if fault is Fault.RULES_BROKEN else policy.lost_rest_seconds
+        self._session.failed(fault, trio.current_time(), rest_seconds=rest, by=self._witness)
+
+    @property
+    def _has_answer(self) -> bool:
+        """Whether anything was made: an engine that ends each answer at once keeps no word."""
+        usage, kind = self._exchange.passed.usage, self._tab.deal.ask.kind
+        return usage.completion + usage.reasoning > 0 or kind in (Kind.EMBEDDING, Kind.TRANSCRIPTION)
+
+    @property
+    def _witness(self) -> Witness:
+        return Witness(self._client.peer)
 
     # ------------------------------------------------------------ time and credit
 
@@ -374,10 +396,11 @@ class Relay:
 
     async def _charge(self, reckoning: Reckoning) -> Signed:
         if reckoning.receipt is not None and reckoning.outcome is Outcome.FAILED:
-            self._session.failed(trio.current_time(), rest_seconds=self._agency.policy.lost_rest_seconds)
-        elif reckoning.outcome is Outcome.COMPLETED:
-            self._session.kept_its_word(trio.current_time())
-        self._session.measured(self.lap, self._tab.deal.offer, trio.current_time())
+            if self._exchange.reason is not Reason.PROXY_LOST:
+                self._blame(Fault.FAILED)
+        elif reckoning.outcome is Outcome.COMPLETED and self._has_answer:
+            self._session.kept_its_word(trio.current_time(), self._witness)
+        self._session.measured(self.lap, self._tab.deal.offer, trio.current_time(), self._witness)
         agency = self._agency
         settlement = await self._tab.charge(reckoning, identity=agency.identity, network=agency.network)
         facts = self._facts(
@@ -391,6 +414,7 @@ class Relay:
     async def _abandon(self) -> None:
         """End at once, because the proxy does or something broke: what was delivered is owed."""
         now = trio.current_time()
+        self._is_blameless = True
         if self._exchange.phase in WITH_WORKER:
             self._feed(WorkerLost("the proxy ends", now))
         elif self._exchange.phase in UNASSIGNED:

@@ -18,7 +18,7 @@ from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.protocols.messages import ExchangeId, Load, ModelOffer, Record, Register
 from cocoon_p2p.proxy.link import Link
 from cocoon_p2p.proxy.stopwatch import Lap
-from cocoon_p2p.scheduling import Pace, WorkerStanding, slowing
+from cocoon_p2p.scheduling import Fault, Pace, Witness, WorkerStanding, slowing
 
 SLOTS_MAX = 4_096
 "More than any one machine computes at once."
@@ -50,6 +50,9 @@ class WorkerSession:
         self.statement = register.statement
         self.sequence = record.sequence
         self.is_over = False
+        self.served_at: float | None = None
+        "When it last brought an answer to its end, on trio's clock."
+
         self.spare = SpareLinks()
         self._messages = messages
         self._speaking = trio.Lock()
@@ -134,29 +137,47 @@ class WorkerSession:
         if self._claims.pop(exchange, None) is not None:
             self._stand(self._standing)
 
-    def rest(self, until: float) -> None:
+    def rest(self, until: float, *, because: Fault | None = None) -> None:
         """Choose it no more until then."""
-        self._stand(replace(self._standing, rests_until=max(until, self._standing.rests_until)))
+        standing = self._standing
+        if until > standing.rests_until:
+            self._stand(replace(standing, rests_until=until, rests_for=because))
 
-    def failed(self, now: float, *, rest_seconds: float) -> None:
-        """Hold a broken exchange against it, and leave it alone for a while."""
-        odds = self._standing.odds.after(now, is_kept=False)
-        self._standing = replace(self._standing, odds=odds)
-        self.rest(now + rest_seconds)
+    def rested(self, now: float) -> None:
+        """Let it be chosen again, at once."""
+        self._stand(replace(self._standing, rests_until=min(now, self._standing.rests_until)))
 
-    def kept_its_word(self, now: float) -> None:
+    def failed(self, fault: Fault, now: float, *, rest_seconds: float, by: Witness) -> None:
+        """Hold a broken exchange against it, and leave it alone for a while.
+
+        Args:
+            fault: What it did.
+            now: On trio's clock.
+            rest_seconds: How long it is left alone, unless it fails with this client alone.
+            by: Whose exchange it was.
+        """
+        odds = self._standing.odds
+        is_blameless = odds.is_blameless(now, by)
+        self._standing = replace(self._standing, odds=odds.after_fault(fault, now, by))
+        if is_blameless:
+            self._stand(self._standing)
+        else:
+            self.rest(now + rest_seconds, because=fault)
+
+    def kept_its_word(self, now: float, by: Witness) -> None:
         """Count an exchange that it brought to its end."""
-        self._stand(replace(self._standing, odds=self._standing.odds.after(now, is_kept=True)))
+        self.served_at = now
+        self._stand(replace(self._standing, odds=self._standing.odds.after_kept(now, by)))
 
-    def measured(self, lap: Lap, offer: ModelOffer, now: float) -> None:
+    def measured(self, lap: Lap, offer: ModelOffer, now: float, by: Witness) -> None:
         """Reckon with what an exchange took."""
         standing = self._standing
         pace = standing.paces.get(offer.name, Pace())
         if lap.prefill_tokens:
-            pace = pace.prefilled(lap.prefill_tokens, lap.prefill_seconds, now)
+            pace = pace.prefilled(lap.prefill_tokens, lap.prefill_seconds, now, by)
         if lap.decode_tokens:
             alone = lap.decode_seconds / slowing(standing, offer)
-            pace = pace.decoded(lap.decode_tokens, alone, now)
+            pace = pace.decoded(lap.decode_tokens, alone, now, by)
         answer = standing.answer_seconds
         if lap.answer_seconds is not None:
             answer = (

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from cocoon_p2p.protocols.messages import Accept, Chunk, PromptMetered, Usage
 
-DECODE_TOKENS_MIN = 8
-"Fewer say more of the line than of the engine."
+TOKENS_MIN = 8
+"Fewer say more of the line than of the engine: a client that asks short would make any worker look slow."
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,11 @@ class Stopwatch:
         share, prefill, seconds = None, 0, 0.0
         if self._prompt is not None and (total := self._prompt.prompt + self._prompt.cached):
             share = self._prompt.cached / total
-            if self._first is not None:
+            if self._first is not None and self._prompt.prompt >= TOKENS_MIN:
                 prefill, seconds = self._prompt.prompt, self._first[1] - self._metered_at
         decoded, decode_seconds = 0, 0.0
         if self._first is not None and self._last is not None:
             decoded, decode_seconds = self._last[0] - self._first[0], self._last[1] - self._first[1]
-        if decoded < DECODE_TOKENS_MIN:
+        if decoded < TOKENS_MIN:
             decoded, decode_seconds = 0, 0.0
         return Lap(self._answer_seconds, prefill, seconds, decoded, decode_seconds, share)

@@ -10,11 +10,22 @@ from dataclasses import dataclass
 from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.payments.pricing import TOKENS_PER_PRICE, amount_max_for_worker
 from cocoon_p2p.protocols.ids import Reason
-from cocoon_p2p.protocols.messages import Ask
+from cocoon_p2p.protocols.messages import Ask, ModelOffer
 from cocoon_p2p.scheduling.choosing import choose, offer_of
-from cocoon_p2p.scheduling.expected import Row, cost_of, near_of, score_of, seconds_of, size_of
+from cocoon_p2p.scheduling.expected import (
+    Row,
+    cost_of,
+    near_of,
+    promised,
+    score_of,
+    seconds_of,
+    size_of,
+)
 from cocoon_p2p.scheduling.ladder import missing
+from cocoon_p2p.scheduling.odds import Fault
+from cocoon_p2p.scheduling.pace import DECODE_PRIOR_TOKENS, PREFILL_PRIOR_TOKENS, Pace
 from cocoon_p2p.scheduling.roster import Roster
+from cocoon_p2p.scheduling.standing import WorkerStanding
 from cocoon_p2p.units import Nano
 
 
@@ -37,6 +48,9 @@ class Considered:
     "What part of the client's last prompt it had in its cache; None of one that the client was not at."
 
     load: float | None = None
+    reputation: "Reputation | None" = None
+    "What of its past is in the seconds."
+
     is_near: bool = False
     "Whether it was as good as the best, and so in the draw."
 
@@ -48,7 +62,49 @@ class Considered:
         return (
             f"{name}  {self.seconds:.2f} s  {self.cost:.0f} nanoTON  score {self.score:.4g}"
             f"  {self.load:.0%} taken{known}{'  in the draw' if self.is_near else ''}"
+            f"{'' if self.reputation is None else f'  ({self.reputation})'}"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Reputation:
+    """What a worker's past makes of its forecast: each part of it, as of now."""
+
+    tries: float
+    "How many tries an answer is expected to take: all seconds are multiplied with it."
+
+    kept: float
+    broken: float
+    "How many exchanges it kept and broke, by their weight, faded."
+
+    faults: tuple[tuple[Fault, float], ...]
+    "What it broke them by, the worst first."
+
+    prefill_ratio: float
+    decode_ratio: float
+    "How many times longer a token takes than it promised; below 1, it is quicker."
+
+    def __str__(self) -> str:
+        faults = "".join(f", {fault.words} {count:.1f}" for fault, count in self.faults)
+        return (
+            f"x {self.tries:.2f} tries: kept {self.kept:.1f}{faults};"
+            f" prompts x {self.prefill_ratio:.2f} and answers x {self.decode_ratio:.2f} of its word"
+        )
+
+
+def reputation_of(worker: WorkerStanding, offer: ModelOffer, now: float) -> Reputation:
+    """Say what a worker's past counts for, with one of its models."""
+    odds, pace = worker.odds.faded(now), worker.paces.get(offer.name, Pace())
+    prefill, decode = promised(offer)
+    faults = sorted((part for part in odds.faults if part[1] >= 0.05), key=lambda part: -part[1])
+    return Reputation(
+        odds.tries(now),
+        odds.kept,
+        odds.broken,
+        tuple(faults),
+        pace.prefill.seconds_per_token(prefill, PREFILL_PRIOR_TOKENS, now) / prefill,
+        pace.decode.seconds_per_token(decode, DECODE_PRIOR_TOKENS, now) / decode,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,5 +187,6 @@ def _consider(
             score=scores[peer],
             cached_share=share,
             load=row.worker.load,
+            reputation=reputation_of(row.worker, row.offer, now),
             is_near=scores[peer] <= best * near_of(ask),
         )

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from cocoon_p2p.identity import PeerId
 from cocoon_p2p.protocols.ids import Trust
 from cocoon_p2p.protocols.messages import ModelOffer
-from cocoon_p2p.scheduling.pace import NO_ENDS, Odds, Pace
+from cocoon_p2p.scheduling.odds import NO_ENDS, Fault, Odds
+from cocoon_p2p.scheduling.pace import Pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,9 @@ class WorkerStanding:
 
     rests_until: float = 0.0
     "Until when it is left alone after a broken exchange."
+
+    rests_for: Fault | None = None
+    "What it rests for, or rested for last; None where it was no fault of its."
 
     trust_until: float = float("inf")
     "In seconds since the Unix epoch."

@@ -1,7 +1,7 @@
 """What is measured of a worker, and what is not its time."""
 
 from cocoon_p2p.protocols.messages import Accept, Chunk, ExchangeId, PromptMetered, Usage
-from cocoon_p2p.proxy.stopwatch import DECODE_TOKENS_MIN, Lap, Stopwatch
+from cocoon_p2p.proxy.stopwatch import TOKENS_MIN, Lap, Stopwatch
 
 ID = ExchangeId(b"e" * 16)
 
@@ -20,10 +20,10 @@ def metered_at(now: float) -> Stopwatch:
 
 def test_each_part_of_an_exchange_is_timed_by_itself() -> None:
     watch = metered_at(5.0)
-    for number in range(DECODE_TOKENS_MIN + 1):
+    for number in range(TOKENS_MIN + 1):
         watch.heard(chunk(1, reasoning=number), 7.0 + number / 4)
 
-    assert watch.lap() == Lap(0.25, 30, 2.0, DECODE_TOKENS_MIN, DECODE_TOKENS_MIN / 4, 0.25)
+    assert watch.lap() == Lap(0.25, 30, 2.0, TOKENS_MIN, TOKENS_MIN / 4, 0.25)
 
 
 def test_what_a_worker_waits_for_others_is_not_its_time() -> None:
@@ -49,7 +49,7 @@ def test_what_a_worker_waits_for_others_is_not_its_time() -> None:
 def test_a_few_tokens_say_nothing_of_the_pace() -> None:
     watch = metered_at(5.0)
     watch.heard(chunk(1), 7.0)
-    watch.heard(chunk(DECODE_TOKENS_MIN), 9.0)
+    watch.heard(chunk(TOKENS_MIN), 9.0)
 
     assert (watch.lap().decode_tokens, watch.lap().prefill_tokens) == (0, 30)
 

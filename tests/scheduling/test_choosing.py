@@ -96,7 +96,7 @@ def test_what_was_measured_is_forgotten_by_and_by() -> None:
 
 def test_who_often_fails_counts_as_slower() -> None:
     assert chosen(worker(0, odds=Odds(2, 4, NOW)), worker(1)) == PEERS[1]
-    assert chosen(worker(0, odds=Odds(2, 4, NOW - 6_000)), worker(1, offer=priced(12_000))) == PEERS[0]
+    assert chosen(worker(0, odds=Odds(2, 4, NOW - 36_000)), worker(1, offer=priced(12_000))) == PEERS[0]
 
 
 def test_where_the_prompt_hardly_fits_is_the_last_resort() -> None:
