@@ -399,6 +399,9 @@ class Ask:
     preference: Annotated[Preference | None, Key(15)] = None
     "By what the proxy chooses, beside `prefer`. Absent: price and time count alike."
 
+    wait_ms: Annotated[int | None, Key(64)] = None
+    "How long to wait in line for a slot. Only for a proxy whose refusal had one. Absent: not at all."
+
 
 @message(2)
 @dataclass(frozen=True, slots=True)
@@ -429,6 +432,9 @@ class Refused:
 
     newest_record: Annotated[Signed | None, Key(8)] = None
     "For `stale`: the worker's newest record."
+
+    wait_ms: Annotated[int | None, Key(64)] = None
+    "For `no capacity`: how long it is expected to take in line. An Ask that would wait so long is let in."
 
 
 @message(4)

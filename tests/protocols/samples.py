@@ -382,6 +382,8 @@ MESSAGES: tuple[Any, ...] = (
         retry_after_ms=1_500,
     ),
     replace(ASK, preference=Preference.FAST),
+    replace(ASK, wait_ms=10_000),
+    m.Refused(EXCHANGE, Reason.NO_CAPACITY, "no capacity", (), 0, retry_after_ms=700, wait_ms=700),
     m.Refused(EXCHANGE, Reason.NO_CREDIT, "", (), 0, need=1_240),
     m.Refused(EXCHANGE, Reason.STALE, "the price has changed", (), 0, newest_record=WORKER_RECORD),
     m.Assign(
