@@ -7,26 +7,21 @@ that says why.
 """
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 
 import trio
 
-from cocoon_p2p.client.answer import AnswerPart, Report
+from cocoon_p2p.client.answer import Report
 from cocoon_p2p.client.attempt import Attempt
-from cocoon_p2p.client.blame import hold_against, keep_evidence
-from cocoon_p2p.client.choice import rank
+from cocoon_p2p.client.bookings import Bookings, Try
+from cocoon_p2p.client.candidates import Candidates
 from cocoon_p2p.client.continuation import Progress, obstacle, resumed
 from cocoon_p2p.client.desk import Desk
-from cocoon_p2p.client.ends import HINTS, more_telling, not_offered, printable, refusal_error
-from cocoon_p2p.client.late import settle_late
+from cocoon_p2p.client.ends import HINTS, more_telling, printable, refusal_error
 from cocoon_p2p.client.link import Borrowed, Link
-from cocoon_p2p.client.purses import Reservation
 from cocoon_p2p.client.reception import Piece, Reception
 from cocoon_p2p.client.request import Request, build_ask
 from cocoon_p2p.client.seals import Seals
-from cocoon_p2p.client.standing import PROVEN, SUSPECTED
 from cocoon_p2p.errors import (
     AnswerBroken,
     AttestationFailed,
@@ -39,11 +34,9 @@ from cocoon_p2p.errors import (
 from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.payments.settlement import PayingAccount
 from cocoon_p2p.protocols.contents import AnswerContent, FinishReason
-from cocoon_p2p.protocols.exchange.bill import Bill
-from cocoon_p2p.protocols.exchange.bundle import Bundle
 from cocoon_p2p.protocols.exchange.client_events import Declined, Disputed, Dropped, End, Lost, Paid, Priced
-from cocoon_p2p.protocols.ids import EXCHANGE_ID_SIZE_BYTES, PEERS_MAX, Outcome, Reason
-from cocoon_p2p.protocols.messages import ExchangeId, Record, Usage
+from cocoon_p2p.protocols.ids import EXCHANGE_ID_SIZE_BYTES, Outcome, Reason
+from cocoon_p2p.protocols.messages import ExchangeId, Usage
 from cocoon_p2p.units import Nano
 
 log = logging.getLogger(__name__)
@@ -53,16 +46,6 @@ PAUSE_MIN_SECONDS = 0.05
 
 _OF_THE_PROXY = (Reason.NO_CREDIT, Reason.CHANNEL_UNKNOWN, Reason.RATE_LIMITED, Reason.DRAINING)
 "Refusals after a quote that another worker of the same proxy would only repeat."
-
-
-@dataclass(frozen=True, slots=True)
-class _Try:
-    """One attempt, and what it was made with."""
-
-    link: Link
-    account: PayingAccount
-    attempt: Attempt
-    exchange: ExchangeId
 
 
 class Inquiry:
@@ -92,23 +75,11 @@ class Inquiry:
         self._report = report
         self._began_at = trio.current_time()
         self._deadline = self._began_at + request.timeout_seconds
-        self._prefer = request.prefer
-        self._excluded = set(request.exclude)
-        self._barred = set(request.exclude)
-        "Those of them that are not asked after a wait either: they failed in the midst, or broke the rules."
-
-        self._avoided: set[PeerId] = set()
-        self._lost: set[PeerId] = set()
-        "Proxies that were lost in the midst of the answer: asked once more, after all others."
-
-        self._unruly: set[PeerId] = set()
-        "Proxies that were lost again, or by which somebody broke the rules: not asked any more."
-
         self._was_session_unknown = False
         self._tries_left = desk.policy.attempts_max
         self._wait_left = desk.policy.wait_seconds
-        self._looked_again = False
-        self._reservation = Reservation(Nano(0))
+        self._candidates = Candidates(request, desk, reception, self._deadline)
+        self._bookings = Bookings(desk, report)
 
     async def run(self) -> None:
         """Pursue the request and end the reception, with an error if there is no whole answer.
@@ -119,7 +90,7 @@ class Inquiry:
         error: CocoonError | None = Unavailable("the client was closed")
         request, purses = self._request, self._desk.purses
         try:
-            with purses.reserved(request.purse, request.max_cost) as self._reservation:
+            with purses.reserved(request.purse, request.max_cost) as self._bookings.reservation:
                 error = await self._pursue()
         except CocoonError as exc:
             error = exc
@@ -134,7 +105,7 @@ class Inquiry:
 
     def _for_want_of_money(self, error: CocoonError) -> CocoonError:
         """Name the purse as the reason where a price was above what was left in it."""
-        purse, had = self._request.purse, self._reservation.amount
+        purse, had = self._request.purse, self._bookings.reservation.amount
         is_short = purse is not None and 0 < had < self._request.max_cost
         if not is_short or error.code != Reason.PRICE_ABOVE_LIMIT.code:
             return error
@@ -142,8 +113,8 @@ class Inquiry:
         return self._desk.purses.over_budget(purse)
 
     async def _pursue(self) -> CocoonError | None:
-        while self._max_cost > 0 and not self._reception.is_left:
-            link = await self._choose() if self._tries_left else None
+        while self._bookings.left > 0 and not self._reception.is_left:
+            link = await self._next() if self._tries_left else None
             if link is None:
                 if not await self._wait_for_room():
                     break
@@ -168,51 +139,14 @@ class Inquiry:
         self._wait_left -= pause
         with self._reception.until(self._deadline):
             await trio.sleep(pause)
-        self._avoided = set(self._unruly)
-        self._excluded = set(self._barred)
+        self._candidates.after_wait()
         self._tries_left = self._desk.policy.attempts_max
         return True
 
-    @property
-    def _max_cost(self) -> int:
-        report = self._report
-        return self._reservation.amount - report.charged - report.pending - report.disputed
-
-    # ------------------------------------------------------------ choosing
-
-    async def _choose(self) -> Link | None:
-        """Choose the proxy for the next try; None if all were tried.
-
-        Raises:
-            Unavailable: No proxy is known, or the time is up.
-            Refused: None that is known offers the model.
-        """
-        desk = self._desk
+    async def _next(self) -> Link | None:
         if trio.current_time() >= self._deadline:
             raise self._out_of_time()
-        with self._reception.until(self._deadline):
-            await desk.view.known(desk.policy.first_view_seconds)
-        records = desk.view.records
-        if not records:
-            raise Unavailable(
-                "no proxy was found on the network",
-                hint="check the network's name and the bootstrap addresses, then `cocoon doctor`",
-            )
-        ranked = self._rank(records)
-        if not ranked and not self._looked_again:
-            # A worker that has just come stands in no view yet.
-            self._looked_again = True
-            with self._reception.until(self._deadline):
-                records = await desk.view.refreshed(desk.policy.first_view_seconds)
-            ranked = self._rank(records)
-        if not ranked:
-            raise not_offered(self._asked.content, records)
-        left = [record for record in ranked if record.peer not in self._avoided]
-        return desk.link(left[0]) if left else None
-
-    def _rank(self, records: Iterable[Record]) -> tuple[Record, ...]:
-        desk, now = self._desk, trio.current_time()
-        return rank(records, desk.links, self._asked, desk.policy, now=now, faults=desk.standings.faults)
+        return await self._candidates.next(self._asked)
 
     def _out_of_time(self) -> CocoonError:
         return AnswerBroken(
@@ -235,10 +169,10 @@ class Inquiry:
         try:
             with self._reception.until(self._deadline) as scope:
                 await link.connect(self._request.trust)
-                account = await link.pay_through(Nano(self._max_cost))
+                account = await link.pay_through(Nano(self._bookings.left))
                 borrowed = await link.borrow()
         except (Unavailable, Refused, AttestationFailed) as error:
-            self._avoid(link)
+            self._candidates.avoid(link)
             return error
         if scope.cancelled_caught:
             return None if self._reception.is_left else self._out_of_time()
@@ -248,7 +182,7 @@ class Inquiry:
             attempt = made.attempt
             end = await attempt.run()
             is_clean = attempt.has_ended_cleanly
-            self._reservation.untie(made.exchange)
+            self._bookings.reservation.untie(made.exchange)
         finally:
             link.give_back(borrowed, is_clean=is_clean)
         if attempt.terms is not None:
@@ -261,19 +195,19 @@ class Inquiry:
             return await self._try(link)
         return await self._conclude(made, end)
 
-    def _make(self, link: Link, account: PayingAccount, borrowed: Borrowed) -> _Try:
+    def _make(self, link: Link, account: PayingAccount, borrowed: Borrowed) -> Try:
         desk = self._desk
         ask = build_ask(
             self._asked,
             exchange=ExchangeId(desk.draw(EXCHANGE_ID_SIZE_BYTES)),
-            max_cost=self._max_cost,
+            max_cost=self._bookings.left,
             seconds_left=self._deadline - trio.current_time(),
             channel=account.channel,
-            prefer=self._prefer,
-            exclude=self._excluded.union(self._shunned()),
+            prefer=self._candidates.prefer,
+            exclude=self._candidates.left_out(),
             continues=self._progress.exchange,
         )
-        self._reservation.tie(ask.exchange, Nano(ask.max_cost))
+        self._bookings.reservation.tie(ask.exchange, Nano(ask.max_cost))
         order = desk.order(self._asked, ask, link.record, self._deadline, like=self._progress.origin)
         seals = Seals(order, self._asked.content, link=link, clock=desk.clock, draw=desk.draw)
         attempt = Attempt(
@@ -288,12 +222,7 @@ class Inquiry:
             account=account,
         )
         self._report.proxy, self._report.proxy_verdict = link.peer, link.verdict
-        return _Try(link, account, attempt, ask.exchange)
-
-    def _shunned(self) -> tuple[PeerId, ...]:
-        """Name workers that are left out for what they did, as many as there is room to name."""
-        shunned = self._desk.standings.shunned(but=self._request.prefer)
-        return shunned[: max(0, PEERS_MAX - len(self._excluded))]
+        return Try(link, account, attempt, ask.exchange)
 
     def _deliver(self, attempt: Attempt, content: AnswerContent, usage: Usage) -> None:
         report, progress = self._report, self._progress
@@ -315,72 +244,47 @@ class Inquiry:
 
     # ------------------------------------------------------------ ends
 
-    async def _conclude(self, made: _Try, end: End) -> CocoonError | None:
-        """Draw the consequences of an end. Returns and raises as `_try` does."""
+    async def _conclude(self, made: Try, end: End) -> CocoonError | None:
+        """Book an end and draw the consequences. Returns and raises as `_try` does."""
+        await self._bookings.book(made, end)
         match end:
             case Paid():
-                if end.reason is Reason.NO_CREDIT:
-                    made.account.reopen()
                 return self._paid(made, end)
             case Declined(refusal):
-                if refusal.reason is Reason.NO_CREDIT:
-                    made.account.reopen()
                 return self._declined(made, refusal_error(refusal), refusal.reason)
             case Dropped(error):
                 if isinstance(error, AttestationFailed) and error.peer is not None:
                     # The proxy may have a worker that proves more, and judge by another policy than we do.
-                    self._excluded.add(PeerId(error.peer))
+                    self._candidates.exclude(PeerId(error.peer))
                 # A channel that another request has just found used up is replaced for the next try.
                 elif error is not None and error.code != Reason.DRAINING.code:
-                    self._avoid(made.link, is_its_fault=False)
+                    self._candidates.avoid(made.link, is_its_fault=False)
                 return error
-            case Disputed(error, terms, settlement, meter):
-                self._avoid(made.link)
-                self._report.dispute = error
-                self._report.disputed += made.attempt.held
-                self._report.part(made.link.peer, terms).is_open = False
-                # The proxy has signed it, whoever else did.
-                hold_against(self._desk.standings, made.attempt, error, proxy_by=PROVEN)
-                papers = (settlement,) if meter is None else (settlement, meter)
-                await made.account.dispute(str(error), terms.signed, *papers)
+            case Disputed(error):
+                self._candidates.avoid(made.link)
                 return self._broken(made, error, because="its bill was not accepted")
             case Lost(error):
-                self._avoid(made.link)
-                self._seek_settlement(made, end)
-                if isinstance(error, RemoteProtocolError):
-                    hold_against(self._desk.standings, made.attempt, error, proxy_by=SUSPECTED)
-                    await keep_evidence(made.account, made.attempt, error)
+                self._candidates.avoid(made.link)
                 return self._broken(made, error)
             case Priced():
                 raise LocalProtocolError("a request that pays was answered with a price")
 
-    def _paid(self, made: _Try, end: Paid) -> CocoonError | None:
-        report, bill = self._report, end.bill
-        assert made.attempt.terms is not None, "what was billed was agreed on"
-        part = report.part(made.link.peer, made.attempt.terms)
-        part.bill, part.bundle, part.is_open = bill, self._bundle(made, bill), False
-        report.charged += bill.amount
-        log.info(
-            "exchange settled",
-            extra={
-                "exchange": made.exchange.hex(),
-                "amount": bill.amount,
-                "outcome": bill.settlement.outcome.name.lower(),
-            },
-        )
-        if bill.settlement.outcome is Outcome.COMPLETED or end.cancelled is Reason.CANCELLED:
+    def _paid(self, made: Try, end: Paid) -> CocoonError | None:
+        outcome = end.bill.settlement.outcome
+        if outcome is Outcome.COMPLETED or end.cancelled is Reason.CANCELLED:
             return None
         if end.cancelled is Reason.DEADLINE:
             raise self._out_of_time()
         reason = end.cancelled or end.reason or Reason.ENGINE_FAILED
         detail = printable(end.detail or "") or reason.code.replace("-", " ")
-        self._exclude(made, for_good=made.attempt.delivery.chunks > 0)
+        assert made.attempt.terms is not None, "what was billed was agreed on"
+        self._candidates.exclude(made.attempt.terms.worker, for_good=made.attempt.delivery.chunks > 0)
         error = AnswerBroken(detail, code=reason.code, hint=HINTS.get(reason, ""))
         # Cancelled is what had no money or no time left, and that no other worker brings.
-        is_lost = bill.settlement.outcome is Outcome.FAILED
-        return self._broken(made, error, because=None if is_lost else "it was cancelled")
+        because = None if outcome is Outcome.FAILED else "it was cancelled"
+        return self._broken(made, error, because)
 
-    def _declined(self, made: _Try, error: Refused, reason: Reason) -> CocoonError | None:
+    def _declined(self, made: Try, error: Refused, reason: Reason) -> CocoonError | None:
         terms = made.attempt.terms
         if reason is Reason.CANCELLED:
             return None
@@ -388,16 +292,16 @@ class Inquiry:
             # The worker was started anew. It is asked again, with a greeting.
             self._was_session_unknown = True
             made.link.forget_session(terms)
-            self._prefer = (terms.worker, *self._prefer)
+            self._candidates.greet_again(terms)
             self._tries_left += 1
             self._report.attempts -= 1
         elif terms is None or reason in _OF_THE_PROXY:
-            self._avoid(made.link, is_its_fault=False)
+            self._candidates.avoid(made.link, is_its_fault=False)
         else:
-            self._exclude(made)
+            self._candidates.exclude(terms.worker)
         return error
 
-    def _broken(self, made: _Try, error: CocoonError, because: str | None = None) -> CocoonError | None:
+    def _broken(self, made: Try, error: CocoonError, because: str | None = None) -> CocoonError | None:
         """Judge an answer that did not end as it should, by how much of it was delivered.
 
         Args:
@@ -408,7 +312,7 @@ class Inquiry:
         delivery = made.attempt.delivery
         if delivery.is_complete or self._reception.is_left or self._progress.is_stopped:
             return None
-        self._set_aside(made, error)
+        self._candidates.set_aside(made.link.peer, made.attempt.terms, error)
         if not delivery.chunks:
             return error
         self._broke = error
@@ -425,16 +329,6 @@ class Inquiry:
         log.info("an answer goes on elsewhere", extra={"exchange": made.exchange.hex(), "code": error.code})
         return error
 
-    def _set_aside(self, made: _Try, error: CocoonError) -> None:
-        """Note whom not to ask for the rest. A proxy that was only lost is asked once more, after all."""
-        proxy = made.link.peer
-        if isinstance(error, RemoteProtocolError):
-            # Which of the two it was is not known.
-            self._exclude(made, for_good=True)
-            self._unruly.add(proxy)
-        elif proxy in self._avoided:
-            (self._unruly if proxy in self._lost else self._lost).add(proxy)
-
     def _go_on(self) -> None:
         """Ask for the rest from now on.
 
@@ -447,8 +341,7 @@ class Inquiry:
         if rest is None:
             raise self._broken_off("it is too long to be told again")
         self._asked = rest
-        # Whoever was lost is ranked last, and may be back.
-        self._avoided = set(self._unruly)
+        self._candidates.after_break()
         self._was_session_unknown = False
         self._tries_left = self._desk.policy.attempts_max
 
@@ -458,7 +351,7 @@ class Inquiry:
             return error
         if error is not self._broke:
             return self._broken_off(str(error))
-        return self._broken_off("nobody else is known" if self._max_cost > 0 else "no more may be spent")
+        return self._broken_off("nobody else is known" if self._bookings.left > 0 else "no more may be spent")
 
     def _broken_off(self, because: str) -> AnswerBroken:
         broke, self._broke = self._broke, None
@@ -468,48 +361,3 @@ class Inquiry:
             hint = f"up to {pending} nanoTON may still be charged once the proxy is back"
         text = f"the answer broke off: {broke}; it did not go on elsewhere: {because}"
         return AnswerBroken(text, code=broke.code, hint=hint)
-
-    def _seek_settlement(self, made: _Try, lost: Lost) -> None:
-        if not lost.owed_max:
-            return
-        assert lost.terms is not None, "nothing is owed without terms"
-        self._report.pending += lost.owed_max
-        self._reservation.lower(made.exchange, lost.owed_max)
-        part = self._report.part(made.link.peer, lost.terms)
-        self._desk.nursery.start_soon(self._settle_late, made, lost, part)
-
-    async def _settle_late(self, made: _Try, lost: Lost, part: AnswerPart) -> None:
-        try:
-            error = await settle_late(
-                made.link,
-                made.account,
-                made.exchange,
-                lost,
-                network=self._desk.network,
-                report=self._report,
-                part=part,
-                prompt_tokens_max=made.attempt.prompt_tokens_max,
-                prove=partial(self._bundle, made),
-            )
-            if error is not None:
-                hold_against(self._desk.standings, made.attempt, error, proxy_by=PROVEN)
-        except CocoonError as error:
-            log.error("a lost exchange was not settled", extra={"error": str(error)})
-
-    def _bundle(self, made: _Try, bill: Bill) -> Bundle:
-        terms, transcript = made.attempt.terms, made.attempt.transcript
-        assert terms is not None, "what was billed was agreed on"
-        assert transcript is not None, "a price question is not billed"
-        return transcript.bundle(terms, bill, self._desk.evidence(terms))
-
-    def _avoid(self, link: Link, *, is_its_fault: bool = True) -> None:
-        self._avoided.add(link.peer)
-        if is_its_fault:
-            link.failed(trio.current_time())
-            self._desk.view.refresh_soon()
-
-    def _exclude(self, made: _Try, *, for_good: bool = False) -> None:
-        if made.attempt.terms is not None:
-            self._excluded.add(made.attempt.terms.worker)
-            if for_good:
-                self._barred.add(made.attempt.terms.worker)

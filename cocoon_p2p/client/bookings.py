@@ -1,0 +1,138 @@
+"""What one request's exchanges cost: booked, looked for, or disputed; in its report, with the papers."""
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+
+from cocoon_p2p.client.answer import AnswerPart, Report
+from cocoon_p2p.client.attempt import Attempt
+from cocoon_p2p.client.blame import hold_against, keep_evidence
+from cocoon_p2p.client.desk import Desk
+from cocoon_p2p.client.late import settle_late
+from cocoon_p2p.client.link import Link
+from cocoon_p2p.client.purses import Reservation
+from cocoon_p2p.client.standing import PROVEN, SUSPECTED
+from cocoon_p2p.errors import CocoonError, RemoteProtocolError
+from cocoon_p2p.payments.settlement import PayingAccount
+from cocoon_p2p.protocols.exchange.bill import Bill
+from cocoon_p2p.protocols.exchange.bundle import Bundle
+from cocoon_p2p.protocols.exchange.client_events import Declined, Disputed, Dropped, End, Lost, Paid, Priced
+from cocoon_p2p.protocols.ids import Reason
+from cocoon_p2p.protocols.messages import ExchangeId
+from cocoon_p2p.units import Nano
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One attempt, and what it was made with."""
+
+    link: Link
+    account: PayingAccount
+    attempt: Attempt
+    exchange: ExchangeId
+
+
+class Bookings:
+    """The money of one request. What is decided after an end is its `Inquiry`'s.
+
+    Args:
+        desk: What all requests share.
+        report: What the application can see.
+    """
+
+    def __init__(self, desk: Desk, report: Report) -> None:
+        self.reservation = Reservation(Nano(0))
+        self._desk = desk
+        self._report = report
+
+    @property
+    def left(self) -> int:
+        """What may still be spent, in nanoTON: all that may be charged for what was tried is off it."""
+        report = self._report
+        return self.reservation.amount - report.charged - report.pending - report.disputed
+
+    async def book(self, made: Try, end: End) -> None:
+        """Book an end as far as money and faults go.
+
+        A cancel may leave a dispute on its way to disk.
+
+        Raises:
+            Unavailable: The ledger cannot be written.
+        """
+        match end:
+            case Paid():
+                if end.reason is Reason.NO_CREDIT:
+                    made.account.reopen()
+                self._paid(made, end)
+            case Declined(refusal):
+                if refusal.reason is Reason.NO_CREDIT:
+                    made.account.reopen()
+            case Disputed():
+                await self._dispute(made, end)
+            case Lost(error):
+                self._seek_settlement(made, end)
+                if isinstance(error, RemoteProtocolError):
+                    hold_against(self._desk.standings, made.attempt, error, proxy_by=SUSPECTED)
+                    await keep_evidence(made.account, made.attempt, error)
+            case Dropped() | Priced():
+                pass
+
+    def _paid(self, made: Try, end: Paid) -> None:
+        report, bill = self._report, end.bill
+        assert made.attempt.terms is not None, "what was billed was agreed on"
+        part = report.part(made.link.peer, made.attempt.terms)
+        part.bill, part.bundle, part.is_open = bill, self._bundle(made, bill), False
+        report.charged += bill.amount
+        log.info(
+            "exchange settled",
+            extra={
+                "exchange": made.exchange.hex(),
+                "amount": bill.amount,
+                "outcome": bill.settlement.outcome.name.lower(),
+            },
+        )
+
+    async def _dispute(self, made: Try, end: Disputed) -> None:
+        report, error = self._report, end.error
+        report.dispute = error
+        report.disputed += made.attempt.held
+        report.part(made.link.peer, end.terms).is_open = False
+        # The proxy has signed it, whoever else did.
+        hold_against(self._desk.standings, made.attempt, error, proxy_by=PROVEN)
+        papers = (end.settlement,) if end.meter is None else (end.settlement, end.meter)
+        await made.account.dispute(str(error), end.terms.signed, *papers)
+
+    def _seek_settlement(self, made: Try, lost: Lost) -> None:
+        if not lost.owed_max:
+            return
+        assert lost.terms is not None, "nothing is owed without terms"
+        self._report.pending += lost.owed_max
+        self.reservation.lower(made.exchange, lost.owed_max)
+        part = self._report.part(made.link.peer, lost.terms)
+        self._desk.nursery.start_soon(self._settle_late, made, lost, part)
+
+    async def _settle_late(self, made: Try, lost: Lost, part: AnswerPart) -> None:
+        try:
+            error = await settle_late(
+                made.link,
+                made.account,
+                made.exchange,
+                lost,
+                network=self._desk.network,
+                report=self._report,
+                part=part,
+                prompt_tokens_max=made.attempt.prompt_tokens_max,
+                prove=partial(self._bundle, made),
+            )
+            if error is not None:
+                hold_against(self._desk.standings, made.attempt, error, proxy_by=PROVEN)
+        except CocoonError as error:
+            log.error("a lost exchange was not settled", extra={"error": str(error)})
+
+    def _bundle(self, made: Try, bill: Bill) -> Bundle:
+        terms, transcript = made.attempt.terms, made.attempt.transcript
+        assert terms is not None, "what was billed was agreed on"
+        assert transcript is not None, "a price question is not billed"
+        return transcript.bundle(terms, bill, self._desk.evidence(terms))
