@@ -8,8 +8,8 @@ Spec: payments/settlement.md (The ledger).
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
+from cocoon_p2p.frozen import replace
 from cocoon_p2p.ledger import (
     Account,
     Change,

@@ -20,10 +20,10 @@ Rule 3: every charge, and every lowering of one, makes one new `ChannelState`, s
 Spec: payments/settlement.md. Vectors: payments/vectors/channel.json.
 """
 
-from dataclasses import replace
 from typing import assert_never
 
 from cocoon_p2p.errors import LocalProtocolError, Refused, RemoteProtocolError, VoucherRejected
+from cocoon_p2p.frozen import replace
 from cocoon_p2p.payments.channel import (
     Channel,
     Phase,

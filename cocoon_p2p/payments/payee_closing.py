@@ -5,9 +5,8 @@ A part of `payee`, which says when what may happen.
 Spec: payments/settlement.md (Backing, Closing). Vectors: payments/vectors/channel.json.
 """
 
-from dataclasses import replace
-
 from cocoon_p2p.errors import LocalProtocolError, RemoteProtocolError
+from cocoon_p2p.frozen import replace
 from cocoon_p2p.payments.channel import Backing, Phase, capacity_max, terms_seconds
 from cocoon_p2p.payments.closing import has_lapsed, untimely
 from cocoon_p2p.payments.events import (

@@ -25,10 +25,10 @@ paper says the same, or less.
 Spec: payments/settlement.md. Vectors: payments/vectors/channel.json.
 """
 
-from dataclasses import replace
 from typing import assert_never
 
 from cocoon_p2p.errors import LocalProtocolError, Refused, RemoteProtocolError
+from cocoon_p2p.frozen import replace
 from cocoon_p2p.payments.channel import (
     Phase,
 )

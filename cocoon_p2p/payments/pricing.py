@@ -7,8 +7,7 @@ an amount with a limit (max cost, credit, capacity) before it is stored or sent.
 Spec: protocols/exchange.md (Amounts).
 """
 
-from dataclasses import replace
-
+from cocoon_p2p.frozen import replace
 from cocoon_p2p.protocols.ids import Outcome
 from cocoon_p2p.protocols.messages import Price, Usage
 from cocoon_p2p.units import Nano

@@ -13,8 +13,9 @@ tokens than a payer covers ahead (a long tool call) the tokens go before it, som
 Spec: protocols/exchange.md (Amounts, Credit); protocols/README.md (Chunks).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from cocoon_p2p.frozen import replace
 from cocoon_p2p.payments.pricing import owed_usage, worker_amount
 from cocoon_p2p.protocols.contents import AnswerContent, FinishReason
 from cocoon_p2p.protocols.exchange.cutting import join, size_of, split

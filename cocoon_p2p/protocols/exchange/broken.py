@@ -7,9 +7,10 @@ Spec: protocols/exchange.md (Cancel and loss), protocols/channel.md (Papers).
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cocoon_p2p.errors import MalformedMessage, RecordRejected
+from cocoon_p2p.frozen import replace
 from cocoon_p2p.identity import NetworkId, PeerId
 from cocoon_p2p.payments.pricing import owed_usage, worker_amount
 from cocoon_p2p.protocols.ids import Outcome

@@ -8,9 +8,10 @@ Spec: protocols/sealing.md (Beyond text).
 
 import math
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cocoon_p2p.errors import Miscounted
+from cocoon_p2p.frozen import replace
 from cocoon_p2p.protocols.contents import AnswerContent, RequestContent
 from cocoon_p2p.protocols.ids import CALLS_MAX
 from cocoon_p2p.protocols.wishes import TokenLogprob, ToolCall, ToolUse

@@ -22,7 +22,7 @@ it is paid for: `terms`, `delivery`, `bill`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import assert_never
 
@@ -34,6 +34,7 @@ from cocoon_p2p.errors import (
     RemoteProtocolError,
     Unavailable,
 )
+from cocoon_p2p.frozen import replace
 from cocoon_p2p.identity import NetworkId, PeerId
 from cocoon_p2p.payments.pricing import ahead
 from cocoon_p2p.protocols import messages

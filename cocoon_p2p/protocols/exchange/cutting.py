@@ -6,9 +6,9 @@ VECTOR_MAX_BYTES), so cutting always gets on.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
+from cocoon_p2p.frozen import replace
 from cocoon_p2p.protocols.contents import AnswerContent
 from cocoon_p2p.protocols.wishes import TokenLogprob, ToolCall
 

@@ -6,10 +6,11 @@ Spec: protocols/exchange.md (Who checks what: PromptMetered, Chunk).
 """
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from cocoon_p2p.errors import Miscounted, RemoteProtocolError
+from cocoon_p2p.frozen import replace
 from cocoon_p2p.identity import NetworkId
 from cocoon_p2p.protocols.contents import AnswerContent
 from cocoon_p2p.protocols.exchange.carried import Carried, Wanted, carry

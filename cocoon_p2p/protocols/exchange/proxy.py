@@ -19,10 +19,10 @@ times in and carries the effects out, in order, each answer fed back as an event
 Spec: protocols/exchange.md.
 """
 
-from dataclasses import replace
 from typing import assert_never
 
 from cocoon_p2p.errors import LocalProtocolError, RemoteProtocolError
+from cocoon_p2p.frozen import replace
 from cocoon_p2p.protocols.exchange.proxy_credit import (
     check_allowed,
     hold,

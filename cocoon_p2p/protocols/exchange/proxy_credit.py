@@ -9,9 +9,8 @@ All three only rise while an exchange runs.
 Spec: protocols/exchange.md (Credit). The machine: `proxy`.
 """
 
-from dataclasses import replace
-
 from cocoon_p2p.errors import RemoteProtocolError
+from cocoon_p2p.frozen import replace
 from cocoon_p2p.payments.pricing import worker_amount
 from cocoon_p2p.protocols.exchange.proxy_events import Cover, Effects, Hold
 from cocoon_p2p.protocols.exchange.proxy_state import Exchange

@@ -6,9 +6,8 @@ the two accounts is either charged or given back.
 Spec: protocols/exchange.md (Amounts; Cancel and loss). The machine: `proxy`.
 """
 
-from dataclasses import replace
-
 from cocoon_p2p.errors import LocalProtocolError
+from cocoon_p2p.frozen import replace
 from cocoon_p2p.protocols.exchange.proxy_events import (
     Charge,
     Effects,

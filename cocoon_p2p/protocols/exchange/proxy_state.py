@@ -3,9 +3,10 @@
 Spec: protocols/exchange.md (Time). The machine: `proxy`.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from cocoon_p2p.frozen import replace
 from cocoon_p2p.protocols.exchange.proxy_events import Effects, ToClient, ToWorker
 from cocoon_p2p.protocols.exchange.pulse import LOST_SECONDS, Pulse
 from cocoon_p2p.protocols.exchange.relayed import Deal, Passed, is_next_token_held

@@ -8,10 +8,11 @@ Spec: protocols/exchange.md (Who checks what; Amounts).
 """
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from cocoon_p2p.errors import RecordRejected, RemoteProtocolError
+from cocoon_p2p.frozen import replace
 from cocoon_p2p.identity import NetworkId, PeerId
 from cocoon_p2p.payments.pricing import (
     TOKENS_PER_PRICE,

@@ -20,10 +20,10 @@ engine are the shell's, and it reports what they said.
 Spec: protocols/exchange.md.
 """
 
-from dataclasses import replace
 from typing import assert_never
 
 from cocoon_p2p.errors import LocalProtocolError, RemoteProtocolError
+from cocoon_p2p.frozen import replace
 from cocoon_p2p.payments.pricing import completion_affordable, worker_amount
 from cocoon_p2p.protocols.exchange.answer import Answer, amount, bids, counted, grow, take
 from cocoon_p2p.protocols.exchange.assignment import Job, Standing, judge, refusal
