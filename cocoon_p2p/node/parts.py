@@ -58,6 +58,9 @@ class Parts:
     transport: Transport
     directory: Directory
     accounts: Accounts
+    store: Store
+    "The ledger."
+
     showcase: Showcase
     doorkeeper: Doorkeeper
     treasury: Treasury | None
@@ -142,6 +145,7 @@ async def open_parts(
             transport,
             directory,
             accounts,
+            store,
             showcase,
             doorkeeper,
             treasury,

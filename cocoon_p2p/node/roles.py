@@ -126,6 +126,7 @@ async def run_proxy(loaded: Loaded[ProxyFile], announce: Announce, stop: trio.Ev
             identity=parts.identity,
             network=parts.network,
             accounts=parts.accounts,
+            store=parts.store,
             policy=policy,
             proving=proving,
         )

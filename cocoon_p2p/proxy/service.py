@@ -14,6 +14,7 @@ import trio
 
 from cocoon_p2p.attestation.proving import Proving
 from cocoon_p2p.identity import Identity, NetworkId, PeerId
+from cocoon_p2p.ledger import Store
 from cocoon_p2p.network.directory import Directory
 from cocoon_p2p.network.transport import Stream, StreamAcceptor, Transport
 from cocoon_p2p.payments.settlement import Accounts
@@ -81,6 +82,7 @@ async def serve_proxy(
     accounts: Accounts,
     policy: ProxyPolicy | None = None,
     proving: Proving | None = None,
+    store: Store | None = None,
     now: Callable[[], float] = time.time,
     draw: Callable[[int], bytes] = os.urandom,
     task_status: trio.TaskStatus[Proxy] = trio.TASK_STATUS_IGNORED,
@@ -95,6 +97,7 @@ async def serve_proxy(
         accounts: Where its clients pay it and it pays its workers.
         policy: How it does business.
         proving: How it proves itself, and what its workers must; None: nothing is proven.
+        store: The ledger, for what is known of workers; None: it is forgotten when the proxy stops.
         now: Seconds since the Unix epoch.
         draw: Draws random bytes, for the nonce of its statement and among workers that are equally good.
         task_status: Given the `Proxy` once it takes streams.
@@ -106,7 +109,8 @@ async def serve_proxy(
     try:
         async with trio.open_nursery() as nursery:
             chosen = policy or ProxyPolicy()
-            workers = Workers(network, chosen, now, transport, proving)
+            workers = Workers(network, chosen, now, transport, proving, store)
+            await workers.load_known()
             agency = Agency(
                 identity, network, transport, accounts, chosen, workers, now, proving, draw, nursery
             )
@@ -119,6 +123,7 @@ async def serve_proxy(
             transport.accept_streams(SESSION, doors.lead_to(workers.accept))
             transport.accept_streams(EXCHANGE, doors.lead_to(clients.accept))
             nursery.start_soon(storefront.keep_fresh)
+            nursery.start_soon(workers.keep_known)
             task_status.started(Proxy(workers, clients, storefront))
             await trio.sleep_forever()
     finally:

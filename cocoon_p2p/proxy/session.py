@@ -96,6 +96,7 @@ class WorkerSession:
                 offers=standing.offers,
                 trust=standing.trust,
                 trust_until=standing.trust_until,
+                platform=standing.platform,
                 expires=standing.expires,
             )
         )

@@ -23,6 +23,7 @@ from cocoon_p2p.errors import (
     Unavailable,
 )
 from cocoon_p2p.identity import NetworkId, PeerId, peer_id_text
+from cocoon_p2p.ledger import Store
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Stream, Transport
 from cocoon_p2p.protocols.ids import (
@@ -43,6 +44,7 @@ from cocoon_p2p.protocols.messages import (
     shorten,
 )
 from cocoon_p2p.proxy.policy import ProxyPolicy
+from cocoon_p2p.proxy.remembering import Remembering
 from cocoon_p2p.proxy.session import WorkerSession
 from cocoon_p2p.records import check_pair, check_record
 from cocoon_p2p.scheduling import STALE_SECONDS, Roster, WorkerStanding
@@ -54,9 +56,6 @@ REGISTER_SECONDS = 10.0
 
 EXAMINE_SECONDS = 45.0
 "How long finding out who a worker is may take, Intel's lists from slow mirrors included."
-
-REMEMBERED_MAX = 4_096
-"Workers that have left, whose pace and odds are kept: coming back is no new beginning. Some 500 bytes each."
 
 
 class Workers:
@@ -73,6 +72,7 @@ class Workers:
         now: Callable[[], float],
         transport: Transport,
         proving: Proving | None = None,
+        store: Store | None = None,
     ) -> None:
         self._network = network
         self._transport = transport
@@ -80,7 +80,7 @@ class Workers:
         self._now = now
         self._proving = proving
         self._sessions: dict[PeerId, WorkerSession] = {}
-        self._remembered: dict[PeerId, WorkerStanding] = {}
+        self._remembering = Remembering(store, now)
         self.roster = Roster()
         self._changed = trio.Event()
         self.is_draining = False
@@ -212,11 +212,29 @@ class Workers:
 
     def _recall(self, standing: WorkerStanding) -> WorkerStanding:
         """Give a worker that comes back what was known of it."""
-        known = self._sessions.get(standing.peer)
-        before = self._remembered.pop(standing.peer, None) if known is None else known.standing
-        if before is None:
-            return standing
-        return replace(standing, paces=before.paces, odds=before.odds, answer_seconds=before.answer_seconds)
+        session = self._sessions.get(standing.peer)
+        if session is None:
+            return self._remembering.recall(standing, self._standings())
+        before = session.standing
+        return replace(
+            standing,
+            paces=before.paces,
+            odds=before.odds,
+            answer_seconds=before.answer_seconds,
+            rests_until=before.rests_until,
+            rests_for=before.rests_for,
+        )
+
+    def _standings(self) -> list[WorkerStanding]:
+        return [session.standing for session in self._sessions.values()]
+
+    async def load_known(self) -> None:
+        """Read what was known of workers before the last restart. Call it before one can come."""
+        await self._remembering.load()
+
+    async def keep_known(self) -> None:
+        """Keep what is known of workers over a restart. A cancel writes it down once more."""
+        await self._remembering.keep(self._standings)
 
     def _read(self, peer: PeerId, register: Register) -> tuple[Record, KeyStatement]:
         date, network = self._now(), self._network
@@ -231,6 +249,7 @@ class Workers:
             offers=record.models,
             trust=proof.level,
             trust_until=float("inf") if proof.verdict is None else proof.verdict.until,
+            platform=b"" if proof.verdict is None else proof.verdict.platform,
             slots_free=0,
             is_draining=False,
             heard=trio.current_time(),
@@ -292,16 +311,11 @@ class Workers:
         if self._sessions.get(session.peer) is session:
             del self._sessions[session.peer]
             self.roster.drop(session.peer)
-            self._remember(session.standing)
+            self._remembering.remember(session.standing)
             self._transport.unprotect(session.peer, "worker")
             if self._proving is not None:
                 self._proving.doorkeeper.forget(session.peer)
             self._change()
-
-    def _remember(self, standing: WorkerStanding) -> None:
-        self._remembered[standing.peer] = standing
-        if len(self._remembered) > REMEMBERED_MAX:
-            del self._remembered[next(iter(self._remembered))]
 
 
 async def _receive(messages: MessageStream) -> object | None:

@@ -38,6 +38,9 @@ class WorkerStanding:
     trust_until: float = float("inf")
     "In seconds since the Unix epoch."
 
+    platform: bytes = b""
+    "The id of its machine, where that is proven."
+
     slots_total: int = 1
     answer_seconds: float | None = None
     "How long it takes to say anything, its line included; None if it was not asked yet."

@@ -1,5 +1,6 @@
 """What a worker's past counts for: it fades, it has an order of its own, and nobody owns it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import permutations
 
@@ -30,7 +31,7 @@ laps = st.lists(
 )
 
 
-def after(ends: list[tuple[Fault | None, float, Witness]], odds: Odds = NO_ENDS) -> Odds:
+def after(ends: Sequence[tuple[Fault | None, float, Witness]], odds: Odds = NO_ENDS) -> Odds:
     for fault, at, by in ends:
         odds = odds.after_kept(at, by) if fault is None else odds.after_fault(fault, at, by)
     return odds
