@@ -9,12 +9,13 @@ Spec: protocols/README.md (Signatures). Vectors: protocols/vectors/papers.json.
 """
 
 import hashlib
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import TypeVar, cast
 
 from cocoon_p2p.errors import LocalProtocolError, RecordRejected
 from cocoon_p2p.identity import Identity, NetworkId, PeerId, peer_id_of, verify
-from cocoon_p2p.protocols.ids import PAPER_SIZE_MAX_BYTES
+from cocoon_p2p.protocols.ids import PAPER_SIZE_MAX_BYTES, RECORD_BODY_MAX_BYTES
 from cocoon_p2p.protocols.messages import (
     ChannelOffer,
     ChannelState,
@@ -60,6 +61,11 @@ SIGNED_AS: Mapping[type[object], str] = {
 }
 "The `<what>` under each kind's signature. A closed list: a new kind of paper is a new line here."
 
+PAPERS_REMEMBERED_MAX = 256
+PAPER_REMEMBERED_SIZE_MAX_BYTES = 2 * RECORD_BODY_MAX_BYTES
+"""What was verified lately, by all its bytes, and need not be verified again, with what was read: some twelve
+megabytes at most. A quote with its record and statement fits."""
+
 
 def sign(identity: Identity, network: NetworkId, paper: Paper) -> Signed:
     """Spell a paper and sign it as what it is.
@@ -93,11 +99,7 @@ def check(cls: type[P], signed: Signed, *, signer: PeerId, network: NetworkId) -
             network; or the body names another network.
         MalformedMessage: It is signed, but no paper of this kind.
     """
-    what = SIGNED_AS[cls]
-    verify(signer, what, network, signed.body, signed.signature)
-    paper = decode_paper(cls, signed.body)
-    _check_network(what, paper, network)
-    return paper
+    return cast(P, _reader(cls, signed)(cls, signed, signer, network))
 
 
 def check_own(cls: type[S], signed: Signed, *, network: NetworkId) -> S:
@@ -111,11 +113,32 @@ def check_own(cls: type[S], signed: Signed, *, network: NetworkId) -> S:
     Raises:
         RecordRejected, MalformedMessage: As `check` does.
     """
+    return cast(S, _reader(cls, signed)(cls, signed, None, network))
+
+
+def _read_verified(cls: type[Paper], signed: Signed, signer: PeerId | None, network: NetworkId) -> Paper:
+    """Verify and read a paper; where no signer is expected, it is the one that the paper names."""
     what = SIGNED_AS[cls]
+    if signer is not None:
+        verify(signer, what, network, signed.body, signed.signature)
     paper = decode_paper(cls, signed.body)
-    verify(_own_signer(paper), what, network, signed.body, signed.signature)
+    if signer is None:
+        assert isinstance(paper, KeyStatement | Record | ChannelOffer), "asked of papers that name a signer"
+        verify(_own_signer(paper), what, network, signed.body, signed.signature)
     _check_network(what, paper, network)
     return paper
+
+
+# A worker's record and statement come with each of its quotes, and a quote is looked at twice. That the very
+# same bytes bear the very same signature need not be reckoned again: a check of a signature takes longer
+# than all else that is done with a paper. What was refused is not remembered, nor anything about time.
+_read_remembered = lru_cache(maxsize=PAPERS_REMEMBERED_MAX)(_read_verified)
+_COME_AGAIN = (KeyStatement, Record, Quote)
+
+
+def _reader(cls: type[Paper], signed: Signed) -> Callable[..., Paper]:
+    is_remembered = cls in _COME_AGAIN and len(signed.body) <= PAPER_REMEMBERED_SIZE_MAX_BYTES
+    return _read_remembered if is_remembered else _read_verified
 
 
 def _own_signer(paper: KeyStatement | Record | ChannelOffer) -> PeerId:

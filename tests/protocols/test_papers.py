@@ -21,6 +21,7 @@ from cocoon_p2p.protocols.messages import (
     Meter,
     ModelOffer,
     Price,
+    Quote,
     Record,
     Signed,
     Usage,
@@ -95,7 +96,7 @@ def test_a_paper_that_names_its_signer_is_checked_by_that_name() -> None:
     assert check_own(KeyStatement, sign(ALICE, MAIN, statement()), network=MAIN) == statement()
 
     with pytest.raises(RecordRejected):
-        check_own(KeyStatement, sign(BOB, MAIN, statement(ALICE)), network=MAIN)
+        check_own(KeyStatement, sign(BOB, MAIN, statement()), network=MAIN)
     with pytest.raises(RecordRejected):
         check_own(KeyStatement, sign(ALICE, MAIN, statement()), network=DEMO)
 
@@ -157,3 +158,82 @@ def test_a_stored_paper_is_read_or_malformed(data: bytes) -> None:
     except MalformedMessage:
         return
     assert encode_signed(signed) == data
+
+
+# ---------------------------------------------------------------- what is remembered
+
+REMEMBERED = (KeyStatement, Record, Quote)
+
+
+@pytest.mark.parametrize("cls", REMEMBERED, ids=lambda cls: cls.__name__)
+@given(data=st.data())
+@settings(max_examples=10, deadline=None)
+def test_a_paper_that_was_accepted_vouches_for_no_other_bytes(
+    cls: type[papers.Paper], data: st.DataObject
+) -> None:
+    signed = sign(ALICE, MAIN, on_network(data.draw(values(cls)), MAIN))
+    check(cls, signed, signer=ALICE.peer_id, network=MAIN)
+    at = data.draw(st.integers(0, len(signed.body) + len(signed.signature) - 1))
+
+    with pytest.raises(RecordRejected):
+        check(cls, flipped(signed, at), signer=ALICE.peer_id, network=MAIN)
+    with pytest.raises(RecordRejected):
+        check(cls, signed, signer=BOB.peer_id, network=MAIN)
+    with pytest.raises(RecordRejected):
+        check(cls, signed, signer=ALICE.peer_id, network=DEMO)
+
+
+def flipped(signed: Signed, at: int) -> Signed:
+    """Change one bit of a byte of the body, or of the signature after it."""
+    both = bytearray(signed.body + signed.signature)
+    both[at] ^= 1
+    return Signed(bytes(both[: len(signed.body)]), bytes(both[len(signed.body) :]))
+
+
+def test_a_statement_that_was_accepted_is_not_read_anew() -> None:
+    signed = sign(ALICE, MAIN, statement())
+
+    first = check_own(KeyStatement, signed, network=MAIN)
+
+    assert check_own(KeyStatement, Signed(bytes(signed.body), signed.signature), network=MAIN) is first
+
+
+def test_a_paper_that_was_refused_once_is_refused_again() -> None:
+    forged = Signed(sign(ALICE, MAIN, statement()).body, bytes(64))
+
+    for _ in range(2):
+        with pytest.raises(RecordRejected):
+            check_own(KeyStatement, forged, network=MAIN)
+
+
+def test_another_who_signs_a_statement_for_its_own_key_is_not_taken_for_the_one_it_names() -> None:
+    genuine = sign(ALICE, MAIN, statement())
+    check_own(KeyStatement, genuine, network=MAIN)
+
+    with pytest.raises(RecordRejected):
+        check_own(KeyStatement, sign(BOB, MAIN, statement()), network=MAIN)
+    with pytest.raises(RecordRejected):
+        check(KeyStatement, genuine, signer=BOB.peer_id, network=MAIN)
+
+
+def test_what_was_not_seen_for_long_is_forgotten_and_read_anew() -> None:
+    signed = sign(ALICE, MAIN, statement())
+    first = check_own(KeyStatement, signed, network=MAIN)
+
+    for number in range(1, papers.PAPERS_REMEMBERED_MAX + 1):
+        other = replace(statement(), nonce=number.to_bytes(16, "big"))
+        check_own(KeyStatement, sign(ALICE, MAIN, other), network=MAIN)
+
+    assert check_own(KeyStatement, signed, network=MAIN) is not first
+
+
+def test_a_paper_too_large_is_verified_and_not_remembered() -> None:
+    # Keys from 64 on are ignored, so a statement can be as large as any paper.
+    fields = cbor2.loads(encode_paper(statement()))
+    body = cbor2.dumps({**fields, 64: bytes(papers.PAPER_REMEMBERED_SIZE_MAX_BYTES)})
+    signed = Signed(body, ALICE.sign("statement", MAIN, body))
+
+    first = check_own(KeyStatement, signed, network=MAIN)
+
+    assert first == statement()
+    assert check_own(KeyStatement, signed, network=MAIN) is not first
