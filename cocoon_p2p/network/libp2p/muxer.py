@@ -342,6 +342,11 @@ class MuxedConnection(IMuxedConn):
                         self._flushed.set()
                     await self._output.park()
                     continue
+                if io.is_free and not self.session.has_output:
+                    # Little, as a rule, and the socket takes it at once: trio's own sending would give all
+                    # tasks a turn before this one sleeps, which gives them theirs.
+                    io.write_now(data)
+                    continue
                 self._writing_since = trio.current_time()
                 await io.write(data)
                 self._writing_since = None

@@ -378,7 +378,7 @@ async def test_a_tls_peer_that_says_goodbye_is_believed() -> None:
 async def test_a_question_leaves_with_the_task_that_asks(
     secured_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turns = Counter[str]()
+    turns, asking = Counter[str](), trio.lowlevel.current_task()
 
     async with two_nodes(secured_by) as (dialler, listener):
         stream = await dialler.open(listener)
@@ -392,7 +392,8 @@ async def test_a_question_leaves_with_the_task_that_asks(
             await waiting(data)
 
         def write_now(data: bytearray) -> None:
-            turns["at once"] += 1
+            is_at_once = trio.lowlevel.current_task() is asking
+            turns["at once" if is_at_once else "of the writer task"] += 1
             at_once(data)
 
         monkeypatch.setattr(io, "write", write)
@@ -402,6 +403,40 @@ async def test_a_question_leaves_with_the_task_that_asks(
 
     assert turns["at once"] >= 20
     assert turns["of the writer task"] <= 2, "pings and farewells"
+
+
+@pytest.mark.parametrize("secured_by", SECURED_BY)
+async def test_what_the_writer_task_sends_waits_for_no_other_turn_where_the_socket_has_room(
+    secured_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, asking = Counter[str](), trio.lowlevel.current_task()
+
+    async with two_nodes(secured_by) as (dialler, listener):
+        stream = await dialler.open(listener)
+        assert await echoes_on(stream, b"once, to begin with")
+        io = dialler.connection()._io
+        assert io is not None
+        waiting, at_once = io.write, io.write_now
+
+        async def write(data: bytearray) -> None:
+            sent["waiting"] += 1
+            await waiting(data)
+
+        def write_now(data: bytearray) -> None:
+            sent["at once"] += trio.lowlevel.current_task() is not asking
+            at_once(data)
+
+        monkeypatch.setattr(io, "write", write)
+        monkeypatch.setattr(io, "write_now", write_now)
+        for number in range(20):
+            # Two in a row are no question, and nobody reads yet: the writer task brings them.
+            await stream.write(b"%19d," % number)
+            await stream.write(b"%19d;" % number)
+            await trio.testing.wait_all_tasks_blocked()
+            assert await read_exactly(stream, 40) == b"%19d,%19d;" % (number, number)
+
+    assert sent["at once"] >= 20
+    assert sent["waiting"] <= 2, "pings and farewells"
 
 
 @pytest.mark.parametrize("secured_by", SECURED_BY)
