@@ -8,10 +8,13 @@ Spec: protocols/exchange.md (Credit; Amounts).
 """
 
 from dataclasses import dataclass
+from typing import Protocol
+
+import trio
 
 from cocoon_p2p.errors import Refused
 from cocoon_p2p.identity import Identity, NetworkId
-from cocoon_p2p.payments.settlement import PayingAccount, ReceivingAccount
+from cocoon_p2p.payments.settlement import PayingAccount
 from cocoon_p2p.protocols.exchange.proxy_events import Reckoning
 from cocoon_p2p.protocols.exchange.relayed import Deal
 from cocoon_p2p.protocols.messages import ExchangeId, Settlement, Signed
@@ -21,12 +24,30 @@ from cocoon_p2p.units import Nano
 _NOTHING = Nano(0)
 
 
+class Payer(Protocol):
+    """What an exchange is paid from: a client's account (`ReceivingAccount`), or our own pocket."""
+
+    @property
+    def credit(self) -> Nano: ...
+
+    @property
+    def credit_changed(self) -> trio.Event: ...
+
+    def charged(self) -> Nano: ...
+
+    def covered(self, exchange: ExchangeId, accrued: Nano, /) -> bool: ...
+
+    def release(self, exchange: ExchangeId, /) -> None: ...
+
+    async def charge(self, exchange: ExchangeId, amount: Nano, paper: Signed, /) -> Nano: ...
+
+
 @dataclass(slots=True)
 class Tab:
     """The money side of one exchange. Each method leaves the accounts as it found them if it raises."""
 
     deal: Deal
-    client: ReceivingAccount
+    client: Payer
     worker: PayingAccount | None = None
     "Known once the exchange is to be assigned."
 

@@ -116,6 +116,10 @@ class Odds:
         others = sum(share.kept for who, share in odds.shares if who != by)
         return part.broken > BROKEN_SHARE_MOST - 1.0 and others >= 1.0
 
+    def kept_for_others(self, now: float) -> float:
+        """Say how much of what it kept was for clients, not for ourselves."""
+        return sum(share.kept for who, share in self.faded(now).shares if who != OURSELVES)
+
     def tries(self, now: float) -> float:
         """Say how many tries an answer is expected to take, at least 1."""
         left = faded(now - self.at, HALF_LIFE_SECONDS)

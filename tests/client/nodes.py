@@ -11,7 +11,7 @@ from cocoon_p2p.client import Client, Policy
 from cocoon_p2p.identity import Identity, PeerId
 from cocoon_p2p.inference.engine import Engine
 from cocoon_p2p.payments.settlement import Accounts, open_accounts
-from cocoon_p2p.proxy import Proxy, serve_proxy
+from cocoon_p2p.proxy import Proxy, ProxyPolicy, serve_proxy
 from cocoon_p2p.testing.memory import MemoryDirectory, MemoryNetwork, MemoryTransport
 from cocoon_p2p.testing.papers import PRICE, paper_identity
 from cocoon_p2p.testing.store import MemoryStore
@@ -70,7 +70,12 @@ def _agree(payer: PeerId, accounts: Accounts, payees: Mapping[PeerId, Accounts])
 
 @asynccontextmanager
 async def nodes(
-    *engines: Engine, policy: Policy = POLICY, seed: int = 0, proxies: int = 1
+    *engines: Engine,
+    policy: Policy = POLICY,
+    seed: int = 0,
+    proxies: int = 1,
+    proxy_policy: ProxyPolicy | None = None,
+    worker_grant: int = 20_000,
 ) -> AsyncIterator[Nodes]:
     """Run one worker an engine behind each of some proxies, and a client."""
     async with AsyncExitStack() as stack:
@@ -93,7 +98,9 @@ async def nodes(
             return transport, await stack.enter_async_context(accounts)
 
         gates = [await stand(identity, listen=True) for identity in PROXIES[:proxies]]
-        stood = [await stand(identity, listen=False, grant=20_000) for identity in WORKERS[: len(engines)]]
+        stood = [
+            await stand(identity, listen=False, grant=worker_grant) for identity in WORKERS[: len(engines)]
+        ]
         transport, accounts = await stand(CLIENT, listen=False)
         nursery = await stack.enter_async_context(trio.open_nursery())
         served: list[Proxy] = []
@@ -105,6 +112,7 @@ async def nodes(
                 identity=identity,
                 network=NETWORK,
                 accounts=gate_accounts,
+                policy=proxy_policy,
                 now=now,
                 draw=Dice(f"proxy {identity.public_key.hex()}"),
             )
