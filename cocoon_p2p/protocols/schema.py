@@ -211,7 +211,7 @@ def _compile(cls: type) -> tuple[_Field, ...]:
                 f"{cls.__name__}.{field.name}: only optional fields default"
             )
         key = next(mark.number for mark in marks if isinstance(mark, Key))
-        assert 0 < key
+        assert key > 0
         # Who does not know a later key leaves it out.
         assert optional or key < KEY_IGNORED_FROM, f"{cls.__name__}.{field.name}: later keys are optional"
         read, write = (_codec(base, marks, wrong) for wrong in (MalformedMessage, LocalProtocolError))

@@ -1,13 +1,15 @@
 """Clients' streams: Asks are answered here, and what follows one goes to its relay.
 
     Ask --> limits --> seen before? --> channel --> scheduling --> Quoted, a relay takes over
-                \\--> Refused, or the Settlement of old
+                \\--> Refused, or the Settlement of old    \\--> waits for a slot (`waiting`)
 
 Spec: protocols/exchange.md (Ask).
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import trio
 
@@ -30,7 +32,6 @@ from cocoon_p2p.protocols.messages import (
     ExchangeId,
     Heartbeat,
     Hello,
-    ModelOffer,
     Part,
     Quoted,
     Refused,
@@ -38,16 +39,26 @@ from cocoon_p2p.protocols.messages import (
     shorten,
 )
 from cocoon_p2p.protocols.papers import decode_signed
+from cocoon_p2p.proxy.admission import Waiting
 from cocoon_p2p.proxy.agency import Agency
 from cocoon_p2p.proxy.allowance import Allowance, Rate
 from cocoon_p2p.proxy.contain import contain
 from cocoon_p2p.proxy.link import Link
 from cocoon_p2p.proxy.quotes import make_deal
 from cocoon_p2p.proxy.relay import Relay
-from cocoon_p2p.proxy.session import WorkerSession
 from cocoon_p2p.proxy.stopwatch import Lap
 from cocoon_p2p.proxy.tab import Tab
-from cocoon_p2p.scheduling import RETRY_SECONDS, Decision, choose, explain, refuse
+from cocoon_p2p.proxy.waiting import WaitingRoom
+from cocoon_p2p.scheduling import (
+    RETRY_SECONDS,
+    Choice,
+    Decision,
+    choose,
+    expected_seconds,
+    explain,
+    pick,
+    refuse,
+)
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +103,16 @@ class ClientStanding:
         }
 
 
+class _Look(TypedDict):
+    """How the workers are looked at: the arguments of `choose`, `pick` and `explain`."""
+
+    commission_basis_points: int
+    now: float
+    date: float
+    luck: int
+    cached: Mapping[PeerId, float]
+
+
 class Clients:
     """Every client that speaks with us, and every exchange that runs."""
 
@@ -103,12 +124,23 @@ class Clients:
         self._sweep_at = SWEEP_FROM
         self._running: dict[ExchangeId, Relay] = {}
         self._ended = trio.Event()
-        self.is_draining = False
+        self._is_draining = False
+        self.waiting_room = WaitingRoom(agency, self._choose_for, self._begin_waiting)
 
     @property
     def running(self) -> int:
         """How many exchanges run, unused quotes included."""
         return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """How many Asks wait for a slot."""
+        return len(self.waiting_room)
+
+    def drain(self) -> None:
+        """Take nothing new, and send elsewhere who waits."""
+        self._is_draining = True
+        self.waiting_room.drain()
 
     def runs(self, exchange: ExchangeId) -> bool:
         """Say whether an exchange runs, or is being settled."""
@@ -174,45 +206,69 @@ class Clients:
             if (settled := self._settled(ask.exchange, account)) is not None:
                 return settled
             self._check_standing(stream.standing)
-        now = trio.current_time()
-        choice = choose(
-            ask,
-            agency.workers.roster,
+        # Who waits has come before.
+        self.waiting_room.serve()
+        choice = choose(ask, agency.workers.roster, **self._look(stream.standing))
+        if choice.worker is not None:
+            return self._begin(ask, stream, choice, account)
+        refusal = refuse(ask, choice.left_out, choice.left_out_more)
+        if refusal.reason is not Reason.NO_CAPACITY or account is None:
+            return refusal
+        return self.waiting_room.enter(ask, stream, refusal)
+
+    def _look(self, standing: ClientStanding | None) -> _Look:
+        """Look at the workers as they are at this moment for a client."""
+        agency, now = self._agency, trio.current_time()
+        return _Look(
             commission_basis_points=agency.policy.commission_basis_points,
             now=now,
             date=agency.now(),
-            luck=self._luck(),
-            cached=stream.standing.cached(now),
+            luck=int.from_bytes(agency.draw(8)),
+            cached={} if standing is None else standing.cached(now),
         )
-        if choice.worker is None or choice.offer is None:
-            return refuse(ask, choice.left_out, choice.left_out_more)
-        return self._begin(ask, stream, agency.workers[choice.worker.peer], choice.offer, account)
-
-    def _luck(self) -> int:
-        return int.from_bytes(self._agency.draw(8))
 
     def explain(self, ask: Ask, client: PeerId | None) -> Decision:
         """Say which worker an Ask would get now, and why."""
-        standing, now = None if client is None else self._standings.get(client), trio.current_time()
-        return explain(
-            ask,
-            self._agency.workers.roster,
-            commission_basis_points=self._agency.policy.commission_basis_points,
-            now=now,
-            date=self._agency.now(),
-            luck=self._luck(),
-            cached=None if standing is None else standing.cached(now),
-        )
+        standing = None if client is None else self._standings.get(client)
+        return explain(ask, self._agency.workers.roster, **self._look(standing))
+
+    # ------------------------------------------------------------ those who wait
+
+    def _choose_for(self, waiting: "Waiting[ClientStream]") -> Choice | None:
+        """Find a worker for an Ask that waits, if its client may have a quote."""
+        standing = waiting.visitor.standing
+        if self._reason_against(standing) is not None:
+            return None
+        return pick(waiting.ask, self._agency.workers.roster, **self._look(standing))
+
+    def _begin_waiting(self, waiting: "Waiting[ClientStream]", choice: Choice) -> None:
+        ask, stream = waiting.ask, waiting.visitor
+        assert ask.channel is not None, "a price question does not wait"
+        try:
+            # It may have begun to close meanwhile.
+            account = self._agency.accounts.receiving(ask.channel, stream.link.peer)
+            if (settled := self._settled(ask.exchange, account)) is not None:
+                stream.link.send(settled)
+                return
+        except RefusedError as exc:
+            stream.link.send(_message_of(ask, exc))
+            return
+        self._begin(ask, stream, choice, account, waiting)
+
+    # ------------------------------------------------------------ exchanges
 
     def _begin(
         self,
         ask: Ask,
         stream: "ClientStream",
-        session: WorkerSession,
-        offer: ModelOffer,
+        choice: Choice,
         account: ReceivingAccount | None,
+        waited: "Waiting[ClientStream] | None" = None,
     ) -> Quoted | None:
-        agency = self._agency
+        agency, worker, offer, now = self._agency, choice.worker, choice.offer, trio.current_time()
+        assert worker is not None, "somebody was chosen"
+        assert offer is not None, "it offers the model"
+        session = agency.workers[worker.peer]
         deal = make_deal(
             ask,
             session,
@@ -228,12 +284,27 @@ class Clients:
 
         def end(relay: Relay) -> None:
             self._end(relay, stream)
+            held = trio.current_time() - now
+            admission.ended(ask.model, forecast=forecast, held=held, now=now + held, waited=waited)
 
+        admission, forecast = self.waiting_room.admission, expected_seconds(ask, worker, offer, now)
+        admission.began(ask.model)
         siblings = stream.standing.relays
-        relay = Relay(agency, stream.link, session, Tab(deal, account), siblings, end)
+        relay = Relay(
+            agency,
+            stream.link,
+            session,
+            Tab(deal, account),
+            siblings,
+            end,
+            asked=None if waited is None else waited.since,
+            on_claim=self.waiting_room.poke,
+        )
         self._running[ask.exchange] = relay
         siblings.append(relay)
         stream.link.listener = relay
+        # A slot is held for it: whole requests may come.
+        stream.link.allow(FRAME_SIZE_MAX_BYTES)
         agency.nursery.start_soon(contain, "exchange", relay.run)
         return None
 
@@ -257,20 +328,25 @@ class Clients:
             raise _no(
                 Reason.RATE_LIMITED, f"a client may ask {rate:g} times a second without buying", 1 / rate
             )
-        if self.is_draining:
+        if self._is_draining:
             raise _no(Reason.DRAINING, "this proxy takes nothing new")
-        if ask.exchange in self._running:
+        if ask.exchange in self._running or ask.exchange in self.waiting_room:
             raise _no(Reason.ALREADY_RUNNING, "an exchange has one id, an id one exchange")
         if ask.deadline_ms == 0:
             raise _no(Reason.DEADLINE, "no time was left on arrival")
 
     def _check_standing(self, standing: ClientStanding) -> None:
-        policy = self._agency.policy
+        if (refused := self._reason_against(standing)) is not None:
+            raise refused
+
+    def _reason_against(self, standing: ClientStanding) -> RefusedError | None:
+        """Say why a client may not have another quote now."""
         if standing.unclaimed >= UNCLAIMED_RESERVATIONS_MAX:
             detail = f"{UNCLAIMED_RESERVATIONS_MAX} quotes are not used yet"
-            raise _no(Reason.RATE_LIMITED, detail, RETRY_SECONDS)
-        if len(self._running) >= policy.exchanges_max:
-            raise _no(Reason.NO_CAPACITY, "this proxy is full", RETRY_SECONDS)
+            return _no(Reason.RATE_LIMITED, detail, RETRY_SECONDS)
+        if len(self._running) >= self._agency.policy.exchanges_max:
+            return _no(Reason.NO_CAPACITY, "this proxy is full", RETRY_SECONDS)
+        return None
 
     def _settled(self, exchange: ExchangeId, account: ReceivingAccount) -> Settled | None:
         """Find the Settlement of an exchange that has ended: it is never charged twice."""
@@ -289,18 +365,25 @@ class ClientStream:
     Attributes:
         link: The stream.
         standing: The client that speaks on it.
+        heard: When a client that waits for a slot last said anything.
     """
 
     def __init__(self, clients: Clients, standing: ClientStanding, stream: Stream) -> None:
         messages = MessageStream(stream, frame_size_max_bytes=FRAME_SIZE_MAX_NEWCOMER_BYTES)
         self.link = Link(messages, self)
         self.standing = standing
+        self.heard = 0.0
         self._clients = clients
         self._last: ExchangeId | None = None
+        self._is_waiting = False
 
     async def run(self) -> None:
         """Serve the stream to its end. An exchange that still runs goes on, to be stopped and settled."""
         await self.link.run()
+
+    def waits(self, is_waiting: bool) -> None:
+        """Learn that the last Ask waits for a slot, or does not any more."""
+        self._is_waiting = is_waiting
 
     def take_back(self, exchange: ExchangeId) -> None:
         """Listen again: this exchange has ended."""
@@ -314,15 +397,20 @@ class ClientStream:
 
     def hear(self, link: Link, message: object) -> None:
         """Take an Ask, or drop what crossed the end of the last exchange on its way."""
+        self.heard = trio.current_time()
         match message:
+            case Heartbeat() if self._is_waiting and message.exchange == self._last:
+                pass
+            case Cancel() if self._is_waiting and message.exchange == self._last:
+                self._clients.waiting_room.leave(message.exchange)
+                link.send(Refused(message.exchange, Reason.CANCELLED, "cancelled: by the client", (), 0))
+            case _ if self._is_waiting:
+                raise RemoteProtocolError(f"{type(message).__name__} from a client that waits for its quote")
             case Ask():
                 self._last = message.exchange
                 answer = self._clients.answer(message, self)
                 if answer is not None:
                     link.send(answer)
-                else:
-                    # A slot is held for it: whole requests may come.
-                    link.allow(FRAME_SIZE_MAX_BYTES)
             case Hello() | Part() | Heartbeat() | Cancel() if message.exchange == self._last:
                 pass
             case _:
@@ -330,6 +418,9 @@ class ClientStream:
 
     def lose(self, link: Link, why: str) -> None:
         """Note a stream that broke; nothing runs on it."""
+        if self._is_waiting:
+            assert self._last is not None, "it has asked"
+            self._clients.waiting_room.leave(self._last)
         if link.is_at_fault:
             log.info("client broke the rules", extra={"client": peer_id_text(link.peer), "fault": why})
 

@@ -47,6 +47,13 @@ class ProxyPolicy:
     "Of one client, price questions and refusals included. What was paid for in the end does not count."
 
     asks_burst: int = 64
+    waiting_max: int = 1_024
+    "Asks that wait for a slot, all told. One is a newcomer's frame at most: 16 MiB in the worst case."
+
+    waiting_per_client_max: int = 64
+    wait_max_seconds: float = 60.0
+    "The longest that an Ask is let wait, whatever it says."
+
     lost_rest_seconds: float = 10.0
     "How long a worker that was lost in an exchange is not chosen."
 

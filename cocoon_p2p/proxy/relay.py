@@ -84,6 +84,8 @@ class Relay:
         tab: What was quoted, and the client's account.
         siblings: The client's exchanges, at any time: they share its credit.
         on_end: Called once, when the client has been told the end.
+        asked: When the Ask came, if it has waited: its deadline runs from there.
+        on_claim: Called once, when the client begins to use its quote.
     """
 
     def __init__(
@@ -94,12 +96,16 @@ class Relay:
         tab: Tab,
         siblings: Sequence["Relay"],
         on_end: Callable[["Relay"], None],
+        *,
+        asked: float | None = None,
+        on_claim: Callable[[], None] | None = None,
     ) -> None:
         self._agency = agency
         self._client = client
         self._session = session
         self._tab = tab
         self._siblings = siblings
+        self._on_claim = on_claim
         self._on_end = on_end
         self._worker: Link | None = None
         self._stopwatch = Stopwatch()
@@ -115,7 +121,7 @@ class Relay:
         self._worker_wanted = trio.Event()
         self._due = trio.Event()
         self._sleep = trio.CancelScope()
-        self._exchange, effects = begin(tab.deal, trio.current_time())
+        self._exchange, effects = begin(tab.deal, trio.current_time(), asked=asked)
         session.reserve(self.exchange)
         for effect in effects:
             self._carry_out(effect)
@@ -234,6 +240,8 @@ class Relay:
         if after.listens_to_client and not before.listens_to_client:
             self._client.poke()
         self._sleep.deadline = min(self._sleep.deadline, next_wake(after))
+        if self._on_claim is not None and before.phase is Phase.QUOTED and after.phase is not Phase.QUOTED:
+            self._on_claim()
         if after.phase is Phase.ENDED and before.phase is not Phase.ENDED:
             self._due.set()
             self._on_end(self)

@@ -23,6 +23,7 @@ from cocoon_p2p.protocols.messages import Ask, Signed
 from cocoon_p2p.proxy.agency import Agency
 from cocoon_p2p.proxy.broken import FORGOTTEN_SECONDS, settle_broken
 from cocoon_p2p.proxy.clients import Clients
+from cocoon_p2p.proxy.contain import contain
 from cocoon_p2p.proxy.policy import ProxyPolicy
 from cocoon_p2p.proxy.storefront import Storefront
 from cocoon_p2p.proxy.workers import Workers
@@ -48,6 +49,11 @@ class Proxy:
         return self._clients.running
 
     @property
+    def waiting(self) -> int:
+        """How many Asks wait for a slot."""
+        return self._clients.waiting
+
+    @property
     def record(self) -> Signed | None:
         """The newest record that was published."""
         return self._storefront.record
@@ -67,8 +73,11 @@ class Proxy:
             await self._workers.changed.wait()
 
     async def drain(self) -> None:
-        """Take nothing new, and return once nothing runs. A cancel leaves it draining."""
-        self._clients.is_draining = True
+        """Take nothing new, send elsewhere who waits, and return once nothing runs.
+
+        A cancel leaves it draining.
+        """
+        self._clients.drain()
         await self._workers.drain()
         await self._clients.wait_idle()
 
@@ -122,6 +131,7 @@ async def serve_proxy(
                 transport.accept_streams(EVIDENCE, doors.lead_to(proving.showcase.accept))
             transport.accept_streams(SESSION, doors.lead_to(workers.accept))
             transport.accept_streams(EXCHANGE, doors.lead_to(clients.accept))
+            nursery.start_soon(contain, "waiting room", clients.waiting_room.run)
             nursery.start_soon(storefront.keep_fresh)
             nursery.start_soon(workers.keep_known)
             task_status.started(Proxy(workers, clients, storefront))

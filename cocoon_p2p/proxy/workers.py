@@ -83,6 +83,7 @@ class Workers:
         self._remembering = Remembering(store, now)
         self.roster = Roster()
         self._changed = trio.Event()
+        self._tell_room: Callable[[], None] = _tell_nobody
         self.is_draining = False
         if proving is not None:
             proving.doorkeeper.watch(self.judge_again)
@@ -97,6 +98,10 @@ class Workers:
     def changed(self) -> trio.Event:
         """Set when what is offered may have changed; ask for it again after each wait."""
         return self._changed
+
+    def tell_room(self, listener: Callable[[], None]) -> None:
+        """Call this, from now on, when a slot may have come to be free."""
+        self._tell_room = listener
 
     def _change(self) -> None:
         self._changed.set()
@@ -208,7 +213,10 @@ class Workers:
     def _restand(self, session: WorkerSession) -> None:
         """Let the scheduler know; what happens to a session that another has replaced is no matter of its."""
         if self._sessions.get(session.peer) is session:
+            had_room = session.peer in self.roster and self.roster[session.peer].has_room
             self.roster.put(session.standing, trio.current_time())
+            if session.standing.has_room and not had_room:
+                self._tell_room()
 
     def _recall(self, standing: WorkerStanding) -> WorkerStanding:
         """Give a worker that comes back what was known of it."""
@@ -316,6 +324,10 @@ class Workers:
             if self._proving is not None:
                 self._proving.doorkeeper.forget(session.peer)
             self._change()
+
+
+def _tell_nobody() -> None:
+    """Nobody waits for a slot."""
 
 
 async def _receive(messages: MessageStream) -> object | None:

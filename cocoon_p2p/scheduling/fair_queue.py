@@ -17,7 +17,6 @@ What a place takes is a forecast. `charge` corrects what the client gets next by
 """
 
 from bisect import insort
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -49,7 +48,6 @@ class FairQueue(Generic[T]):
         self._places: list[Place[T]] = []
         "By tag and number."
 
-        self._counts: Counter[PeerId] = Counter()
         self._next_tags: dict[PeerId, float] = {}
         "For the next place of each client, where that is above the floor."
 
@@ -62,15 +60,6 @@ class FairQueue(Generic[T]):
     def __iter__(self) -> Iterator[Place[T]]:
         return iter(tuple(self._places))
 
-    def count(self, client: PeerId) -> int:
-        """Say how many places a client has."""
-        return self._counts[client]
-
-    @property
-    def crowd(self) -> PeerId | None:
-        """The client with the most places."""
-        return max(self._counts, key=self._counts.__getitem__, default=None)
-
     # ------------------------------------------------------------ to come and to go
 
     def join(self, client: PeerId, seconds: float, item: T) -> Place[T]:
@@ -79,26 +68,21 @@ class FairQueue(Generic[T]):
         place = Place(client, seconds, item, self._joined, tag)
         self._joined += 1
         insort(self._places, place, key=_order)
-        self._counts[client] += 1
         self._next_tags[client] = tag + seconds
         return place
 
     def leave(self, place: Place[T]) -> None:
         """Wait no more. The client's later places move up."""
-        self._remove(place)
+        self._places.remove(place)
         self._shift(place.client, -place.seconds, after=place.number)
         self._tidy()
-
-    def last(self, client: PeerId) -> Place[T]:
-        """Give a client's newest place. It must have one."""
-        return max((place for place in self._places if place.client == client), key=lambda one: one.number)
 
     def take(self, fits: Callable[[T], bool]) -> Place[T] | None:
         """Give the slot that is free to the first whom it suits, and remove its place."""
         place = next((place for place in self._places if fits(place.item)), None)
         if place is not None:
             self._floor = max(self._floor, place.tag)
-            self._remove(place)
+            self._places.remove(place)
             self._tidy()
         return place
 
@@ -115,13 +99,6 @@ class FairQueue(Generic[T]):
         tag = self._tag(client)
         return sum(place.seconds for place in self._places if place.tag <= tag)
 
-    def forecast(self) -> Iterator[tuple[Place[T], float]]:
-        """Give each place in its turn, and how many seconds of slot time come before it."""
-        before = 0.0
-        for place in tuple(self._places):
-            yield place, before
-            before += place.seconds
-
     # ------------------------------------------------------------ tags
 
     def _tag(self, client: PeerId) -> float:
@@ -135,21 +112,11 @@ class FairQueue(Generic[T]):
                 place.tag = max(min(place.tag, self._floor), place.tag + seconds)
         self._places.sort(key=_order)
 
-    def _remove(self, place: Place[T]) -> None:
-        self._places.remove(place)
-        self._counts[place.client] -= 1
-        if not self._counts[place.client]:
-            del self._counts[place.client]
-
     def _tidy(self) -> None:
         if not self._places:
-            self._next_tags, self._floor = {}, 0.0
-            return
-        self._next_tags = {
-            client: tag
-            for client, tag in self._next_tags.items()
-            if tag > self._floor or client in self._counts
-        }
+            self._floor = 0.0
+            self._next_tags.clear()
+        self._next_tags = {client: tag for client, tag in self._next_tags.items() if tag > self._floor}
 
 
 def _order(place: Place[T]) -> tuple[float, int]:

@@ -69,8 +69,7 @@ class Roster:
                 expires=worker.expires - QUOTE_LIFETIME_SECONDS,
                 now=now,
             )
-            is_open = worker.slots_free > 0 and not worker.is_draining
-            there, elsewhere = (shelf.open, shelf.shut) if is_open else (shelf.shut, shelf.open)
+            there, elsewhere = (shelf.open, shelf.shut) if worker.has_room else (shelf.shut, shelf.open)
             there[worker.peer] = row
             elsewhere.pop(worker.peer, None)
 

@@ -51,6 +51,11 @@ class WorkerStanding:
     odds: Odds = NO_ENDS
 
     @property
+    def has_room(self) -> bool:
+        """Whether a slot is free that may be given away."""
+        return self.slots_free > 0 and not self.is_draining
+
+    @property
     def load(self) -> float:
         """What part of its slots is taken, from 0 to 1."""
         total = max(1, self.slots_total, self.slots_free)

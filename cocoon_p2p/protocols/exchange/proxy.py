@@ -96,17 +96,19 @@ OPEN_SECONDS = 10.0
 "How long a worker may take to answer a first stream and a first channel."
 
 
-def begin(deal: Deal, now: float) -> tuple[Exchange, Effects]:
+def begin(deal: Deal, now: float, *, asked: float | None = None) -> tuple[Exchange, Effects]:
     """Answer an Ask for which a slot was found.
 
     Args:
         deal: What the quote inside says, signed already.
-        now: When the Ask came: its deadline runs from here.
+        now: When the slot was found.
+        asked: When the Ask came, if it has waited: its deadline runs from there.
     """
+    asked = now if asked is None else asked
     exchange = Exchange(
         deal=deal,
         phase=Phase.QUOTED,
-        deadline=now + min(deal.ask.deadline_ms / 1000, DEADLINE_MAX_SECONDS),
+        deadline=asked + min(deal.ask.deadline_ms / 1000, DEADLINE_MAX_SECONDS),
         patience=now + RESERVATION_SECONDS,
         client=Pulse(now, now),
         worker=Pulse(now, now),
