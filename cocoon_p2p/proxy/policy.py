@@ -12,6 +12,7 @@ GrantPolicy = Callable[[PeerId], Nano]
 "How much a client may owe; the same that the accounts were opened with."
 
 _CHANNEL_CAPACITY = Nano(1_000_000_000)
+_NOTHING = Nano(0)
 
 
 def grant_nothing(_client: PeerId) -> Nano:
@@ -59,6 +60,9 @@ class ProxyPolicy:
 
     broken_rest_seconds: float = 600.0
     "The same of one that broke the rules, or whose receipt did not hold."
+
+    canary_budget: Nano = _NOTHING
+    "What may be spent an hour on questions of our own to our workers, in nanoTON; none: they are not asked."
 
     def __post_init__(self) -> None:
         if not 0 <= self.commission_basis_points <= 10_000:

@@ -22,6 +22,7 @@ from cocoon_p2p.protocols.ids import EVIDENCE, EXCHANGE, SESSION
 from cocoon_p2p.protocols.messages import Ask, Signed
 from cocoon_p2p.proxy.agency import Agency
 from cocoon_p2p.proxy.broken import FORGOTTEN_SECONDS, settle_broken
+from cocoon_p2p.proxy.canary.round import Canaries
 from cocoon_p2p.proxy.clients import Clients
 from cocoon_p2p.proxy.contain import contain
 from cocoon_p2p.proxy.policy import ProxyPolicy
@@ -33,7 +34,10 @@ from cocoon_p2p.scheduling import Decision, WorkerStanding
 class Proxy:
     """A running proxy, for whoever started it: what it does, and how to end that gently."""
 
-    def __init__(self, workers: Workers, clients: Clients, storefront: Storefront) -> None:
+    def __init__(
+        self, workers: Workers, clients: Clients, storefront: Storefront, canaries: Canaries
+    ) -> None:
+        self._canaries = canaries
         self._workers = workers
         self._clients = clients
         self._storefront = storefront
@@ -52,6 +56,11 @@ class Proxy:
     def waiting(self) -> int:
         """How many Asks wait for a slot."""
         return self._clients.waiting
+
+    @property
+    def canaries(self) -> Canaries:
+        """Its own questions to its workers."""
+        return self._canaries
 
     @property
     def record(self) -> Signed | None:
@@ -124,6 +133,7 @@ async def serve_proxy(
                 identity, network, transport, accounts, chosen, workers, now, proving, draw, nursery
             )
             clients = Clients(agency)
+            canaries = Canaries(agency, chosen.canary_budget)
             storefront = Storefront(agency, directory, draw)
             settle = partial(settle_broken, agency, clients)
             accounts.settle_broken_by(settle, forgotten_seconds=FORGOTTEN_SECONDS)
@@ -134,7 +144,8 @@ async def serve_proxy(
             nursery.start_soon(contain, "waiting room", clients.waiting_room.run)
             nursery.start_soon(storefront.keep_fresh)
             nursery.start_soon(workers.keep_known)
-            task_status.started(Proxy(workers, clients, storefront))
+            nursery.start_soon(canaries.run)
+            task_status.started(Proxy(workers, clients, storefront, canaries))
             await trio.sleep_forever()
     finally:
         doors.close()
