@@ -36,6 +36,7 @@ _COMMANDS = {
     "receipt": ("cocoon_p2p.cli.receipt", "receipt", "Check a receipt that was kept, offline."),
     "model": ("cocoon_p2p.cli.model", "model", "Look at models and their files."),
     "attest": ("cocoon_p2p.cli.attest", "attest", "Look at evidence, verify it offline, sign policies."),
+    "init": ("cocoon_p2p.cli.init", "init", "Write the file of a worker, proxy, bootstrap node or client."),
     "config": ("cocoon_p2p.cli.config", "config", "Check a node's file, and see what holds."),
     "devchain": ("cocoon_p2p.cli.devchain", "devchain", "Run a TON chain of one's own, for trying things."),
 }

@@ -117,6 +117,7 @@ def _mistakes(kind: type, tables: Mapping[str, Any]) -> list[tuple[Where, str]]:
             found += table_mistakes(name, _kind_of(section), cast("dict[str, Any]", table))
     if kind is WorkerFile:
         found += _served_mistakes(tables)
+        found += _paid_mistakes(tables)
     return found
 
 
@@ -142,8 +143,18 @@ def _served_mistakes(tables: Mapping[str, Any]) -> list[tuple[Where, str]]:
     if is_several:
         return [(("worker", key), f"`{key}` in [worker] beside [[model]]: write it there") for key in said]
     if "model" not in said:
-        return [(("worker", ""), "`model` is missing in [worker]")]
+        return [(("worker", "model"), "`model` is missing in [worker]")]
     return []
+
+
+def _paid_mistakes(tables: Mapping[str, Any]) -> list[tuple[Where, str]]:
+    """Say whether a worker on a chain says where it is paid: its proxies could open no channel to it."""
+    wallet = tables.get("wallet", {})
+    if "chain" not in tables or not isinstance(wallet, dict):
+        return []
+    if any(cast("dict[str, Any]", wallet).get(key) for key in ("payout", "file")):
+        return []
+    return [(("wallet", "payout"), "`payout` in [wallet] is missing: with a [chain], say where you are paid")]
 
 
 def _is_array(section: msgspec.structs.FieldInfo) -> bool:

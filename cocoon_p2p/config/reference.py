@@ -78,7 +78,8 @@ def write_toml(settings: tuple[Setting, ...]) -> str:
         said = setting.origin or "default"
         # TOML has no word for nothing: what is left out stays so.
         is_left_out = setting.value is None
-        text = f"# {setting.key} is left out" if is_left_out else f"{setting.key} = {_toml(setting.value)}"
+        written = f"{setting.key} = {spell_toml(setting.value)}"
+        text = f"# {setting.key} is left out" if is_left_out else written
         lines.append(f"{text:<48}  # {said}")
     return "\n".join(lines) + "\n"
 
@@ -130,7 +131,7 @@ def _kinds(kind: type[File]) -> dict[str, type[Section]]:
     }
 
 
-def _toml(value: object) -> str:
+def spell_toml(value: object) -> str:
     """Spell what a section may hold: text, numbers, truth, lists and tables of text."""
     match value:
         case bool():
@@ -138,10 +139,10 @@ def _toml(value: object) -> str:
         case int():
             return f"{value:_}"
         case list():
-            return f"[{', '.join(map(_toml, cast('list[object]', value)))}]"
+            return f"[{', '.join(map(spell_toml, cast('list[object]', value)))}]"
         case dict():
             pairs = cast("dict[str, object]", value).items()
-            return "{" + ", ".join(f"{_toml(key)} = {_toml(each)}" for key, each in pairs) + "}"
+            return "{" + ", ".join(f"{spell_toml(key)} = {spell_toml(each)}" for key, each in pairs) + "}"
         case _:
             # JSON's strings are TOML's basic ones, but for the one control character that JSON lets stand.
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
