@@ -46,6 +46,12 @@ class Candidates:
         "Proxies that were lost again, or by which somebody broke the rules: not asked any more."
 
         self._looked_again = False
+        self._lines: dict[PeerId, float] = {}
+        "Proxies without a free slot that let us wait for one, and how long they expect that to take."
+
+        self._line: PeerId | None = None
+        self.patience: float | None = None
+        "How long the next try waits in line, in seconds; None: not at all."
 
     # ------------------------------------------------------------ who is next
 
@@ -74,7 +80,12 @@ class Candidates:
             ranked = self._rank(asked, records)
         if not ranked:
             raise not_offered(asked.content, records)
-        left = [record for record in ranked if record.peer not in self._avoided]
+        line, self._line = self._line, None
+        if line is None:
+            self.patience = None
+            left = [record for record in ranked if record.peer not in self._avoided]
+        else:
+            left = [record for record in ranked if record.peer == line]
         return desk.link(left[0]) if left else None
 
     def _rank(self, asked: Request, records: Iterable[Record]) -> tuple[Record, ...]:
@@ -85,6 +96,19 @@ class Candidates:
         """Name the workers that are not to be given the work, as many as there is room to name."""
         shunned = self._desk.standings.shunned(but=self.prefer)
         return frozenset(self._excluded.union(shunned[: max(0, PEERS_MAX - len(self._excluded))]))
+
+    def invited(self, proxy: PeerId, wait_seconds: float) -> None:
+        """Note that a proxy without a free slot would let us wait for one, about so long."""
+        self._lines[proxy] = wait_seconds
+
+    def line_up(self, wait_seconds: float) -> bool:
+        """Wait in the shortest line at the next try, if it is expected to take no longer than this."""
+        line = min(self._lines, key=self._lines.__getitem__, default=None)
+        if line is None or self._lines[line] > wait_seconds:
+            return False
+        self._lines.clear()
+        self._line, self.patience = line, wait_seconds
+        return True
 
     # ------------------------------------------------------------ who is not
 
@@ -119,6 +143,7 @@ class Candidates:
         """Begin anew: whoever had no room may have some."""
         self._avoided = set(self._unruly)
         self._excluded = set(self._barred)
+        self._lines.clear()
 
     def after_break(self) -> None:
         """Begin anew with the rest of an answer: whoever was lost is ranked last, and may be back."""

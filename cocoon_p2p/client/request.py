@@ -217,8 +217,12 @@ def build_ask(
     prefer: Iterable[PeerId],
     exclude: Iterable[PeerId],
     continues: ExchangeId | None = None,
+    wait_seconds: float | None = None,
 ) -> Ask:
-    """Spell a request as the question to one proxy. Without a channel only the price is asked."""
+    """Spell a request as the question to one proxy. Without a channel only the price is asked.
+
+    With `wait_seconds` it waits in line there, where no slot is free.
+    """
     content = request.content
     return Ask(
         exchange=exchange,
@@ -236,6 +240,7 @@ def build_ask(
         weights_hash=request.weights_hash,
         continues=continues,
         preference=request.preference,
+        wait_ms=None if wait_seconds is None else max(1, int(min(wait_seconds, seconds_left) * 1000)),
     )
 
 
