@@ -163,6 +163,9 @@ class Desk:
         except RemoteProtocolError:
             # Judging the quote says what is wrong with it.
             return
+        if self.doorkeeper.proof(record, quote.worker_statement).verdict is not None:
+            # As with all but the first quotes of a worker.
+            return
         if record.evidence_hash is not None and (asked is not Trust.OPEN or self._may_try(record)):
             done = self.learning.get(record.statement_hash)
             if done is None:
