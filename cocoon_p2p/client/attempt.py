@@ -192,6 +192,9 @@ class Attempt:
 
     async def _receive(self, wake: float) -> object:
         """Wait for a message until then: `_NOTHING` if none came, None if the stream ended."""
+        if self._stream.has_message:
+            # It came along with the one before: there is no wait to bound.
+            return await self._stream.receive()
         message: object = _NOTHING
         with self._wait_until(wake):
             message = await self._stream.receive()

@@ -32,6 +32,11 @@ class MessageStream:
         """Whether another stream to the peer would run on a better connection."""
         return self._stream.is_superseded
 
+    @property
+    def has_message(self) -> bool:
+        """Whether `receive` gives a message without waiting: it came along with one that was received."""
+        return bool(self._arrived)
+
     def allow(self, frame_size_max_bytes: int) -> None:
         """Take frames of this size from now on: the peer is no newcomer any more."""
         self._frames.limit = frame_size_max_bytes
