@@ -123,17 +123,17 @@ def grow(answer: Answer, content: AnswerContent, *, made: int, prefilled: int) -
     made = max(answer.made, made)
     prompt = answer.metered.prompt + answer.metered.cached
     is_prefilled = made > 0 or content.finish is not None
-    answer = replace(
-        answer,
-        steps=answer.steps + 1,
-        prefilled=prompt if is_prefilled else min(prompt, max(answer.prefilled, prefilled)),
-    )
+    prefilled = prompt if is_prefilled else min(prompt, max(answer.prefilled, prefilled))
+    waiting, finish = answer.waiting, content.finish
     if amount(_usage(answer, made), answer) > answer.amount_max:
-        return replace(answer, finish=FinishReason.LENGTH)
-    said = content if content.finish is None else replace(content, finish=None)
-    if said != _NOTHING or made > answer.made:
-        answer = replace(answer, made=made, waiting=(*answer.waiting, Waiting(said, made)))
-    return replace(answer, finish=content.finish)
+        made, finish = answer.made, FinishReason.LENGTH
+    else:
+        said = content if finish is None else replace(content, finish=None)
+        if said != _NOTHING or made > answer.made:
+            waiting = (*waiting, Waiting(said, made))
+    return replace(
+        answer, steps=answer.steps + 1, prefilled=prefilled, made=made, waiting=waiting, finish=finish
+    )
 
 
 def bids(answer: Answer) -> tuple[Nano, ...]:

@@ -359,7 +359,10 @@ def _beat(state: Running, now: float) -> tuple[Effect, ...]:
 
 
 def _note_speech(state: State, effects: tuple[Effect, ...], now: float) -> Step:
-    if isinstance(state, Idle | Gone) or not any(isinstance(effect, Send | SendChunk) for effect in effects):
+    # Most steps are of the engine, and have no effect.
+    if not effects or isinstance(state, Idle | Gone):
+        return state, effects
+    if not any(isinstance(effect, Send | SendChunk) for effect in effects):
         return state, effects
     return replace(state, pulse=replace(state.pulse, spoke=now)), effects
 
