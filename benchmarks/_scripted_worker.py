@@ -46,7 +46,7 @@ class SteppingEngine:
     async def generate(self, request: GenerateRequest) -> AsyncIterator[AsyncIterator[Piece]]:
         steps = request.completion_tokens_max // self._step_tokens
         async with self._engine.generate(replace(request, completion_tokens_max=steps)) as pieces:
-            yield self._counted(pieces)
+            yield self._counted(pieces) if self._step_tokens > 1 else pieces
 
     async def aclose(self) -> None:
         await self._engine.aclose()
