@@ -67,7 +67,7 @@ async def measure(place: Path, count: int) -> None:
     fortune = Fortune.made(place, ["client"])
     process = NodeProcess("chain", fortune.chain_arguments, place / "chain.toml", lambda *_: None)
     async with trio.open_nursery() as nursery:
-        await process.start(nursery)
+        await process.start(nursery, *fortune.funding)
         fortune.write_config((await process.wait_for("config"))["config"])
         async with open_chain(fortune.config, LOCAL) as chain:
             wallet = place / "client.wallet"

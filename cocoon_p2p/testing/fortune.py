@@ -50,12 +50,16 @@ class Fortune:
     @property
     def chain_arguments(self) -> tuple[str, ...]:
         """How `cocoon` is told to run the chain."""
-        funding = (
+        return "devchain", f"--state={self.state}"
+
+    @property
+    def funding(self) -> tuple[str, ...]:
+        """What it is told besides when it begins; a chain that goes on would make up for what was spent."""
+        return tuple(
             f"--fund={address}={format_ton(PLAY_MONEY).split()[0]}"
             for name, address in self.addresses.items()
             if not _is_paid_only(name)
         )
-        return "devchain", f"--state={self.state}", *funding
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Keep what the chain said of itself, for wallets and nodes."""

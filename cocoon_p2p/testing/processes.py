@@ -96,12 +96,12 @@ class NodeProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    async def start(self, nursery: trio.Nursery) -> None:
-        """Start it. Its standard error goes to a file beside its config, appended to.
+    async def start(self, nursery: trio.Nursery, *more: str) -> None:
+        """Start it, with `more` arguments this time. Its standard error is appended to a file beside its config.
 
         It ends with this process, also if that is killed.
         """
-        command = [*self._within, sys.executable, "-m", "cocoon_p2p.cli", *self._arguments, "--json"]
+        command = [*self._within, sys.executable, "-m", "cocoon_p2p.cli", *self._arguments, *more, "--json"]
         with self.log_file.open("ab") as log:
             self._process = await trio.lowlevel.open_process(
                 command,
@@ -263,7 +263,7 @@ async def _begin_chain(network: LocalNetwork, nursery: trio.Nursery, workers: in
     arguments = (*fortune.chain_arguments, f"--listen={site.host}:{site.port}")
     chain = NodeProcess("chain", arguments, place_of(network, "chain"), watch, within=site.within)
     network.nodes["chain"] = chain
-    await chain.start(nursery)
+    await chain.start(nursery, *fortune.funding)
     fortune.write_config((await chain.wait_for("config"))["config"])
     network.fortune = fortune
 
