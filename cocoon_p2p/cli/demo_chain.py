@@ -56,7 +56,8 @@ class DemoChain:
         self._step = step
         self._treasury: Treasury = opened.parts.treasury
         self._fortune: Fortune = network.fortune
-        self._before: Mapping[str, AccountSeen] = {}
+        self.before: Mapping[str, AccountSeen] = {}
+        "What everybody held when it began. Whoever ends what another client began says it here."
 
     async def begin(self, capacity: int) -> None:
         """Open the client's channel to the proxy, and wait until the proxy has seen it.
@@ -64,7 +65,7 @@ class DemoChain:
         Raises:
             Unavailable: The proxy or the chain does not answer in time.
         """
-        self._before = await look(self._treasury.chain, self._fortune)
+        self.before = await look(self._treasury.chain, self._fortune)
         began = time.perf_counter()
         account = await self._opened.client.account()
         await self._treasury.fund(account, Nano(capacity))
@@ -103,7 +104,7 @@ class DemoChain:
                 nursery.start_soon(self._close_ours, account)
             for view in theirs:
                 nursery.start_soon(self._have_closed, view)
-        return await reckon(self._treasury.chain, self._fortune, self._before, contracts)
+        return await reckon(self._treasury.chain, self._fortune, self.before, contracts)
 
     async def _close_ours(self, account: PayingAccount) -> None:
         began = time.perf_counter()

@@ -142,9 +142,15 @@ class Lab:
         router.run("nft", "-f", "-", given=forwarded_port(port, to.address))
 
     @contextmanager
-    def cut(self, one: str, other: str) -> Iterator[None]:
-        """Let nothing pass between two addresses of the internet while the block lasts."""
-        self.internet.run("nft", "-f", "-", given=cut(one, other))
+    def cut(self, one: str, *others: str, is_one_way: bool = False) -> Iterator[None]:
+        """Let nothing pass between one address of the internet and others while the block lasts.
+
+        Args:
+            one: The one.
+            others: The others.
+            is_one_way: What comes back from them passes all the same.
+        """
+        self.internet.run("nft", "-f", "-", given=cut(one, others, is_one_way=is_one_way))
         try:
             yield
         finally:

@@ -1,5 +1,6 @@
 """What routers do to packets, in nftables' language."""
 
+from collections.abc import Sequence
 from enum import Enum
 
 UPLINK = "uplink"
@@ -56,11 +57,15 @@ table ip loss_{device} {{
 """
 
 
-def cut(one: str, other: str) -> str:
-    """What lets nothing pass between two addresses."""
-    both = f"{{ {one}, {other} }}"
+def cut(one: str, others: Sequence[str], *, is_one_way: bool) -> str:
+    """What lets nothing pass from one address to others, nor back unless it is one way."""
+    there = ", ".join(others)
+    back = "" if is_one_way else f"ip saddr {{ {there} }} ip daddr {one} drop;"
     return f"""
 table ip cut {{
-  chain passing {{ type filter hook forward priority filter; ip saddr {both} ip daddr {both} drop; }}
+  chain passing {{
+    type filter hook forward priority filter;
+    ip saddr {one} ip daddr {{ {there} }} drop; {back}
+  }}
 }}
 """
