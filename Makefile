@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -q --timeout=300
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-peers test-exllama test-gpu test-speech test-nat fuzz check soak losses sim bench bench-peers contract contract-tools interop-peer lock dist clean
+.PHONY: help demo test test-slow test-peers test-exllama test-gpu test-speech test-nat fuzz check soak losses sim market bench bench-peers contract contract-tools interop-peer lock dist clean
 help:
 	@echo 'make demo    a whole paid network on this machine, and one answer from it'
 	@echo 'make test    the tests'
@@ -67,6 +67,9 @@ losses: $(STAMP)
 SEEDS ?= 20
 sim: $(STAMP)
 	$(BIN)/python -m cocoon_p2p.testing.simulation --seeds $(SEEDS)
+# A market of thousands under each rule of choosing: fills docs/simulation.md anew, in some minutes of one core.
+market: $(STAMP)
+	$(BIN)/python -m cocoon_p2p.testing.market docs/simulation.md
 bench: $(STAMP)
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
