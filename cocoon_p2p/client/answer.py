@@ -43,6 +43,9 @@ class AnswerPart:
     is_open: bool = True
     "Whether something may still be charged for it."
 
+    has_lost: bool = False
+    "It was one of two that were asked, and the slower one: nothing of the answer is its."
+
     @property
     def exchange(self) -> ExchangeId:
         """The id under which both sides keep its papers."""
@@ -90,19 +93,24 @@ class Report:
     first_token_seconds: float | None = None
 
     @property
+    def newest(self) -> AnswerPart | None:
+        """The newest part that the answer is, or was to be, of."""
+        return next((part for part in reversed(self.parts) if not part.has_lost), None)
+
+    @property
     def terms(self) -> Terms | None:
         """Of the newest part."""
-        return self.parts[-1].terms if self.parts else None
+        return None if (part := self.newest) is None else part.terms
 
     @property
     def bill(self) -> Bill | None:
         """Of the newest part."""
-        return self.parts[-1].bill if self.parts else None
+        return None if (part := self.newest) is None else part.bill
 
     @property
     def bundle(self) -> Bundle | None:
         """Of the newest part."""
-        return self.parts[-1].bundle if self.parts else None
+        return None if (part := self.newest) is None else part.bundle
 
     def part(self, proxy: PeerId, terms: Terms) -> AnswerPart:
         """Give the part that came, or may be charged, on these terms; a new one the first time."""
@@ -167,7 +175,10 @@ class AnswerFacts:
 
     @property
     def parts(self) -> tuple[AnswerPart, ...]:
-        """The exchanges that it came by, in order. `worker`, `receipt` and the like are the last one's."""
+        """The exchanges that it came by, in order, and those that lost (`AnswerPart.has_lost`).
+
+        `worker`, `receipt` and the like are the last one's that did not lose.
+        """
         return tuple(self._report.parts)
 
     @property

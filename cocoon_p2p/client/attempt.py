@@ -11,6 +11,7 @@ from typing import assert_never
 
 import trio
 
+from cocoon_p2p.client.hedging import cost_bound
 from cocoon_p2p.client.reception import Reception
 from cocoon_p2p.client.seals import Seals
 from cocoon_p2p.client.transcript import Transcript
@@ -105,6 +106,9 @@ class Attempt:
         self._paying = account
         self._exchange, self._first = begin(order, trio.current_time())
         self._is_unwanted = False
+        self._waiting: trio.CancelScope | None = None
+        "The wait that a cancel of ours cuts short."
+
         self._was_leave_told = False
         self._end: End | None = None
         self._was_reset = False
@@ -132,6 +136,13 @@ class Attempt:
         return Nano(self._exchange.held)
 
     @property
+    def cost_max(self) -> Nano:
+        """What it can cost at most, on its terms; nothing before something is held for it."""
+        if self.terms is None or not self.held:
+            return Nano(0)
+        return cost_bound(self._order.ask, self.terms, self._order.rules.window_tokens_max)
+
+    @property
     def proxy(self) -> PeerId:
         """Who is asked."""
         return self._order.proxy
@@ -144,6 +155,8 @@ class Attempt:
     def cancel(self) -> None:
         """Have the worker stop: what it still says is not wanted. The exchange ends with its settlement."""
         self._is_unwanted = True
+        if self._waiting is not None and not self._was_leave_told:
+            self._waiting.cancel()
 
     async def run(self) -> End:
         """Run the exchange to its end.
@@ -173,7 +186,7 @@ class Attempt:
             self._was_leave_told = True
             return CancelWanted(trio.current_time())
         if self._reception.is_full:
-            with self._wait_until(wake):
+            with self._wait_until(wake) as self._waiting:
                 await self._reception.room()
             return Woke(trio.current_time(), is_listening=False)
         try:
@@ -184,9 +197,9 @@ class Attempt:
             return Woke(trio.current_time())
         if message is None:
             return PeerLost(Unavailable("the proxy closed the stream"))
-        if isinstance(message, Quoted) and self._learn is not None:
+        if isinstance(message, Quoted) and self._learn is not None and not self._is_unwanted:
             # Longer than a heartbeat, which nobody waits for yet; not as long as the slot is held for us.
-            with self._wait_until(trio.current_time() + LEARN_SECONDS):
+            with self._wait_until(trio.current_time() + LEARN_SECONDS) as self._waiting:
                 await self._learn(message.quote)
         return self._read(message)
 
@@ -196,7 +209,7 @@ class Attempt:
             # It came along with the one before: there is no wait to bound.
             return await self._stream.receive()
         message: object = _NOTHING
-        with self._wait_until(wake):
+        with self._wait_until(wake) as self._waiting:
             message = await self._stream.receive()
         if message is _NOTHING and trio.current_time() > wake + HELD_UP_SECONDS:
             # This process was held up itself: what the proxy said meanwhile comes first.

@@ -1,37 +1,23 @@
 """What one request's exchanges cost: booked, looked for, or disputed; in its report, with the papers."""
 
 import logging
-from dataclasses import dataclass
 from functools import partial
 
 from cocoon_p2p.client.answer import AnswerPart, Report
-from cocoon_p2p.client.attempt import Attempt
 from cocoon_p2p.client.blame import hold_against, keep_evidence
 from cocoon_p2p.client.desk import Desk
 from cocoon_p2p.client.late import settle_late
-from cocoon_p2p.client.link import Link
 from cocoon_p2p.client.purses import Reservation
+from cocoon_p2p.client.race import Racer, Try
 from cocoon_p2p.client.standing import PROVEN, SUSPECTED
 from cocoon_p2p.errors import CocoonError, RemoteProtocolError
-from cocoon_p2p.payments.settlement import PayingAccount
 from cocoon_p2p.protocols.exchange.bill import Bill
 from cocoon_p2p.protocols.exchange.bundle import Bundle
 from cocoon_p2p.protocols.exchange.client_events import Declined, Disputed, Dropped, End, Lost, Paid, Priced
 from cocoon_p2p.protocols.ids import Reason
-from cocoon_p2p.protocols.messages import ExchangeId
 from cocoon_p2p.units import Nano
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Try:
-    """One attempt, and what it was made with."""
-
-    link: Link
-    account: PayingAccount
-    attempt: Attempt
-    exchange: ExchangeId
 
 
 class Bookings:
@@ -53,6 +39,19 @@ class Bookings:
         report = self._report
         return self.reservation.amount - report.charged - report.pending - report.disputed
 
+    def lost(self, racer: Racer) -> None:
+        """Note a try that is cancelled because another one is the answer: it is paid for what it did."""
+        if racer.made is None or racer.terms is None:
+            return
+        self._report.part(racer.link.peer, racer.terms).has_lost = True
+        racer.pending = racer.made.attempt.cost_max
+        self._report.pending += racer.pending
+
+    def lost_ended(self, racer: Racer) -> None:
+        """Note that what such a try costs is known from here on, or booked as any other."""
+        self._report.pending -= racer.pending
+        racer.pending = 0
+
     async def book(self, made: Try, end: End) -> None:
         """Book an end as far as money and faults go.
 
@@ -69,6 +68,7 @@ class Bookings:
             case Declined(refusal):
                 if refusal.reason is Reason.NO_CREDIT:
                     made.account.reopen()
+                self._free(made)
             case Disputed():
                 await self._dispute(made, end)
             case Lost(error):
@@ -77,7 +77,13 @@ class Bookings:
                     hold_against(self._desk.standings, made.attempt, error, proxy_by=SUSPECTED)
                     await keep_evidence(made.account, made.attempt, error)
             case Dropped() | Priced():
-                pass
+                self._free(made)
+
+    def _free(self, made: Try) -> None:
+        """Note that nothing is charged, where something might have been."""
+        for part in self._report.parts:
+            if part.exchange == made.exchange:
+                part.is_open = False
 
     def _paid(self, made: Try, end: Paid) -> None:
         report, bill = self._report, end.bill
@@ -106,6 +112,7 @@ class Bookings:
 
     def _seek_settlement(self, made: Try, lost: Lost) -> None:
         if not lost.owed_max:
+            self._free(made)
             return
         assert lost.terms is not None, "nothing is owed without terms"
         self._report.pending += lost.owed_max

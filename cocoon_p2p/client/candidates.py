@@ -10,6 +10,7 @@ from cocoon_p2p.client.ends import not_offered
 from cocoon_p2p.client.link import Link
 from cocoon_p2p.client.reception import Reception
 from cocoon_p2p.client.request import Request
+from cocoon_p2p.client.standing import SHUNNED_FROM
 from cocoon_p2p.errors import CocoonError, RemoteProtocolError, Unavailable
 from cocoon_p2p.identity import PeerId
 from cocoon_p2p.protocols.exchange.terms import Terms
@@ -87,6 +88,16 @@ class Candidates:
         else:
             left = [record for record in ranked if record.peer == line]
         return desk.link(left[0]) if left else None
+
+    def beside(self, asked: Request, first: Link) -> Link:
+        """Choose the proxy for a second try beside one that runs: another in good standing, or the same."""
+        desk, now = self._desk, trio.current_time()
+        tried = {first.peer, *self._avoided}
+        for record in self._rank(asked, desk.view.records):
+            link, faults = desk.link(record), desk.standings.faults(PeerId(record.peer))
+            if record.peer not in tried and not link.is_avoided(now) and faults < SHUNNED_FROM:
+                return link
+        return first
 
     def _rank(self, asked: Request, records: Iterable[Record]) -> tuple[Record, ...]:
         desk, now = self._desk, trio.current_time()

@@ -83,7 +83,7 @@ def rank(
     for record in records:
         if record.commission_basis_points > policy.commission_basis_points_max:
             continue
-        cost = _cost(record, request)
+        cost = listed_cost(record, request)
         if cost is None:
             continue
         link = links.get(PeerId(record.peer))
@@ -98,7 +98,7 @@ def rank(
     return tuple(record for _, record in sorted(ranked, key=lambda pair: pair[0]))
 
 
-def _cost(record: Record, request: Request) -> int | None:
+def listed_cost(record: Record, request: Request) -> int | None:
     """Say what the request would cost at most, or None if the proxy does not list the model."""
     content = request.content
     usage = Usage(request.prompt_tokens_max, 0, content.completion_tokens_max, 0)

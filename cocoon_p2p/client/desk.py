@@ -12,6 +12,7 @@ import trio
 
 from cocoon_p2p.attestation.doorkeeper import Doorkeeper
 from cocoon_p2p.attestation.verdict import Proof
+from cocoon_p2p.client.hedging import Allowance, FirstTokens
 from cocoon_p2p.client.link import Link
 from cocoon_p2p.client.policy import CountPrompt, Policy
 from cocoon_p2p.client.proxies import ProxyView
@@ -77,6 +78,12 @@ class Desk:
 
     purses: Purses = field(init=False)
     "Whose budgets requests are paid from."
+
+    allowance: Allowance = field(default_factory=Allowance)
+    "How often answers may be bought twice still, because the first token is late."
+
+    first_tokens: FirstTokens = field(default_factory=FirstTokens)
+    "How long they took lately, against what was expected."
 
     links: dict[PeerId, Link] = field(default_factory=dict[PeerId, Link])
     unlearnt: OrderedDict[bytes, Unlearnt] = field(default_factory=OrderedDict[bytes, Unlearnt])

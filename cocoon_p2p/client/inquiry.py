@@ -7,21 +7,22 @@ that says why.
 """
 
 import logging
-from functools import partial
 
 import trio
 
 from cocoon_p2p.client.answer import Report
 from cocoon_p2p.client.attempt import Attempt
-from cocoon_p2p.client.bookings import Bookings, Try
+from cocoon_p2p.client.bookings import Bookings
 from cocoon_p2p.client.candidates import Candidates
 from cocoon_p2p.client.continuation import Progress, obstacle, resumed
 from cocoon_p2p.client.desk import Desk
 from cocoon_p2p.client.ends import HINTS, more_telling, printable, refusal_error
-from cocoon_p2p.client.link import Borrowed, Link
+from cocoon_p2p.client.link import Link
+from cocoon_p2p.client.race import Race, Racer, Try
 from cocoon_p2p.client.reception import Piece, Reception
-from cocoon_p2p.client.request import Request, build_ask
-from cocoon_p2p.client.seals import Seals
+from cocoon_p2p.client.request import Request
+from cocoon_p2p.client.second import Second
+from cocoon_p2p.client.trying import Trying
 from cocoon_p2p.errors import (
     AnswerBroken,
     AttestationFailed,
@@ -32,17 +33,19 @@ from cocoon_p2p.errors import (
     Unavailable,
 )
 from cocoon_p2p.identity import PeerId, peer_id_text
-from cocoon_p2p.payments.settlement import PayingAccount
 from cocoon_p2p.protocols.contents import AnswerContent, FinishReason
 from cocoon_p2p.protocols.exchange.client_events import Declined, Disputed, Dropped, End, Lost, Paid, Priced
-from cocoon_p2p.protocols.ids import EXCHANGE_ID_SIZE_BYTES, Outcome, Reason
-from cocoon_p2p.protocols.messages import ExchangeId, Usage
+from cocoon_p2p.protocols.ids import Outcome, Reason
+from cocoon_p2p.protocols.messages import Usage
 from cocoon_p2p.units import Nano
 
 log = logging.getLogger(__name__)
 
 PAUSE_MIN_SECONDS = 0.05
 "However soon a proxy says that it may be asked again."
+
+LOSER_SECONDS = 1.0
+"How long an answer waits at its end for the bill of a try that lost; later ones are booked all the same."
 
 _OF_THE_PROXY = (Reason.NO_CREDIT, Reason.CHANNEL_UNKNOWN, Reason.RATE_LIMITED, Reason.DRAINING)
 "Refusals after a quote that another worker of the same proxy would only repeat."
@@ -80,6 +83,12 @@ class Inquiry:
         self._wait_left = desk.policy.wait_seconds
         self._candidates = Candidates(request, desk, reception, self._deadline)
         self._bookings = Bookings(desk, report)
+        self._trying = Trying(
+            desk, reception, report, self._candidates, self._bookings, self._deliver, self._deadline
+        )
+        self._second = Second(request, desk, reception, self._candidates, self._bookings)
+        self._hedged: Race | None = None
+        "The one try in which two were asked, if there was one."
 
     async def run(self) -> None:
         """Pursue the request and end the reception, with an error if there is no whole answer.
@@ -92,6 +101,10 @@ class Inquiry:
         try:
             with purses.reserved(request.purse, request.max_cost) as self._bookings.reservation:
                 error = await self._pursue()
+                # So that the bill is whole, if whoever lost is quick to send its own.
+                if self._hedged is not None:
+                    with trio.move_on_after(LOSER_SECONDS):
+                        await self._hedged.over()
         except CocoonError as exc:
             error = exc
         except Exception:
@@ -131,7 +144,13 @@ class Inquiry:
         return self._failure or self._broke
 
     async def _wait_for_room(self) -> bool:
-        """Wait as long as the last refusal says, if it says so and there is time; then begin anew."""
+        """Wait in line at the next try, where somebody offers that.
+
+        Else wait as long as the last refusal says, if it says so and there is time; then begin anew.
+        """
+        if self._candidates.line_up(self._wait_left):
+            self._tries_left = max(1, self._tries_left)
+            return True
         pause = None if self._failure is None else self._failure.retry_after
         if pause is None or pause > self._wait_left:
             return False
@@ -158,7 +177,7 @@ class Inquiry:
     # ------------------------------------------------------------ trying
 
     async def _try(self, link: Link) -> CocoonError | None:
-        """Ask one proxy.
+        """Ask one proxy; where its first token is late, and that was wished for, a second worker too.
 
         Returns:
             None if the request is over; else why this try failed, and another may be made.
@@ -166,74 +185,72 @@ class Inquiry:
         Raises:
             CocoonError: The request has failed for good.
         """
+        race = Race()
+        first = race.enter(link, self._bookings.left)
+        if not self._second.is_wanted:
+            return await self._attend(first)
+        self._desk.nursery.start_soon(self._run, first)
+        if (second := await self._second.enter(first)) is not None:
+            self._hedged = race
+            self._report.attempts += 1
+            self._desk.nursery.start_soon(self._run, second)
+        counted = await race.decided()
+        if counted.failure is not None:
+            raise counted.failure
+        return counted.error
+
+    async def _run(self, racer: Racer) -> None:
+        """Attend to a try in a task of its own: one that loses may outlive the request."""
         try:
-            with self._reception.until(self._deadline) as scope:
-                await link.connect(self._request.trust)
-                account = await link.pay_through(Nano(self._bookings.left))
-                borrowed = await link.borrow()
-        except (Unavailable, Refused, AttestationFailed) as error:
-            self._candidates.avoid(link)
-            return error
-        if scope.cancelled_caught:
-            return None if self._reception.is_left else self._out_of_time()
-        is_clean, asked_at = False, trio.current_time()
-        try:
-            made = self._make(link, account, borrowed)
-            attempt = made.attempt
-            end = await attempt.run()
-            is_clean = attempt.has_ended_cleanly
-            self._bookings.reservation.untie(made.exchange)
+            racer.error = await self._attend(racer)
+        except Exception as error:  # noqa: BLE001 (raised where the race is waited for)
+            racer.failure = error
         finally:
-            link.give_back(borrowed, is_clean=is_clean)
-        if attempt.terms is not None:
-            link.quoted(attempt.terms)
-        if attempt.heard_at is not None:
-            link.answered(attempt.heard_at - asked_at)
-        elif borrowed.was_spare and isinstance(end, Lost):
-            # The proxy had dropped the idle stream: that says nothing about the proxy.
-            link.close()
-            return await self._try(link)
-        return await self._conclude(made, end)
+            racer.race.ended(racer)
 
-    def _make(self, link: Link, account: PayingAccount, borrowed: Borrowed) -> Try:
-        desk = self._desk
-        ask = build_ask(
-            self._asked,
-            exchange=ExchangeId(desk.draw(EXCHANGE_ID_SIZE_BYTES)),
-            max_cost=self._bookings.left,
-            seconds_left=self._deadline - trio.current_time(),
-            channel=account.channel,
-            prefer=self._candidates.prefer,
-            exclude=self._candidates.left_out(),
-            continues=self._progress.exchange,
-        )
-        self._bookings.reservation.tie(ask.exchange, Nano(ask.max_cost))
-        order = desk.order(self._asked, ask, link.record, self._deadline, like=self._progress.origin)
-        seals = Seals(order, self._asked.content, link=link, clock=desk.clock, draw=desk.draw)
-        attempt = Attempt(
-            order,
-            stream=borrowed.stream,
-            reception=self._reception,
-            deliver=self._deliver,
-            clock=desk.clock,
-            claimed=partial(link.claim, borrowed),
-            learn=partial(desk.learn, via=link.peer, asked=self._asked.trust),
-            seals=seals,
-            account=account,
-        )
-        self._report.proxy, self._report.proxy_verdict = link.peer, link.verdict
-        return Try(link, account, attempt, ask.exchange)
+    async def _attend(self, racer: Racer) -> CocoonError | None:
+        """Run a try to its end and draw the consequences. Returns and raises as `_try` does."""
+        try:
+            end = await self._trying.run(racer, self._asked, self._progress)
+        except (Unavailable, Refused, AttestationFailed) as error:
+            self._candidates.avoid(racer.link)
+            return error
+        if end is None:
+            return None if self._reception.is_left or racer.has_lost else self._out_of_time()
+        assert racer.made is not None, "what has ended was made"
+        self._bookings.lost_ended(racer)
+        await self._bookings.book(racer.made, end)
+        if racer.has_lost:
+            return None
+        if isinstance(end, Declined) and racer.made.attempt.terms is None:
+            self._wait_left -= trio.current_time() - racer.asked_at
+        if racer.without is not None and isinstance(end, Declined | Dropped):
+            # Whom to ask if the first one fails is as if nobody had been asked besides.
+            return end.error if isinstance(end, Dropped) else refusal_error(end.refusal)
+        return self._conclude(racer.made, end)
 
-    def _deliver(self, attempt: Attempt, content: AnswerContent, usage: Usage) -> None:
+    def _deliver(self, racer: Racer, attempt: Attempt, content: AnswerContent, usage: Usage) -> None:
+        if racer.has_lost:
+            return
         report, progress = self._report, self._progress
         assert attempt.terms is not None, "what is delivered was agreed on"
         report.part(attempt.proxy, attempt.terms).usage = usage
+        if racer.race.winner is None:
+            self._won(racer)
         content = progress.take(content, usage, attempt.terms)
         self._broke = self._failure = None
         report.usage, report.finish = progress.usage, content.finish or report.finish
         if progress.is_stopped:
             attempt.cancel()
         self._put(Piece(content.text, progress.tokens, content.calls, content.logprobs, content.vectors))
+
+    def _won(self, racer: Racer) -> None:
+        """Let a try be the answer, and any other one go."""
+        losers = racer.race.won_by(racer)
+        self._report.proxy, self._report.proxy_verdict = racer.link.peer, racer.link.verdict
+        for loser in losers:
+            self._bookings.lost(loser)
+        self._second.decided((racer, *losers))
 
     def _put(self, piece: Piece) -> None:
         # The last piece often only says that it is the last.
@@ -244,13 +261,14 @@ class Inquiry:
 
     # ------------------------------------------------------------ ends
 
-    async def _conclude(self, made: Try, end: End) -> CocoonError | None:
-        """Book an end and draw the consequences. Returns and raises as `_try` does."""
-        await self._bookings.book(made, end)
+    def _conclude(self, made: Try, end: End) -> CocoonError | None:
+        """Draw the consequences of an end that is booked. Returns and raises as `_try` does."""
         match end:
             case Paid():
                 return self._paid(made, end)
             case Declined(refusal):
+                if refusal.wait_ms is not None:
+                    self._candidates.invited(made.link.peer, refusal.wait_ms / 1000)
                 return self._declined(made, refusal_error(refusal), refusal.reason)
             case Dropped(error):
                 if isinstance(error, AttestationFailed) and error.peer is not None:

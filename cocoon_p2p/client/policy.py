@@ -48,6 +48,10 @@ class Policy:
     breaks_max: int = 8
     "How often one answer that broke off goes on with another worker; 0: it never does."
 
+    hedges_per_thousand: int = 100
+    """Of the chats and completions that prefer `fast`, how many are asked of a second worker too at most,
+    because their first token is late (`hedging`); the one that loses is paid for its prompt. 0: none."""
+
     wait_seconds: float = 10.0
     "How long a request waits in all, where nobody has room and somebody says when to try again."
 

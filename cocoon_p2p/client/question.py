@@ -9,6 +9,7 @@ import trio
 from cocoon_p2p.client.attempt import Attempt
 from cocoon_p2p.client.desk import Desk
 from cocoon_p2p.client.ends import refusal_error
+from cocoon_p2p.client.hedging import loser_cost_bound, may_hedge
 from cocoon_p2p.client.link import Borrowed, Link
 from cocoon_p2p.client.reception import Reception
 from cocoon_p2p.client.request import Request, build_ask
@@ -24,6 +25,8 @@ from cocoon_p2p.units import Nano
 QUESTION_SECONDS = 10.0
 "How long one proxy may take to answer, connecting included."
 
+_NOTHING = Nano(0)
+
 
 @dataclass(frozen=True, slots=True)
 class PriceQuote:
@@ -33,6 +36,10 @@ class PriceQuote:
     terms: Terms
     cost_max: Nano
     "If the prompt were as long as it can be, and the answer too."
+
+    hedge_max: Nano = _NOTHING
+    """What it would cost at most besides, where this worker is late with its first token and another one
+    comes before it. 0 where that cannot be: not `fast`, or the max cost does not hold two answers."""
 
     @property
     def worker(self) -> PeerId:
@@ -91,7 +98,15 @@ async def _ask(request: Request, record: Record, desk: Desk) -> PriceQuote:
     terms = _terms(end)
     link.quoted(terms)
     bound = Usage(request.prompt_tokens_max, 0, request.content.completion_tokens_max, 0)
-    return PriceQuote(link.peer, terms, min(terms.amount(bound), request.max_cost))
+    cost_max = min(terms.amount(bound), request.max_cost)
+    return PriceQuote(link.peer, terms, cost_max, _hedge_max(request, terms, desk))
+
+
+def _hedge_max(request: Request, terms: Terms, desk: Desk) -> Nano:
+    whole = terms.amount_max(request.prompt_tokens_max, request.content.completion_tokens_max)
+    if not may_hedge(request, desk.policy) or 2 * whole > request.max_cost:
+        return _NOTHING
+    return loser_cost_bound(terms, request.prompt_tokens_max)
 
 
 def _make(request: Request, link: Link, borrowed: Borrowed, desk: Desk) -> Attempt:

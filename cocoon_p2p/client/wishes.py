@@ -53,7 +53,9 @@ class Wishes(TypedDict, total=False):
 
     prefer: Literal["cheap", "balanced", "fast"] | Sequence[PeerId]
     """What counts more where price and time cannot both be had; or workers, the first that may serve it
-    whatever it costs."""
+    whatever it costs. With `fast`, a chat or completion whose first token is late is asked of a second worker
+    too, if the max cost holds both in full; the first to answer does, and the other is cancelled, and is
+    paid at most its prompt and what it had sent by then (`PriceQuote.hedge_max`)."""
 
     exclude: Sequence[PeerId]
     "Workers."

@@ -49,6 +49,9 @@ class Rules:
     tokenizer_hash: bytes | None = None
     "Of whoever goes on where another broke off: it must split and render text alike. None: any will do."
 
+    is_whole: bool = False
+    "The max cost must hold an answer of all tokens that it may have, not only its first."
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -73,6 +76,12 @@ class Terms:
     def amount(self, usage: Usage) -> Nano:
         """Say what the client pays for this usage, commission included."""
         return client_amount(worker_amount(usage, self.quote.price), self.quote.commission_basis_points)
+
+    def amount_max(self, prompt_tokens: int, tokens: int) -> Nano:
+        """Say what so many tokens of a prompt and of an answer cost at most, of whatever class they are."""
+        completed = Usage(prompt=prompt_tokens, cached=0, completion=tokens, reasoning=0)
+        reasoned = Usage(prompt=prompt_tokens, cached=0, completion=0, reasoning=tokens)
+        return max(self.amount(completed), self.amount(reasoned))
 
 
 def judge_quote(
@@ -162,6 +171,9 @@ def _check_cost(terms: Terms, ask: Ask, rules: Rules) -> None:
             f"price above limit (limit={ask.max_cost} prompt_and_first_token={least} nanoTON)",
             "raise the request's max cost, or shorten its prompt",
         )
+    whole = terms.amount_max(ask.prompt_tokens_max, ask.completion_tokens_max)
+    if rules.is_whole and whole > ask.max_cost:
+        raise _too_dear(f"price above limit (limit={ask.max_cost} whole_answer={whole} nanoTON)", "")
 
 
 def _too_dear(message: str, hint: str) -> Refused:
