@@ -5,8 +5,8 @@ Whoever joins gets a tag, in seconds of slot time. The least tag is served first
     floor          the tag that was served last
     tag of a place max(floor, the tag of the client's last place + what that takes)
 
-         floor 8 |  A 8   B 9   A 12   A 16   A 20     each of A's takes 4: B, who has just come with one,
-                                                       is behind one of them, not behind all
+         floor 8 |  A 8   B 8   A 12   A 16   A 20     each of A's takes 4: B, who has just come, is
+                                                       behind one of them, not behind all
 Rule 1: of two clients that wait all the while, neither gets more slot time than the other by more than
 what one place of each takes (Goyal, Vin and Cheng: Start-time Fair Queuing, SIGCOMM 1996, Theorem 1).
 Rule 2: a place is never passed by one that joined when the floor was above its tag: nobody starves.
