@@ -185,6 +185,12 @@ FEATURES_MAX = 32
 PEERS_MAX = 32
 "Workers preferred or excluded in one Ask, and candidates named in one refusal."
 
+WHYS_MAX = 32
+"Reasons why it was not chosen that a worker is told at once: there are fewer, and some may come later."
+
+CHANCES_SECONDS = 30.0
+"How often a worker is told what became of its chances, at most."
+
 RUNNING_MAX = 1024
 "Exchanges that run at once on one channel."
 
@@ -321,6 +327,49 @@ class Outcome(IntEnum):
 
     FAILED = 3
     "By worker or proxy: delivered tokens are owed, the prompt is not."
+
+
+class Why(IntEnum):
+    """Why a worker was not chosen, as its proxy tells it. One that came later is shown as a number."""
+
+    DEARER_THAN_ASKED = 1
+    "Its price is above what the client allows."
+
+    OTHERS_CHEAPER = 2
+    OTHERS_QUICKER = 3
+    OTHERS_TRUER = 4
+    "Others broke their word less often."
+
+    DRAINING = 5
+    RESTING = 6
+    "It was lost or failed lately."
+
+    CANARY = 7
+    "It answered what the proxy asked for its own sake late, emptily or otherwise than others."
+
+    TRUST = 8
+    "The client asks for more than is proven of its machine."
+
+    FULL = 9
+    UNFIT = 10
+    "Weights, kind, context or features are others than what was asked."
+
+    EXCLUDED = 11
+    "The client does not want it."
+
+    LOT = 12
+    "It was as good as the one that was chosen; lots were drawn."
+
+    SILENT = 13
+    "It told no load, or its papers ran out."
+
+    ANOTHER_NAMED = 14
+    "The client named another."
+
+    @property
+    def code(self) -> str:
+        """The word that programs read: `others-quicker`."""
+        return self.name.lower().replace("_", "-")
 
 
 class Reason(IntEnum):

@@ -29,6 +29,7 @@ from cocoon_p2p.protocols.ids import (
     PEERS_MAX,
     RUNNING_MAX,
     TEXT_MAX_BYTES,
+    WHYS_MAX,
     Kind,
     Outcome,
     Preference,
@@ -734,13 +735,41 @@ class Register:
     statement: Annotated[Signed, Key(2)]
 
 
+@dataclass(frozen=True, slots=True)
+class NotChosen:
+    """One reason why a worker was not chosen, and how often."""
+
+    why: Annotated[int, Key(1), Max(255)]
+    "`ids.Why`; a number that is not among them is a reason that came later."
+
+    times: Annotated[int, Key(2)]
+
+
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """What became of the Asks for a worker's models, of those that its proxy looked back at."""
+
+    seconds: Annotated[int, Key(1)]
+    "How long it has counted."
+
+    looked_at: Annotated[int, Key(2)]
+    "How many Asks. Nobody asked if there are none; not every Ask is looked back at."
+
+    chosen: Annotated[int, Key(3)]
+    not_chosen: Annotated[tuple[NotChosen, ...], Key(4), Max(WHYS_MAX)] = ()
+    rests_ms: Annotated[int | None, Key(5)] = None
+    "How long the worker is left alone yet."
+
+
 @message(49)
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """Proxy to worker: you will be offered to clients."""
+    """Proxy to worker: you will be offered to clients. Said again, now and then, with what came of it."""
 
     sequence: Annotated[int, Key(1)]
     "Of the record that was taken."
+
+    chances: Annotated[Chances | None, Key(64)] = None
 
 
 @message(50)

@@ -208,7 +208,10 @@ class Clients:
             self._check_standing(stream.standing)
         # Who waits has come before.
         self.waiting_room.serve()
-        choice = choose(ask, agency.workers.roster, **self._look(stream.standing))
+        look = self._look(stream.standing)
+        choice = choose(ask, agency.workers.roster, **look)
+        if account is not None:
+            agency.workers.looking_back.look(ask, choice, **look)
         if choice.worker is not None:
             return self._begin(ask, stream, choice, account)
         refusal = refuse(ask, choice.left_out, choice.left_out_more)

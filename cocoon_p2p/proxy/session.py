@@ -53,6 +53,9 @@ class WorkerSession:
         self.served_at: float | None = None
         "When it last brought an answer to its end, on trio's clock."
 
+        self.chances_at = trio.current_time()
+        "When it was last told what became of its chances, on trio's clock."
+
         self.spare = SpareLinks()
         self._messages = messages
         self._speaking = trio.Lock()

@@ -27,6 +27,7 @@ from cocoon_p2p.ledger import Store
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Stream, Transport
 from cocoon_p2p.protocols.ids import (
+    CHANCES_SECONDS,
     FRAME_SIZE_MAX_NEWCOMER_BYTES,
     HEARTBEAT_SECONDS,
     Reason,
@@ -43,6 +44,7 @@ from cocoon_p2p.protocols.messages import (
     Signed,
     shorten,
 )
+from cocoon_p2p.proxy.chances import LookingBack
 from cocoon_p2p.proxy.policy import ProxyPolicy
 from cocoon_p2p.proxy.remembering import Remembering
 from cocoon_p2p.proxy.session import WorkerSession
@@ -63,6 +65,7 @@ class Workers:
 
     Attributes:
         roster: The same as the scheduler sees them.
+        looking_back: What became of their chances.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Workers:
         self._sessions: dict[PeerId, WorkerSession] = {}
         self._remembering = Remembering(store, now)
         self.roster = Roster()
+        self.looking_back = LookingBack(self.roster)
         self._changed = trio.Event()
         self._tell_room: Callable[[], None] = _tell_nobody
         self.is_draining = False
@@ -275,6 +279,7 @@ class Workers:
                 case Load():
                     if session.take_load(message, trio.current_time()):
                         self._change()
+                    await self._tell_chances(session)
                 case Register():
                     await self._renew(session, message)
                 case Drain():
@@ -284,6 +289,15 @@ class Workers:
                     raise Unavailable("it closed the session")
                 case _:
                     raise RemoteProtocolError(f"{type(message).__name__} is not for a session")
+
+    async def _tell_chances(self, session: WorkerSession) -> None:
+        """Tell a worker now and then what became of its chances."""
+        now = trio.current_time()
+        if now < session.chances_at + CHANCES_SECONDS:
+            return
+        session.chances_at = now
+        with trio.fail_after(REGISTER_SECONDS):
+            await session.tell(Registered(session.sequence, self.looking_back.chances(session.standing, now)))
 
     async def _renew(self, session: WorkerSession, register: Register) -> None:
         await self._examine(session.peer, register, was_met=True)
@@ -319,6 +333,7 @@ class Workers:
         if self._sessions.get(session.peer) is session:
             del self._sessions[session.peer]
             self.roster.drop(session.peer)
+            self.looking_back.forget(session.peer)
             self._remembering.remember(session.standing)
             self._transport.unprotect(session.peer, "worker")
             if self._proving is not None:

@@ -29,7 +29,7 @@ from cocoon_p2p.protocols.ids import (
     Role,
     Trust,
 )
-from cocoon_p2p.protocols.messages import Drain, Load, Register, Registered, SessionRefused
+from cocoon_p2p.protocols.messages import Chances, Drain, Load, Register, Registered, SessionRefused
 from cocoon_p2p.worker.papers import Papers
 from cocoon_p2p.worker.slots import Slots
 
@@ -62,6 +62,12 @@ class ProxyStanding:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     "Cancel it to leave this proxy."
 
+    chances: Chances | None = None
+    "What it told last of our chances there."
+
+    chances_at: float = 0.0
+    "When that was, on trio's clock."
+
     changed: trio.Event = field(default_factory=trio.Event)
     "Set when `is_registered` turns, and replaced by then: take it before you look."
 
@@ -74,6 +80,11 @@ class ProxyStanding:
             self.addresses = addresses
             self.moved.set()
             self.moved = trio.Event()
+
+    def take(self, chances: Chances | None) -> None:
+        """Take note of what a proxy says of our chances. It is its word, and changes nothing here."""
+        if chances is not None:
+            self.chances, self.chances_at = chances, trio.current_time()
 
     def turn(self, is_registered: bool) -> None:
         if is_registered is not self.is_registered:
@@ -205,12 +216,13 @@ class _Session:
         proxy = peer_id_text(self._standing.peer)
         while True:
             match await self._stream.receive():
-                case Registered(sequence=sequence):
+                case Registered(sequence=sequence, chances=chances):
                     if sequence > self._papers.sequence:
                         raise RemoteProtocolError("Registered: a record that we never sent")
                     if not self._standing.is_registered:
                         log.info("registered", extra={"proxy": proxy, "sequence": sequence})
                     self._standing.turn(True)
+                    self._standing.take(chances)
                     self._registered.set()
                 case Drain():
                     log.info("proxy drains", extra={"proxy": proxy})

@@ -72,6 +72,11 @@ class Worker:
         """The proxies that it serves through, or tries to."""
         return frozenset(self._standings)
 
+    @property
+    def standings(self) -> tuple[ProxyStanding, ...]:
+        """How each of them takes it."""
+        return tuple(self._standings.values())
+
     def join(self, proxy: PeerId, addresses: Sequence[str]) -> bool:
         """Serve through this proxy too, from now on. If it is one of ours, its newest addresses count.
 

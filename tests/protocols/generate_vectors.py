@@ -159,9 +159,9 @@ def _paper(signer: Identity, paper: Paper) -> Json:
 
 
 def framing() -> Json:
-    first, second = encode_message(samples.MESSAGES[-4]), encode_message(samples.MESSAGES[-3])
-    stream = frame(samples.MESSAGES[-4]) + frame(samples.MESSAGES[-3])
-    good = frame(samples.MESSAGES[-4])
+    first, second = encode_message(samples.REGISTERED), encode_message(samples.LOAD)
+    stream = frame(samples.REGISTERED) + frame(samples.LOAD)
+    good = frame(samples.REGISTERED)
     return {
         "about": "Streams of frames, cut anywhere, and what is in them. Spec: protocols/README.md (Framing).",
         "vectors": [

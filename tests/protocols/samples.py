@@ -26,7 +26,7 @@ from cocoon_p2p.protocols.contents import (
     encode_request,
 )
 from cocoon_p2p.protocols.exchange.bundle import FORMAT, Bundle, SealedChunk
-from cocoon_p2p.protocols.ids import Kind, Outcome, Preference, Reason, Role, Trust
+from cocoon_p2p.protocols.ids import Kind, Outcome, Preference, Reason, Role, Trust, Why
 from cocoon_p2p.protocols.papers import Paper, check, message_hash, paper_hash, sign
 from cocoon_p2p.protocols.schema import encode_message
 from cocoon_p2p.records import make_record, make_statement
@@ -352,6 +352,8 @@ PAPERS: tuple[tuple[Identity, Paper], ...] = (
 )
 
 _STATE = sign(PROXY, NETWORK, CHANNEL_STATE)
+REGISTERED, LOAD = m.Registered(7), m.Load(3, 8, 0)
+
 MESSAGES: tuple[Any, ...] = (
     ASK,
     m.Ask(
@@ -440,8 +442,9 @@ MESSAGES: tuple[Any, ...] = (
     m.EvidenceShown(b"evidence of some type"),
     m.EvidenceRefused(Reason.RATE_LIMITED, "so many at once"),
     m.Register(WORKER_RECORD, WORKER_STATEMENT),
-    m.Registered(7),
-    m.Load(3, 8, 0),
+    REGISTERED,
+    m.Registered(7, m.Chances(3_600, 40, 3, (m.NotChosen(int(Why.OTHERS_QUICKER), 37),), 9_500)),
+    LOAD,
     m.Drain("new image"),
     m.SessionRefused(Reason.WRONG_NETWORK, "this is `vectors`"),
 )

@@ -20,9 +20,11 @@ from cocoon_p2p.protocols.ids import (
     Reason,
 )
 from cocoon_p2p.protocols.messages import (
+    Chances,
     Drain,
     Heartbeat,
     Load,
+    NotChosen,
     Register,
     Registered,
     SessionRefused,
@@ -248,3 +250,23 @@ async def test_a_proxy_that_turns_out_to_be_elsewhere_is_dialled_there_at_once(
         await came.wait()
 
         assert trio.current_time() - began < 1
+
+
+async def test_what_a_proxy_says_of_its_chances_is_kept_for_its_owner(autojump_clock: MockClock) -> None:
+    async with scene() as here:
+        # The number is a reason that this worker's version does not know.
+        chances = Chances(60, 9, 2, (NotChosen(200, 7),), 1_500)
+        await here.told.streams[-1].send(Registered(0, chances))
+        await here.settled()
+
+        (standing,) = here.worker.standings
+        assert standing.chances == chances
+        assert here.worker.registered == {PROXY.peer_id}
+
+
+async def test_a_proxy_that_says_nothing_of_its_chances_is_none_the_worse(autojump_clock: MockClock) -> None:
+    async with scene() as here:
+        (standing,) = here.worker.standings
+
+        assert standing.is_registered
+        assert standing.chances is None
