@@ -219,6 +219,8 @@ async def open_local_network(
     place: Path,
     *,
     workers: int = 2,
+    proxies: int = 1,
+    are_shared: bool = True,
     worker_keys: Mapping[str, object] | None = None,
     proxy_keys: Mapping[str, object] | None = None,
     on_chain: bool = False,
@@ -231,8 +233,10 @@ async def open_local_network(
     Args:
         place: An empty folder, or one that an earlier network of this function left.
         workers: How many, each with the demo model unless `worker_keys` says otherwise.
+        proxies: How many: `proxy`, `proxy-2` ...
+        are_shared: Whether each worker serves all proxies; else they take turns.
         worker_keys: What to set in every worker's `[worker]`.
-        proxy_keys: What to set in the proxy's `[proxy]`.
+        proxy_keys: What to set in every proxy's `[proxy]`.
         on_chain: Whether contracts on a local chain stand behind the channels.
         more: What to set in one node's file besides, by its name and the section.
         sites: Where a node runs, by its name (`chain` is one), if not simply here.
@@ -247,7 +251,9 @@ async def open_local_network(
             bootstrap = await _start(network, nursery, watch, "bootstrap", "bootstrap", {}, listens=True)
             if on_chain:
                 await _begin_chain(network, nursery, workers, watch)
-            await _bring_up(network, nursery, bootstrap, workers, worker_keys or {}, proxy_keys or {}, watch)
+            gates = ["proxy", *(f"proxy-{number}" for number in range(2, proxies + 1))]
+            plan = _Plan(workers, worker_keys or {}, gates, proxy_keys or {}, are_shared)
+            await _bring_up(network, nursery, bootstrap, plan, watch)
             yield network
         finally:
             with trio.CancelScope(shield=True):
@@ -271,7 +277,7 @@ async def _begin_chain(network: LocalNetwork, nursery: trio.Nursery, workers: in
 async def _take_down(network: LocalNetwork) -> None:
     """Stop all nodes: those who are paid before those who pay them, and what all stand on at last."""
     workers = [node for name, node in network.nodes.items() if name.startswith("worker")]
-    proxies = [node for name, node in network.nodes.items() if name == "proxy"]
+    proxies = [node for name, node in network.nodes.items() if name.startswith("proxy")]
     rest = [node for node in network.nodes.values() if node not in (*workers, *proxies)]
     for group in (workers, proxies, rest):
         async with trio.open_nursery() as nursery:
@@ -279,21 +285,41 @@ async def _take_down(network: LocalNetwork) -> None:
                 nursery.start_soon(node.stop)
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Who is to be there."""
+
+    workers: int
+    worker_keys: Mapping[str, object]
+    gates: Sequence[str]
+    "The proxies, by name."
+
+    proxy_keys: Mapping[str, object]
+    are_shared: bool
+
+
 async def _bring_up(
     network: LocalNetwork,
     nursery: trio.Nursery,
     bootstrap: NodeProcess,
-    workers: int,
-    worker_keys: Mapping[str, object],
-    proxy_keys: Mapping[str, object],
+    plan: _Plan,
     watch: Watch,
 ) -> None:
     addresses = (await bootstrap.wait_for("listening"))["addresses"]
     _write(network.client_file, _tables(network, "client", "client", {"trust": "sim"}, addresses))
-    await _start(network, nursery, watch, "proxy", "proxy", proxy_keys, addresses, listens=True)
-    for number in range(1, workers + 1):
+    for gate in plan.gates:
+        await _start(network, nursery, watch, gate, "proxy", plan.proxy_keys, addresses, listens=True)
+    served: list[list[str]] = []
+    if len(plan.gates) > 1:
+        # One alone is found; of several a worker would look for the others later.
+        listening = [await network.nodes[gate].wait_for("listening") for gate in plan.gates]
+        served = [step["addresses"] for step in listening]
+    for number in range(1, plan.workers + 1):
         # Nobody chooses by speed here, and measuring would hold up every start.
-        keys = {"model": "demo", "measure_seconds": 0, **worker_keys}
+        keys = {"model": "demo", "measure_seconds": 0, **plan.worker_keys}
+        if served:
+            mine = served if plan.are_shared else [served[number % len(served)]]
+            keys["proxies"] = [address for addresses in mine for address in addresses]
         await _start(network, nursery, watch, f"worker-{number}", "worker", keys, addresses)
     for node in network.nodes.values():
         if node.name != "chain":
