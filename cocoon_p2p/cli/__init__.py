@@ -2,7 +2,8 @@
 
 Exit codes: 0 done; 1 a fault of ours; 2 wrong usage or configuration; 3 the network or the
 machine is in the way, trying again may help; 4 a peer refused; 5 attestation does not
-satisfy the policy; 6 a peer broke the protocol; 130 interrupted.
+satisfy the policy; 6 a peer broke the protocol; 7 and 8 what `doctor` found will be, or is, in
+the way; 130 interrupted.
 """
 
 import importlib
@@ -31,7 +32,9 @@ _COMMANDS = {
     "bench": ("cocoon_p2p.cli.bench", "bench", "Measure how quick a worker's models are."),
     "channels": ("cocoon_p2p.cli.channels", "channels", "A node's payment channels: open, close, watch."),
     "earnings": ("cocoon_p2p.cli.money", "earnings", "What a node was paid and what it paid."),
+    "status": ("cocoon_p2p.cli.status", "status", "How a worker's or a proxy's business goes."),
     "peers": ("cocoon_p2p.cli.peers", "peers", "The network around a running node."),
+    "doctor": ("cocoon_p2p.cli.doctor", "doctor", "What is the matter with a node, and what to do."),
     "wallet": ("cocoon_p2p.cli.wallet", "wallet", "A TON wallet: make one, look at it, send from it."),
     "receipt": ("cocoon_p2p.cli.receipt", "receipt", "Check a receipt that was kept, offline."),
     "model": ("cocoon_p2p.cli.model", "model", "Look at models and their files."),

@@ -1,6 +1,7 @@
 """`cocoon config`: is a node's file right, what holds in the end, and what may stand in it."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def check(file: Path, as_json: bool) -> None:
         mistakes = [{"line": each.line, "column": each.column, "text": each.text} for each in exc.mistakes]
     click.echo(json.dumps({"file": str(file), "role": role_of(file), "mistakes": mistakes}))
     if mistakes:
-        raise click.exceptions.Exit(2)
+        sys.exit(2)
 
 
 @config.command()

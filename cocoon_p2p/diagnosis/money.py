@@ -1,0 +1,132 @@
+"""The money: the chain behind a node's channels, its wallet, and the channels themselves."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+import trio
+
+from cocoon_p2p.config import ChainSection, WalletSection
+from cocoon_p2p.control import follow
+from cocoon_p2p.diagnosis.finding import Finding, Severity
+from cocoon_p2p.diagnosis.patient import Patient
+from cocoon_p2p.errors import ConfigurationError, Unavailable
+from cocoon_p2p.node.parts import LEDGER
+from cocoon_p2p.overview import CHANNELS, ChannelView, ListChannels, channels_in
+from cocoon_p2p.payments.address import parse_address
+from cocoon_p2p.payments.lite import NETWORKS, open_chain
+from cocoon_p2p.payments.wallet import wallet_file
+from cocoon_p2p.store import is_server
+from cocoon_p2p.units import Nano, format_ton
+
+PAGE = "payments/settlement.md"
+
+LAG_SECONDS = 60.0
+"A chain makes a block every few seconds."
+
+AHEAD_SECONDS = 10.0
+"A block is never from the future: what is, shows that this machine's clock is behind."
+
+GAS_MIN = Nano(200_000_000)
+"What opening and closing a channel or two costs, in nanoTON, fees of the wallet included."
+
+NEARLY_USED_UP = 0.9
+"The share of a channel's capacity that is vouchered."
+
+
+async def check_chain(patient: Patient) -> Sequence[Finding]:
+    """Say whether the chain answers, how old its newest block is, and what that says of our clock."""
+    section: ChainSection | None = patient.section("chain")
+    if section is None:
+        if patient.role == "bootstrap":
+            return []
+        text = "no [chain]: what is owed is written down by both sides, and no money moves"
+        return [Finding("chain", Severity.FINE, text)]
+    async with open_chain(
+        patient.loaded.resolve(section.servers), NETWORKS[section.network], clock=patient.now
+    ) as chain:
+        return judge_chain(section.network, await chain.time() - patient.now())
+
+
+def judge_chain(network: str, ahead_seconds: float) -> Sequence[Finding]:
+    """Judge how much later than our clock the newest block is from."""
+    if ahead_seconds > AHEAD_SECONDS:
+        text = f"this machine's clock is at least {ahead_seconds:,.0f} s behind the chain's"
+        return [Finding("clock", Severity.FAILURE, text, "set it: timedatectl set-ntp true")]
+    # A local chain makes blocks when there is something in them.
+    if -ahead_seconds > LAG_SECONDS and network != "local":
+        text = f"the newest block is {-ahead_seconds:,.0f} s old"
+        remedy = "check this machine's clock; if it is right, name other servers: [chain] servers"
+        return [Finding("chain", Severity.WARNING, text, remedy, PAGE)]
+    return [Finding("chain", Severity.FINE, f"{network} answers")]
+
+
+async def check_wallet(patient: Patient) -> Sequence[Finding]:
+    """Say whether the wallet can be used, and has enough for gas."""
+    chain_section: ChainSection | None = patient.section("chain")
+    section: WalletSection | None = patient.section("wallet")
+    if chain_section is None or section is None:
+        return []
+    async with open_chain(
+        patient.loaded.resolve(chain_section.servers), NETWORKS[chain_section.network], clock=patient.now
+    ) as chain:
+        found: list[Finding] = []
+        if section.payout:
+            parse_address(section.payout, global_id=chain.global_id)
+            found.append(Finding("wallet", Severity.FINE, f"paid at {section.payout}"))
+        if section.file:
+            wallet = wallet_file.read(patient.loaded.resolve(section.file))
+            account = parse_address(wallet.address, global_id=chain.global_id).account
+            found.append(judge_wallet(wallet.address, (await chain.account(account)).balance))
+    return found
+
+
+def judge_wallet(address: str, balance: Nano) -> Finding:
+    """Judge what a wallet has for gas."""
+    text = f"{format_ton(balance)} in {address}"
+    if balance < GAS_MIN:
+        remedy = f"send it {format_ton(GAS_MIN)} or more: without gas no channel is opened or closed"
+        return Finding("wallet", Severity.WARNING, text, remedy, PAGE)
+    return Finding("wallet", Severity.FINE, text)
+
+
+async def check_channels(patient: Patient) -> Sequence[Finding]:
+    """Say which channels need their owner."""
+    if patient.role == "bootstrap":
+        return []
+    views = await trio.to_thread.run_sync(_channels, patient)
+    if views is None:
+        return [Finding("channels", Severity.FINE, "none yet")]
+    return judge_channels(views, patient.now(), is_running=patient.peers is not None)
+
+
+def _channels(patient: Patient) -> list[ChannelView] | None:
+    with suppress(Unavailable):
+        return list(follow(patient.control_socket, CHANNELS, ListChannels()))
+    if is_server(patient.loaded.settings.data.ledger) or not (patient.data / LEDGER).exists():
+        return None
+    with suppress(ConfigurationError):
+        return channels_in(patient.data / LEDGER)
+    return None
+
+
+def judge_channels(views: Iterable[ChannelView], now: float, *, is_running: bool) -> Sequence[Finding]:
+    """Judge a node's channels: those that are settled are nobody's worry."""
+    views = [view for view in views if not view.is_settled]
+    found = [finding for view in views for finding in _judge_channel(view, now, is_running=is_running)]
+    return found or [Finding("channels", Severity.FINE, f"{len(views)} open")]
+
+
+def _judge_channel(view: ChannelView, now: float, *, is_running: bool) -> Iterable[Finding]:
+    name = f"{view.channel[:8]} with …{view.peer[-8:]}"
+    if view.phase == "stopped":
+        text, remedy = f"{name}: books that contradict each other", "cocoon channels close: papers are kept"
+        yield Finding("channels", Severity.FAILURE, text, remedy, PAGE)
+    if view.close_at and view.side == "payee":
+        text = f"{name}: its payer takes back what is not claimed in {view.close_at - now:,.0f} s"
+        severity = Severity.FINE if is_running else Severity.FAILURE
+        remedy = "" if is_running else "start the node, or have `cocoon channels watch` claim for it"
+        yield Finding("channels", severity, text, remedy, PAGE)
+    is_used_up = view.vouchered_nano > NEARLY_USED_UP * view.capacity_nano
+    if view.side == "payer" and view.phase == "open" and view.capacity_nano and is_used_up:
+        text = f"{name}: {view.vouchered_nano / view.capacity_nano:.0%} of its capacity is used up"
+        yield Finding("channels", Severity.WARNING, text, "cocoon channels top-up, or close it", PAGE)
