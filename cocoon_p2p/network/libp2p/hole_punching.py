@@ -36,6 +36,7 @@ from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.network.libp2p.address_bytes import decode_address
 from cocoon_p2p.network.libp2p.addresses import Address, parse_address
 from cocoon_p2p.network.libp2p.delimited import read_delimited
+from cocoon_p2p.network.libp2p.dialled_socket import connect_from
 from cocoon_p2p.network.libp2p.hole_wire import (
     DCUTR,
     MESSAGE_MAX_BYTES,
@@ -186,7 +187,7 @@ class HolePunching:
             return
         # A port in use may be bound again where both sockets allow it and neither listens.
         source.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        local, is_six = source.getsockname(), source.family == socket.AF_INET6
+        local, is_six = source.getsockname()[:2], source.family == socket.AF_INET6
         fit = [each for each in addresses if (each.kind == "ip6") is is_six]
         async with trio.open_nursery() as securing:
             with trio.move_on_after(KNOCK_SECONDS):
@@ -203,7 +204,7 @@ class HolePunching:
         pause = KNOCK_AGAIN_SECONDS
         while True:
             try:
-                stream = await _connect_from(local, address)
+                stream = await connect_from(local, address)
             except OSError:
                 await trio.sleep(pause)
                 pause *= 2
@@ -225,16 +226,3 @@ class HolePunching:
         muxed = await self._swarm.secure_taken(PunchedConnection(TrioTCPStream(stream), False))
         if PeerId(muxed.peer_id.to_bytes()) != relayed.peer:
             await muxed.close()
-
-
-async def _connect_from(local: tuple[str, int], address: Address) -> trio.SocketStream:
-    family = socket.AF_INET6 if address.kind == "ip6" else socket.AF_INET
-    sock = trio.socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        await sock.bind(local[:2])
-        await sock.connect((address.host, address.port))
-    except BaseException:
-        sock.close()
-        raise
-    return trio.SocketStream(sock)

@@ -30,6 +30,7 @@ from multiaddr import Multiaddr  # type: ignore[import-untyped]  # it ships no t
 
 from cocoon_p2p.errors import ConfigurationError, RecordRejected, Unavailable
 from cocoon_p2p.identity import PeerId, peer_id_text, public_key_of
+from cocoon_p2p.network.libp2p import dialled_socket
 from cocoon_p2p.network.libp2p.addresses import (
     Address,
     CircuitAddress,
@@ -299,7 +300,7 @@ class RuledSwarm(Swarm):
         if isinstance(route, CircuitAddress):
             return await self.connect_through(route, peer)
         try:
-            return await self.connect_over(await trio.open_tcp_stream(route.host, route.port), peer)
+            return await self.connect_over(await dialled_socket.connect(route), peer)
         except OSError as exc:
             raise Unavailable(str(exc.strerror or exc)) from exc
 

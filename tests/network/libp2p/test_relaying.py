@@ -1,5 +1,7 @@
 """Nodes that reach each other through a relay, on loopback."""
 
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -56,6 +58,9 @@ from tests.network.libp2p.relaying import (
 
 pytestmark = pytest.mark.slow
 
+IP_LOCAL_PORT_RANGE = 51
+"linux/in.h"
+
 
 @pytest.fixture(autouse=True)
 async def _nothing_may_hang() -> AsyncIterator[None]:
@@ -96,6 +101,32 @@ async def test_a_relayed_connection_becomes_direct_and_its_streams_go_on() -> No
         assert not late.is_relayed
         assert await say(early, b"after") == b"after"
         assert await say(late, b"direct") == b"direct"
+
+
+async def test_a_hole_is_punched_from_a_port_that_no_other_program_comes_to_share() -> None:
+    async with (
+        open_relay() as (relay, _),
+        open_private(relay, punches_holes=True) as proxy,
+        open_transport(CLIENT) as client,
+    ):
+        await client.dial(relay.addresses)
+        to_relay = client.swarm.socket_of(client.swarm.direct_connection(RELAY.peer_id))
+        assert to_relay is not None
+        with socket.create_server(("127.0.0.1", 0)) as elsewhere, socket.socket() as other:
+            choose_only(other, port=to_relay.getsockname()[1])
+            with suppress(OSError):
+                other.connect(elsewhere.getsockname())
+
+            await client.dial(proxy.addresses)
+            await until_direct(client, PROXY)
+
+
+def choose_only(sock: socket.socket, *, port: int) -> None:
+    """Have the kernel give a socket that dials this port, if it would give it at all."""
+    try:
+        sock.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, struct.pack("=HH", port, port))
+    except OSError:
+        pytest.skip("before Linux 6.3 the kernel cannot be told which port to choose")
 
 
 # ------------------------------------------------------------------ moving to a better connection
@@ -431,7 +462,7 @@ def knocks(monkeypatch: pytest.MonkeyPatch) -> list[Address]:
         heard.append(address)
         raise OSError("nobody is there")
 
-    monkeypatch.setattr(hole_punching, "_connect_from", knock)
+    monkeypatch.setattr(hole_punching, "connect_from", knock)
     return heard
 
 
