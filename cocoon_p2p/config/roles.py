@@ -151,6 +151,10 @@ class ProxySection(Section, frozen=True, kw_only=True):
     asks_per_second: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 20
     "How often one client may ask without buying: price questions, and what is refused or cost nothing."
 
+    canary_budget: NonNegative = 2_000_000
+    """What may be spent an hour on short questions to its own workers, to find those whose engine is dead, in
+    nanoTON; 0: none are asked."""
+
 
 class BootstrapSection(Section, frozen=True, kw_only=True):
     """A bootstrap node needs nothing but a place to listen."""

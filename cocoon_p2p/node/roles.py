@@ -17,6 +17,7 @@ from cocoon_p2p.node.measuring import kept_speeds, measure_when_idle, with_slots
 from cocoon_p2p.node.parts import CONTROL_SOCKET, IDENTITY_KEY, KEPT_PEERS, Parts, open_parts
 from cocoon_p2p.node.proving_side import prove
 from cocoon_p2p.node.reaching import open_reach, tell_reachability
+from cocoon_p2p.node.selling import SellingShown
 from cocoon_p2p.node.served import prices
 from cocoon_p2p.node.sole import sole
 from cocoon_p2p.nursery import open_service_nursery
@@ -104,6 +105,7 @@ async def run_proxy(loaded: Loaded[ProxyFile], announce: Announce, stop: trio.Ev
         channel_capacity=Nano(settings.proxy.channel_capacity),
         grant=lambda _client: grant,
         asks_per_second=settings.proxy.asks_per_second,
+        canary_budget=Nano(settings.proxy.canary_budget),
     )
     funding = FundingPolicy(
         Nano(settings.proxy.channel_capacity),
@@ -111,8 +113,9 @@ async def run_proxy(loaded: Loaded[ProxyFile], announce: Announce, stop: trio.Ev
         deposits_max=Nano(settings.wallet.deposits_max),
         channels_max=settings.proxy.channels_max,
     )
+    shown = SellingShown()
     async with (
-        open_parts(loaded, mode="server", grant=grant, funding=funding) as parts,
+        open_parts(loaded, mode="server", grant=grant, funding=funding, answers=[shown.answer]) as parts,
         open_service_nursery() as nursery,
     ):
         announce("identity", peer=peer_id_text(parts.identity.peer_id))
@@ -130,7 +133,7 @@ async def run_proxy(loaded: Loaded[ProxyFile], announce: Announce, stop: trio.Ev
             policy=policy,
             proving=proving,
         )
-        proxy = await nursery.start(serve)
+        proxy = shown.seller = await nursery.start(serve)
         announce("ready")
         await stop.wait()
         with trio.move_on_after(DRAIN_SECONDS):
@@ -143,11 +146,11 @@ async def run_proxy(loaded: Loaded[ProxyFile], announce: Announce, stop: trio.Ev
 async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.Event) -> None:
     """Run a model, and sell it through the proxies that are configured or, by default, found."""
     loaded = with_slots(loaded)
-    settings = loaded.settings
+    settings, shown = loaded.settings, SellingShown()
     # The engine comes first: before it has loaded, there is nothing to offer.
     async with (
         open_engine(loaded, announce) as engine,
-        open_parts(loaded, mode="client", grant=Nano(settings.worker.grant)) as parts,
+        open_parts(loaded, mode="client", grant=Nano(settings.worker.grant), answers=[shown.answer]) as parts,
         open_service_nursery() as nursery,
     ):
         cards, speeds = engine.capabilities.models, kept_speeds(loaded, engine)
@@ -174,7 +177,7 @@ async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.
                 measured(loaded, engine),
             ),
         )
-        worker = await nursery.start(serve)
+        worker = shown.seller = await nursery.start(serve)
         nursery.start_soon(
             measure_when_idle, loaded, engine, worker.slots, speeds, worker.set_speeds, announce
         )

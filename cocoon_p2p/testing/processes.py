@@ -252,7 +252,9 @@ async def open_local_network(
             if on_chain:
                 await _begin_chain(network, nursery, workers, watch)
             gates = ["proxy", *(f"proxy-{number}" for number in range(2, proxies + 1))]
-            plan = _Plan(workers, worker_keys or {}, gates, proxy_keys or {}, are_shared)
+            # Who paid whom is counted to the nanoTON here, so a proxy asks nothing for its own sake.
+            of_proxies = {"canary_budget": 0, **(proxy_keys or {})}
+            plan = _Plan(workers, worker_keys or {}, gates, of_proxies, are_shared)
             await _bring_up(network, nursery, bootstrap, plan, watch)
             yield network
         finally:

@@ -67,6 +67,11 @@ class Canaries:
         self.spent = Nano(0)
         "Since the proxy was started."
 
+    @property
+    def per_hour(self) -> Nano:
+        """What may be spent."""
+        return self._budget.per_hour
+
     def watch(self, peer: PeerId) -> tuple[Watch, str]:
         """Say what is known of a worker by asking it, and what came of it last in words."""
         eye = self._eyes.get(peer, _Eye())
