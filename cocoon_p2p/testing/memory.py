@@ -260,7 +260,8 @@ class MemoryTransport:
             self._network.scopes.setdefault(self._peer_id, set()).add(scope)
             try:
                 await acceptor(stream)
-            except Exception:
+            except Exception as exc:
+                self._network.failures.append(exc)
                 log.warning("a stream's task failed", extra={"protocol": stream.protocol}, exc_info=True)
                 stream.reset()
             finally:
@@ -302,6 +303,9 @@ class MemoryNetwork:
         self.nursery: trio.Nursery
         self.fault: Fault | None = None
         self.writes = 0
+        self.failures: list[Exception] = []
+        "What accepted streams' tasks ended with."
+
         self._random = random.Random(seed)
         self._delay = delay_seconds
         self._partitions: set[frozenset[PeerId]] = set()

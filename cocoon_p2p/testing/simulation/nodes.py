@@ -9,15 +9,15 @@ import trio
 
 from cocoon_p2p.client import Client, Policy
 from cocoon_p2p.identity import network_id, peer_id_text
-from cocoon_p2p.inference.engine import GenerateRequest
 from cocoon_p2p.inference.measuring.levels import Speeds
 from cocoon_p2p.payments.settlement import Accounts, open_accounts
+from cocoon_p2p.protocols.contents import RequestContent
 from cocoon_p2p.protocols.ids import CHUNK_TOKENS, Trust
 from cocoon_p2p.protocols.messages import Price
 from cocoon_p2p.proxy import Proxy, ProxyPolicy, serve_proxy
-from cocoon_p2p.testing.engine import ScriptedEngine
 from cocoon_p2p.testing.memory import MemoryDirectory, MemoryNetwork, MemoryTransport
-from cocoon_p2p.testing.overlay import WORKER_GRANT, Draw, MemoryNode, date
+from cocoon_p2p.testing.overlay import Draw, MemoryNode, date
+from cocoon_p2p.testing.simulation.engines import SimulatedEngine, prompt_tokens_after
 from cocoon_p2p.testing.simulation.plan import MODEL, Bench, Plan
 from cocoon_p2p.testing.store import MemoryDisk, MemoryStore
 from cocoon_p2p.units import Nano
@@ -28,17 +28,6 @@ WINDOW_TOKENS = 2 * CHUNK_TOKENS
 "As small as may be: the less is covered ahead, the more vouchers."
 
 COMMISSION_BASIS_POINTS = 500
-
-
-def script(request: GenerateRequest) -> tuple[str, ...]:
-    """Answer `count 3 abc` with `abc:0 `, `abc:1 ` and `abc:2 `: each token is known by its looks."""
-    _, count, tag = request.messages[-1].content.split()
-    return answer_to(tag, int(count))
-
-
-def answer_to(tag: str, tokens: int) -> tuple[str, ...]:
-    """Give the tokens of the undisturbed answer."""
-    return tuple(f"{tag}:{number} " for number in range(tokens))
 
 
 @dataclass
@@ -60,7 +49,7 @@ class Nodes:
     directory: MemoryDirectory = field(default_factory=MemoryDirectory)
     homes: dict[str, MemoryNode] = field(default_factory=dict[str, MemoryNode])
     lives: dict[str, Life] = field(default_factory=dict[str, Life])
-    engines: dict[str, ScriptedEngine] = field(default_factory=dict[str, ScriptedEngine])
+    engines: dict[str, SimulatedEngine] = field(default_factory=dict[str, SimulatedEngine])
     prices: dict[str, Price] = field(default_factory=dict[str, Price])
     begun: int = 0
     "Lives so far: no two draw the same bytes."
@@ -75,19 +64,17 @@ class Nodes:
         workers = {f"worker-{number}": bench for number, bench in enumerate(plan.workers, 1)}
         self.homes = {name: MemoryNode.named(name) for name in (*proxies, *workers, *clients)}
         for name, bench in workers.items():
-            self.engines[name] = ScriptedEngine(
-                script,
-                slots=bench.slots,
-                delay_seconds=bench.token_seconds,
-                prefill_seconds=bench.prefill_seconds,
-                prefill_steps=1,
-                caches=True,
-            )
+            self.engines[name] = SimulatedEngine(bench)
             self.prices[name] = bench.price
 
     @property
     def proxies(self) -> list[str]:
         return [name for name in self.homes if name.startswith("proxy")]
+
+    @property
+    def exchanges(self) -> int:
+        """How many requests an engine began to compute."""
+        return sum(len(engine.requests) for engine in self.engines.values())
 
     async def start(self, name: str) -> None:
         """Start a node over what is on its disk; return once it is at work."""
@@ -121,6 +108,18 @@ class Nodes:
             role = self.lives[name].role
             assert isinstance(role, Worker)
             role.set_prices({MODEL: price})
+
+    async def in_the_midst(self, name: str, tokens: int) -> None:
+        """Return as soon as an answer has so many tokens: a worker's, or anybody's if this is no worker."""
+        engines = [self.engines[name]] if name in self.engines else [*self.engines.values()]
+        async with trio.open_nursery() as nursery:
+
+            async def wait(engine: SimulatedEngine) -> None:
+                await engine.reached(tokens)
+                nursery.cancel_scope.cancel()
+
+            for engine in engines:
+                nursery.start_soon(wait, engine)
 
     # ------------------------------------------------------------ the three roles
 
@@ -169,7 +168,7 @@ class Nodes:
         peers = [peer_id_text(self.homes[name].identity.peer_id) for name in self.proxies]
         with trio.CancelScope() as scope:
             async with (
-                self._accounts(node, transport, WORKER_GRANT) as accounts,
+                self._accounts(node, transport, Nano(self.plan.worker_grant)) as accounts,
                 trio.open_nursery() as nursery,
             ):
                 serve = partial(
@@ -191,7 +190,12 @@ class Nodes:
         self, node: MemoryNode, task_status: trio.TaskStatus[Life] = trio.TASK_STATUS_IGNORED
     ) -> None:
         transport = self.links.transport(node.identity, listen=False)
-        policy = Policy(trust=Trust.OPEN, window_tokens_max=WINDOW_TOKENS, refresh_seconds=5.0)
+        policy = Policy(
+            trust=Trust.OPEN,
+            window_tokens_max=WINDOW_TOKENS,
+            refresh_seconds=5.0,
+            count_prompt=_count if node.name in self.plan.counts_prompts else None,
+        )
         with trio.CancelScope() as scope:
             async with (
                 self._accounts(node, transport, Nano(0)) as accounts,
@@ -207,6 +211,10 @@ class Nodes:
             ):
                 task_status.started(Life(accounts, scope, client))
                 await trio.sleep_forever()
+
+
+def _count(_tokenizer: bytes, _request: RequestContent) -> int:
+    return prompt_tokens_after(0)
 
 
 def _said(bench: Bench) -> dict[str, Speeds]:

@@ -1,6 +1,7 @@
 """One run: a network comes up, works, suffers, comes to rest, and is looked at."""
 
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -10,10 +11,11 @@ from trio.testing import MockClock
 from cocoon_p2p.client import Client
 from cocoon_p2p.errors import CocoonError
 from cocoon_p2p.testing.memory import MemoryNetwork
-from cocoon_p2p.testing.simulation import checks
-from cocoon_p2p.testing.simulation.customers import Customer, Outcome
+from cocoon_p2p.testing.simulation import bills, checks
+from cocoon_p2p.testing.simulation.customers import Customer, Outcome, Request
 from cocoon_p2p.testing.simulation.nodes import Nodes
 from cocoon_p2p.testing.simulation.plan import EXCHANGES, Plan, make_plan
+from cocoon_p2p.testing.simulation.tally import tally
 from cocoon_p2p.testing.simulation.trace import Trace, pinned_order
 from cocoon_p2p.testing.simulation.trouble import Troublemaker
 
@@ -37,6 +39,9 @@ class Report:
     "What did not hold; none in a good run."
 
     outcomes: tuple[Outcome, ...]
+    struck: Mapping[str, int]
+    "What happened, and how often: each kind of trouble, and what followed from it."
+
     digest: str
     "Of everything that was written on the network, and when."
 
@@ -84,25 +89,34 @@ class _Run:
             nodes = Nodes(plan, links, nursery)
             trouble = Troublemaker(nodes)
             links.fault = self._trace.tap(trouble.fault)
+            spare = deque(plan.spare)
             customers = [
-                Customer(nodes, f"client-{number}", wishes) for number, wishes in enumerate(plan.clients, 1)
+                Customer(nodes, f"client-{number}", wishes, spare)
+                for number, wishes in enumerate(plan.clients, 1)
             ]
             with trio.move_on_after(RUN_SECONDS) as scope:
                 for name in nodes.homes:
                     await nodes.start(name)
                 await self._work(nodes, trouble, customers)
-                await self._rest(nodes, trouble)
+                await self._rest(nodes, trouble, customers)
             if scope.cancelled_caught:
                 self._note(f"it was not over after {RUN_SECONDS:.0f} s")
             nursery.cancel_scope.cancel()
         outcomes = tuple(outcome for customer in customers for outcome in customer.outcomes)
         self._note(*checks.answer_faults(outcomes))
+        self._note(*checks.task_faults(links))
         if (tasks := trio.lowlevel.current_statistics().tasks_living) != tasks_before:
             self._note(f"{tasks - tasks_before} tasks are left")
         for outcome in outcomes:
             self._trace.note(outcome.wish.tag.encode(), outcome.text.encode(), str(outcome.error).encode())
         return Report(
-            plan, tuple(self._faults), outcomes, self._trace.digest, self._trace.events, trio.current_time()
+            plan,
+            tuple(self._faults),
+            outcomes,
+            tally(plan, trouble.struck, outcomes, nodes.exchanges),
+            self._trace.digest,
+            self._trace.events,
+            trio.current_time(),
         )
 
     def _note(self, *faults: str) -> None:
@@ -111,19 +125,25 @@ class _Run:
     async def _work(self, nodes: Nodes, trouble: Troublemaker, customers: list[Customer]) -> None:
         """Let everybody ask while everything goes wrong, and look on."""
         async with trio.open_nursery() as looking:
-            looking.start_soon(self._look, nodes, trouble)
+            looking.start_soon(self._look, nodes, trouble, customers)
             async with trio.open_nursery() as working:
                 working.start_soon(trouble.run, self._plan.troubles)
                 for customer in customers:
                     working.start_soon(customer.run, self._plan.concurrency)
             looking.cancel_scope.cancel()
 
-    async def _look(self, nodes: Nodes, trouble: Troublemaker) -> None:
+    async def _look(self, nodes: Nodes, trouble: Troublemaker, customers: list[Customer]) -> None:
         while True:
-            self._note(*checks.credit_faults(nodes, trouble.restored))
+            requests = _requests(customers)
+            excused = self._excused(nodes, trouble, requests)
+            self._note(
+                *checks.credit_faults(nodes, excused),
+                *checks.exposure_faults(nodes, trouble.killed, excused),
+                *checks.late_faults(nodes, requests),
+            )
             await trio.sleep(LOOK_SECONDS)
 
-    async def _rest(self, nodes: Nodes, trouble: Troublemaker) -> None:
+    async def _rest(self, nodes: Nodes, trouble: Troublemaker, customers: list[Customer]) -> None:
         """Wait until nothing is under way any more; what still is in the end is a fault."""
         nodes.links.fault = self._trace.tap(None)
         for life in tuple(nodes.lives.values()):
@@ -133,18 +153,35 @@ class _Run:
                     with trio.move_on_after(REST_LOOK_SECONDS), suppress(CocoonError):
                         await life.role.account(account.payee)
         waited = 0.0
-        while faults := self._unrest(nodes, trouble):
+        requests = _requests(customers)
+        while faults := self._unrest(nodes, trouble, requests):
             if waited >= REST_SECONDS:
                 self._note(*faults)
                 return
             await trio.sleep(REST_LOOK_SECONDS)
             waited += REST_LOOK_SECONDS
 
-    def _unrest(self, nodes: Nodes, trouble: Troublemaker) -> list[str]:
-        old = trouble.restored
+    def _unrest(self, nodes: Nodes, trouble: Troublemaker, requests: list[Request]) -> list[str]:
+        excused = self._excused(nodes, trouble, requests)
         return [
             *checks.slot_faults(nodes),
-            *checks.held_faults(nodes, old),
-            *checks.money_faults(nodes, old),
-            *checks.commission_faults(nodes, old),
+            *checks.held_faults(nodes, excused),
+            *checks.money_faults(nodes, excused),
+            *checks.commission_faults(nodes, excused),
+            *checks.blame_faults(nodes, excused),
+            *bills.bill_faults(nodes, requests),
+            *bills.ledger_faults(nodes, requests, trouble.killed, excused),
         ]
+
+    def _excused(self, nodes: Nodes, trouble: Troublemaker, requests: list[Request]) -> set[str]:
+        """Name the nodes whose sums need not agree with their peers': they forgot, or do not believe a bill.
+
+        A client that can count a prompt stops paying the proxy through which a worker counted more.
+        """
+        lied_to = {tag for engine in nodes.engines.values() for tag in engine.lied_to}
+        deceived = {each.client for each in requests if each.wish.tag in lied_to}
+        return trouble.restored | deceived.intersection(self._plan.counts_prompts)
+
+
+def _requests(customers: list[Customer]) -> list[Request]:
+    return [request for customer in customers for request in customer.requests]

@@ -13,10 +13,13 @@ from cocoon_p2p.testing.simulation import Report, carry_out, make_plan, simulate
 from cocoon_p2p.testing.simulation import checks as at_rest
 from cocoon_p2p.testing.simulation.__main__ import main
 from cocoon_p2p.testing.simulation.many import run_many
-from cocoon_p2p.testing.simulation.plan import Deed, Trouble
+from cocoon_p2p.testing.simulation.plan import EXCHANGES, Deed, Trouble
+from cocoon_p2p.testing.simulation.tally import CONTINUATION, CONTINUED_AGAIN, EXCHANGE, told
 
 FEW = 24
-"Requests of a run that must be quick."
+"Exchanges of a run that must be quick."
+
+MANY = 40
 
 
 def held(report: Report) -> None:
@@ -32,10 +35,30 @@ def test_a_seed_holds(seed: int) -> None:
     held(simulate(seed, exchanges=FEW))
 
 
+@pytest.fixture(scope="module")
+def many() -> dict[int, Report | str]:
+    """Run the seeds that every change must pass; `make sim` runs others."""
+    return dict(run_many(range(1000, 1000 + MANY), EXCHANGES, processes=os.cpu_count() or 1))
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(100, 300))
-def test_two_hundred_seeds_hold(seed: int) -> None:
-    held(simulate(seed))
+@pytest.mark.timeout(1_200)
+def test_many_seeds_hold_and_each_has_its_exchanges(many: dict[int, Report | str]) -> None:
+    for report in many.values():
+        assert isinstance(report, Report), report
+        held(report)
+        assert report.struck[EXCHANGE] >= EXCHANGES, report
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_200)
+def test_each_trouble_truly_strikes_in_many_seeds(many: dict[int, Report | str]) -> None:
+    runs = [report.struck for report in many.values() if isinstance(report, Report)]
+
+    for name in runs[0]:
+        share = sum(run[name] > 0 for run in runs) / len(runs)
+        assert share >= (0.05 if name == CONTINUED_AGAIN else 0.15), f"{name}: {told(runs)}"
+    assert sum(run[CONTINUATION] for run in runs) >= len(runs)
 
 
 @pytest.mark.slow
@@ -68,10 +91,13 @@ def test_a_run_does_not_hang_on_how_strings_are_hashed() -> None:
 @pytest.mark.parametrize("deed", Deed)
 def test_each_kind_of_trouble_is_survived(deed: Deed) -> None:
     plan = make_plan(5, exchanges=FEW)
-    nodes = {Deed.KILL: "proxy-1", Deed.RESTORE: "client-1"}
+    nodes = {Deed.KILL: "proxy-1", Deed.RESTORE: "client-1", Deed.ISOLATE: "client-1"}
     trouble = Trouble(1.0, deed, nodes.get(deed, "worker-1"), "proxy-1", 3.0, 5)
 
-    held(carry_out(replace(plan, troubles=(trouble,))))
+    report = carry_out(replace(plan, troubles=(trouble,)))
+
+    held(report)
+    assert report.struck[deed.value]
 
 
 @pytest.mark.slow
