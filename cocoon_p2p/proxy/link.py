@@ -52,6 +52,7 @@ class Link:
         is_open: Whether anything can still come or go.
         is_reading: Whether the reader waits for the peer, so that silence is the peer's.
         is_at_fault: Whether it ended because the peer broke the rules.
+        is_given_up: Whether it ended because we do, as a whole.
     """
 
     def __init__(self, stream: MessageStream, listener: Listener) -> None:
@@ -59,6 +60,7 @@ class Link:
         self.is_open = True
         self.is_reading = False
         self.is_at_fault = False
+        self.is_given_up = False
         self._stream = stream
         self._outbox: deque[object] = deque()
         self._unsent_bytes = 0
@@ -113,6 +115,7 @@ class Link:
                     nursery.start_soon(self._write)
                     self.end(await self._read())
         finally:
+            self.is_given_up = self.is_open
             self.end("the proxy ends")
 
     async def _read(self) -> str:

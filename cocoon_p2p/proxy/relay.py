@@ -208,6 +208,7 @@ class Relay:
                 # It may have been waiting for the client to read.
                 self._worker.poke()
         elif link is self._worker:
+            self._is_blameless |= link.is_given_up
             log.info("worker lost in an exchange", extra=self._facts(why=why))
             self._feed(WorkerLost(why, now))
 

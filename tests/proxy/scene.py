@@ -302,6 +302,9 @@ class Scene:
         self.directory = directory
         self.dice = dice
         self.proxy_store = MemoryStore()
+        self.remembers = False
+        "Whether the proxy writes down what it knows of workers."
+
         self.nursery: trio.Nursery
         self.serving: trio.CancelScope
         self.proxy: Proxy
@@ -369,6 +372,7 @@ async def scene(
     worker_grant: int = 0,
     capacity: int = 10**9,
     is_registered: bool = True,
+    remembers: bool = False,
     directory: MemoryDirectory | None = None,
     **timing: Any,
 ) -> AsyncIterator[Scene]:
@@ -376,6 +380,7 @@ async def scene(
     dice, directory = Dice(), directory or MemoryDirectory()
     async with MemoryNetwork(**timing) as network, trio.open_nursery() as nursery:
         stage = Scene(network, directory, dice)
+        stage.remembers = remembers
         stage.nursery = nursery
         transports = {
             one.peer_id: network.transport(one, listen=one is PROXY) for one in (PROXY, CLIENT, WORKER)
@@ -436,6 +441,7 @@ async def _serve_proxy(
         network=NETWORK,
         accounts=stage.proxy_accounts,
         policy=policy,
+        store=stage.proxy_store if stage.remembers else None,
         now=now,
         draw=stage.dice,
         task_status=task_status,

@@ -134,6 +134,9 @@ class Answers:
     def __init__(self) -> None:
         self._asked: OrderedDict[Topic, Asked] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._asked)
+
     def pick(self, topic: Topic, peer: PeerId, fresh: Question, now: float) -> Asked:
         """Give the open question, if this worker has not seen it; else `fresh` is opened."""
         asked = self._asked.get(topic)
