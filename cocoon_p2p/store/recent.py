@@ -21,13 +21,13 @@ class RecentExchanges:
     """What is known of the exchanges on disk.
 
     Args:
-        known: The ids of all that are on disk; more than `KNOWN_MAX` are not kept.
+        known: The ids of all that are on disk; more than `KNOWN_MAX` are not kept. None: they are not known.
     """
 
     def __init__(
-        self, known: Iterable[ExchangeId], *, kept_max: int = KEPT_MAX, known_max: int = KNOWN_MAX
+        self, known: Iterable[ExchangeId] | None, *, kept_max: int = KEPT_MAX, known_max: int = KNOWN_MAX
     ) -> None:
-        self._known: set[ExchangeId] | None = set(known)
+        self._known: set[ExchangeId] | None = None if known is None else set(known)
         self._kept: dict[ExchangeId, dict[ChannelName, ExchangeRow]] = {}
         self._kept_max = kept_max
         self._known_max = known_max

@@ -16,6 +16,7 @@ from cocoon_p2p.protocols.messages import ExchangeId
 from cocoon_p2p.store import schema
 from cocoon_p2p.store.group_commit import DatabaseStore, writing
 from cocoon_p2p.store.ownership import owned
+from cocoon_p2p.store.recent import RecentExchanges
 from cocoon_p2p.store.schema import Kind
 from cocoon_p2p.store.statements import Dialect, Query, Statements, write_each
 
@@ -33,6 +34,9 @@ STATEMENTS = Statements(
     )
 )
 
+LOOKED_UP_MAX = 256
+"Exchanges whose rows are in memory: each is looked up a few times in its course. The file tells soon enough."
+
 # What SQLite, or sqlite3 before it, says of values that no table takes.
 _BAD_VALUES = (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.DataError, OverflowError, UnicodeError)
 
@@ -46,6 +50,7 @@ class SqliteDatabase:
         self._path = path
         self._writer = writer
         self._reader = reader
+        self._recent = RecentExchanges(None, kept_max=LOOKED_UP_MAX)
 
     def write(self, batch: Sequence[Sequence[Change]]) -> Sequence[LocalProtocolError | None]:
         try:
@@ -65,13 +70,18 @@ class SqliteDatabase:
             raise _failure("read", exc, self._path) from exc
 
     def exchanges(self, exchange: ExchangeId) -> Sequence[ExchangeRow]:
-        try:
-            return _ask(self._reader, self.statements.exchanges, (exchange,))
-        except sqlite3.Error as exc:
-            raise _failure("read", exc, self._path) from exc
+        rows = self._recent.find(exchange)
+        if rows is None:
+            try:
+                rows = _ask(self._reader, self.statements.exchanges, (exchange,))
+            except sqlite3.Error as exc:
+                raise _failure("read", exc, self._path) from exc
+            self._recent.keep(exchange, rows)
+        return rows
 
     def landed(self, changes: Iterable[Change]) -> None:
-        """Need no note of it: a look-up asks the file."""
+        for change in changes:
+            self._recent.landed(change)
 
 
 def _failure(done: str, exc: sqlite3.Error, path: Path) -> Unavailable:

@@ -49,6 +49,30 @@ def test_what_is_told_without_asking_is_what_the_server_would_tell(
             assert set(told) == rows_of(disk, IDS[number])
 
 
+@given(st.lists(changes, max_size=8), st.lists(st.tuples(changes, ids)), st.integers(1, 3))
+def test_who_does_not_know_all_ids_tells_what_was_looked_up_before_as_it_stands_now(
+    before: list[Change], after: list[tuple[Change, int]], kept_max: int
+) -> None:
+    disk, recent = MemoryDisk(), RecentExchanges(None, kept_max=kept_max)
+    for change in before:
+        disk.write(change)
+
+    for change, number in after:
+        disk.write(change)
+        recent.landed(change)
+
+        told = recent.find(IDS[number])
+        if told is None:
+            recent.keep(IDS[number], rows_of(disk, IDS[number]))
+        else:
+            assert set(told) == rows_of(disk, IDS[number])
+        assert recent.find(IDS[number]) is not None
+
+
+def test_who_does_not_know_all_ids_cannot_tell_that_an_exchange_is_new() -> None:
+    assert RecentExchanges(None).find(IDS[1]) is None
+
+
 def test_a_new_exchange_is_not_asked_for() -> None:
     assert RecentExchanges([IDS[0]]).find(IDS[1]) == ()
 
