@@ -25,6 +25,9 @@ V = TypeVar("V")
 HALF_LIFE_SECONDS = 60.0
 "How soon it is forgotten how long slots were taken: what people ask for changes within minutes."
 
+STRETCH_MAX = 8.0
+"How many times longer than expected one exchange counts at most: nobody can close the line by one."
+
 PRIOR_SECONDS = 5.0
 "How many slot seconds a forecast is trusted like: the first answers or so."
 
@@ -46,7 +49,8 @@ class Turnover:
     def after(self, expected: float, held: float, now: float) -> "Turnover":
         """Count one more, in seconds."""
         kept = self._kept(now)
-        return Turnover(kept * self.expected + expected, kept * self.held + held, now)
+        counted = min(held, STRETCH_MAX * expected)
+        return Turnover(kept * self.expected + expected, kept * self.held + counted, now)
 
     def ratio(self, now: float) -> float:
         """Say how many times longer than expected a slot is taken."""
@@ -197,20 +201,21 @@ class Admission(Generic[V]):
         self._lane(model).running += 1
 
     def ended(
-        self, model: str, *, forecast: float, held: float, now: float, waited: Waiting[V] | None
+        self, model: str, *, forecast: float | None, held: float, now: float, waited: Waiting[V] | None
     ) -> None:
         """Note that an exchange gave its slot back.
 
         Args:
             model: What it was with.
-            forecast: How long its slot was to be taken in seconds, not corrected.
+            forecast: How long its slot was to be taken in seconds, not corrected; None if it does not count.
             held: How long it was.
             now: The time.
             waited: As which it waited; None if its slot was free, and so missing to nobody.
         """
         lane = self._lanes[model]
         lane.running -= 1
-        lane.turnover = lane.turnover.after(forecast, held, now)
+        if forecast is not None:
+            lane.turnover = lane.turnover.after(forecast, held, now)
         if waited is not None:
             lane.queue.charge(waited.client, held - waited.seconds)
 

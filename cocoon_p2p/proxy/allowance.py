@@ -27,9 +27,9 @@ class Allowance:
         left = self._left(rate, now)
         return (Allowance(left - 1, now), True) if left >= 1 else (Allowance(left, now), False)
 
-    def give_back(self, rate: Rate, now: float) -> "Allowance":
-        """Take one use back: it was none that is to be limited."""
-        return Allowance(min(rate.burst, self._left(rate, now) + 1), now)
+    def give_back(self, rate: Rate, now: float, uses: int = 1) -> "Allowance":
+        """Take uses back: they were none that are to be limited."""
+        return Allowance(min(rate.burst, self._left(rate, now) + uses), now)
 
     def is_whole(self, rate: Rate, now: float) -> bool:
         """Say whether it is as good as new, so that nothing is lost by forgetting it."""

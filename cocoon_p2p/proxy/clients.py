@@ -286,9 +286,12 @@ class Clients:
             return Quoted(ask.exchange, deal.quote)
 
         def end(relay: Relay) -> None:
-            self._end(relay, stream)
+            # Who has waited had to ask twice.
+            self._end(relay, stream, asks=1 if waited is None else 2)
             held = trio.current_time() - now
-            admission.ended(ask.model, forecast=forecast, held=held, now=now + held, waited=waited)
+            # What was given up at once says nothing of how long a slot is taken.
+            measured = forecast if relay.has_earned else None
+            admission.ended(ask.model, forecast=measured, held=held, now=now + held, waited=waited)
 
         admission, forecast = self.waiting_room.admission, expected_seconds(ask, worker, offer, now)
         admission.began(ask.model)
@@ -311,14 +314,14 @@ class Clients:
         agency.nursery.start_soon(contain, "exchange", relay.run)
         return None
 
-    def _end(self, relay: Relay, stream: "ClientStream") -> None:
+    def _end(self, relay: Relay, stream: "ClientStream", asks: int) -> None:
         del self._running[relay.exchange]
         standing = stream.standing
         standing.relays.remove(relay)
         standing.was_at(relay.worker, relay.lap, trio.current_time())
         if relay.has_earned:
             # The limit is for who only asks: a gateway buys as often as it likes.
-            standing.asks = standing.asks.give_back(self._rate, trio.current_time())
+            standing.asks = standing.asks.give_back(self._rate, trio.current_time(), asks)
         stream.take_back(relay.exchange)
         self._ended.set()
 

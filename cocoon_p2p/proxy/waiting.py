@@ -10,6 +10,7 @@ Who waits, and whose turn it is: `admission`, `scheduling.fair_queue`. Spec: pro
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
 import trio
@@ -21,7 +22,7 @@ from cocoon_p2p.protocols.messages import Ask, ExchangeId, Heartbeat, Refused, s
 from cocoon_p2p.proxy.admission import Admission, Waiting
 from cocoon_p2p.proxy.agency import Agency
 from cocoon_p2p.proxy.link import Link
-from cocoon_p2p.scheduling import Choice, prospect
+from cocoon_p2p.scheduling import RETRY_SECONDS, Choice, prospect
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,8 @@ class WaitingRoom(Generic[V]):
         self._choose = choose
         self._begin = begin
         self._waiting: dict[ExchangeId, Waiting[V]] = {}
-        self._has_room = trio.Event()
+        self._woken = trio.Event()
+        self._may_have_room = False
         agency.workers.tell_room(self.poke)
 
     def __len__(self) -> int:
@@ -115,7 +117,7 @@ class WaitingRoom(Generic[V]):
         self._waiting[ask.exchange] = entry.waiting
         visitor.waits(True)
         visitor.link.send(Heartbeat(ask.exchange, 0))
-        self.poke()
+        self._woken.set()
         return None
 
     def leave(self, exchange: ExchangeId) -> None:
@@ -145,10 +147,14 @@ class WaitingRoom(Generic[V]):
 
     def poke(self) -> None:
         """Look soon whether somebody can be served."""
-        self._has_room.set()
+        self._may_have_room = True
+        self._woken.set()
 
     def serve(self) -> None:
-        """Give every slot that is free to whoever waits for one, in their turn."""
+        """Give every slot that has come to be free to whoever waits for one, in their turn."""
+        if not self._may_have_room:
+            return
+        self._may_have_room = False
         for model in self.admission.models:
             if any(shelf.open for shelf in self._agency.workers.roster.shelves(model)):
                 self._serve(model)
@@ -180,16 +186,37 @@ class WaitingRoom(Generic[V]):
         while True:
             due = min(beat_at, self.admission.next_late()) if len(self) else float("inf")
             with trio.move_on_at(due):
-                await self._has_room.wait()
-            self._has_room = trio.Event()
+                await self._woken.wait()
+            self._woken = trio.Event()
             now = trio.current_time()
+            # Workers that rested may work again, or have become cheaper.
+            self._may_have_room |= now >= beat_at
             self.serve()
             for waiting, seconds in self.admission.late(now):
                 self._refuse(waiting, Reason.NO_CAPACITY, "no slot comes in time", seconds)
             if now >= beat_at:
+                self._give_up()
                 # A process that was held up hears first what has come meanwhile.
                 self._beat(now, may_lose=now < beat_at + HEARTBEAT_SECONDS / 4)
                 beat_at = now + HEARTBEAT_SECONDS
+
+    def _give_up(self) -> None:
+        """Tell those who wait for a model that nobody will serve it."""
+        roster = self._agency.workers.roster
+        stands = {
+            model: any(
+                not row.worker.is_draining
+                for shelf in roster.shelves(model)
+                for row in chain(shelf.open.values(), shelf.shut.values())
+            )
+            for model in self.admission.models
+        }
+        for waiting in self.admission:
+            if not stands[waiting.ask.model]:
+                self.admission.leave(waiting)
+                self._refuse(
+                    waiting, Reason.WORKER_LOST, "all workers with the model have left", RETRY_SECONDS
+                )
 
     def _beat(self, now: float, *, may_lose: bool) -> None:
         """Tell them that we live, and end whoever does not."""

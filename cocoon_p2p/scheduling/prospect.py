@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
+from statistics import median
 
 from cocoon_p2p.payments.pricing import amount_max_for_worker
 from cocoon_p2p.protocols.ids import Reason
@@ -39,15 +40,16 @@ def prospect(
         date: Seconds since the Unix epoch.
     """
     amount_max = amount_max_for_worker(Nano(ask.max_cost), commission_basis_points)
-    size, slots, seconds = size_of(ask), 0.0, 0.0
+    size, slots, seconds = size_of(ask), 0.0, list[float]()
     for shelf in roster.shelves(ask.model):
         if offer_missing(ask, shelf.offer) is not None:
             continue
         share = max(1.0, (len(shelf.shut) + len(shelf.open)) / SAMPLE)
         for row in _busy(ask, shelf, amount_max, now, date):
             slots += share * row.worker.slots_total
-            seconds += share * row.worker.slots_total * seconds_of(row, size, None)
-    return Prospect(max(1, round(slots)), seconds / slots) if slots else None
+            seconds.append(seconds_of(row, size, None))
+    # The median, and not by slots: both are the workers' own word.
+    return Prospect(max(1, round(slots)), median(seconds)) if seconds else None
 
 
 def expected_seconds(ask: Ask, worker: WorkerStanding, offer: ModelOffer, now: float) -> float:

@@ -143,21 +143,31 @@ async def test_who_waits_hears_at_once_and_each_second_that_it_does(autojump_clo
 
 
 async def test_waiting_holds_no_slot_and_no_credit_and_costs_nothing(autojump_clock: MockClock) -> None:
-    async with full() as (stage, taken):
-        before = stage.client.account.charged
+    async with full() as (stage, _):
+        (account,) = stage.proxy_accounts.payers()
+        before = stage.charged(), account.credit, stage.proxy.workers[0].slots_free, stage.proxy.running
+
         for _ in range(3):
             await wait(stage)
-        assert stage.proxy.workers[0].slots_free == 0
-        assert stage.proxy.running == 2
+        await trio.sleep(4)
+
+        assert stage.proxy.waiting == 3
+        after = stage.charged(), account.credit, stage.proxy.workers[0].slots_free, stage.proxy.running
+        assert after == before
+
+
+async def test_a_worker_that_drains_gets_no_more_and_who_waits_for_it_is_told(
+    autojump_clock: MockClock,
+) -> None:
+    async with full() as (stage, taken):
+        _, end = await wait(stage)
 
         await stage.worker.session.send(Drain("new image"))
         for running in taken:
             await running.finish()
-        await stage.settled()
 
-        assert stage.proxy.workers[0].slots_free == 2
-        assert stage.client.account.charged == before
-        assert stage.proxy.waiting == 3, "a worker that drains gets no more"
+        assert (await end.hear(Refused)).reason is Reason.WORKER_LOST
+        assert (stage.proxy.waiting, stage.proxy.running) == (0, 0)
 
 
 async def test_a_client_with_little_load_is_not_behind_all_of_a_flood(autojump_clock: MockClock) -> None:
