@@ -7,7 +7,7 @@ Spec: protocols/session.md (Registered: chances).
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
@@ -63,25 +63,15 @@ class LookingBack:
             return
         self._looked_at = now
         amount_max = amount_max_for_worker(Nano(ask.max_cost), commission_basis_points)
-        chosen = choice.worker
-        for row in self._some(ask.model, chosen):
+        some, chosen = self._some(ask.model, choice.worker)
+        for row in some:
             count = self._count(row.worker.peer, now)
             count.looked_at += 1
-            if chosen is not None and row.worker.peer == chosen.peer:
+            if row is chosen:
                 count.chosen += 1
-            else:
-                count.whys[
-                    passed_over(
-                        ask,
-                        row.worker,
-                        row.offer,
-                        chosen,
-                        amount_max=amount_max,
-                        now=now,
-                        date=date,
-                        cached=cached,
-                    )
-                ] += 1
+                continue
+            why = passed_over(ask, row, chosen, amount_max=amount_max, now=now, date=date, cached=cached)
+            count.whys[why] += 1
 
     def chances(self, worker: WorkerStanding, now: float) -> Chances:
         """Say what became of a worker's chances so far."""
@@ -105,14 +95,16 @@ class LookingBack:
             count = self._counts[peer] = _Count(now)
         return count
 
-    def _some(self, model: str, chosen: WorkerStanding | None) -> Iterator[Row]:
-        """Give some of those that offer a model, others each time, and always the one that was chosen."""
-        shelves = self._roster.shelves(model)
-        rows = [*chain.from_iterable((*shelf.open.values(), *shelf.shut.values()) for shelf in shelves)]
-        if len(rows) > WORKERS_MAX:
-            self._turn = (self._turn + WORKERS_MAX) % len(rows)
-            rows = rows[self._turn :] + rows[: self._turn]
+    def _some(self, model: str, worker: WorkerStanding | None) -> tuple[list[Row], Row | None]:
+        """Give some of those that offer a model, others each time, and the one that was chosen among them."""
+        sides = [side for shelf in self._roster.shelves(model) for side in (shelf.open, shelf.shut)]
+        chosen = None
+        if worker is not None:
+            chosen = next((side[worker.peer] for side in sides if worker.peer in side), None)
+        number = sum(map(len, sides))
+        rows = chain.from_iterable(side.values() for side in sides)
+        if number > WORKERS_MAX:
+            self._turn = (self._turn + WORKERS_MAX) % number
+            rows = islice(chain(rows, chain.from_iterable(side.values() for side in sides)), self._turn, None)
         some = list(islice(rows, WORKERS_MAX))
-        yield from some
-        if chosen is not None and all(row.worker.peer != chosen.peer for row in some):
-            yield from (row for row in rows if row.worker.peer == chosen.peer)
+        return (some if chosen is None or chosen in some else [*some, chosen]), chosen

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 
 from cocoon_p2p.identity import PeerId
 from cocoon_p2p.protocols.ids import Reason, Why
-from cocoon_p2p.protocols.messages import Ask, ModelOffer
-from cocoon_p2p.scheduling.expected import cost_of, near_of, row_of, score_of, seconds_of, size_of
+from cocoon_p2p.protocols.messages import Ask
+from cocoon_p2p.scheduling.expected import Row, cost_of, near_of, score_of, seconds_of, size_of
 from cocoon_p2p.scheduling.ladder import missing
 from cocoon_p2p.scheduling.odds import Fault
-from cocoon_p2p.scheduling.standing import WorkerStanding
 from cocoon_p2p.units import Nano
 
 _WHY = {
@@ -33,9 +32,8 @@ _WHY = {
 
 def passed_over(
     ask: Ask,
-    worker: WorkerStanding,
-    offer: ModelOffer,
-    chosen: WorkerStanding | None,
+    mine: Row,
+    chosen: Row | None,
     *,
     amount_max: Nano,
     now: float,
@@ -46,52 +44,38 @@ def passed_over(
 
     Args:
         ask: The question.
-        worker: Who did not get it.
-        offer: Of that worker, for the model.
-        chosen: Who did; None if nobody.
+        mine: The worker that did not get it, with that model.
+        chosen: The one that did; None if nobody.
         amount_max: The most that a worker may earn by it.
         now: Seconds on the clock of `WorkerStanding.heard`.
         date: Seconds since the Unix epoch.
         cached: Workers that this client was at lately, as for `choose`.
     """
-    reason = missing(ask, worker, offer, amount_max=amount_max, now=now, date=date)
+    worker = mine.worker
+    reason = missing(ask, worker, mine.offer, amount_max=amount_max, now=now, date=date)
     if reason is Reason.WORKER_LOST:
         return Why.CANARY if worker.rests_for in (Fault.CANARY, Fault.MISCOUNTED) else Why.RESTING
     if reason is not None:
         return _WHY[reason]
-    theirs = None if chosen is None else _offer_of(chosen, ask.model)
-    if chosen is None or theirs is None:
+    if chosen is None:
         return Why.FULL
-    if chosen.peer in ask.prefer:
+    if chosen.worker.peer in ask.prefer:
         return Why.ANOTHER_NAMED
-    return _compared(ask, (worker, offer), (chosen, theirs), now, cached)
+    return _compared(ask, mine, chosen, now, cached)
 
 
-def _compared(
-    ask: Ask,
-    mine: tuple[WorkerStanding, ModelOffer],
-    theirs: tuple[WorkerStanding, ModelOffer],
-    now: float,
-    cached: Mapping[PeerId, float],
-) -> Why:
+def _compared(ask: Ask, mine: Row, chosen: Row, now: float, cached: Mapping[PeerId, float]) -> Why:
     """Name what would have had to be otherwise, of two that both might have served."""
-    size = size_of(ask)
-    rows = [row_of(worker, offer, fresh_until=0.0, expires=0.0, now=now) for worker, offer in (mine, theirs)]
-    shares = [cached.get(row.worker.peer) for row in rows]
-    scores = [score_of(ask, row.offer, row, share) for row, share in zip(rows, shares, strict=True)]
-    if scores[0] <= scores[1] * near_of(ask):
+    my_share, their_share = cached.get(mine.worker.peer), cached.get(chosen.worker.peer)
+    theirs = score_of(ask, chosen.offer, chosen, their_share)
+    if score_of(ask, mine.offer, mine, my_share) <= theirs * near_of(ask):
         return Why.LOT
-    tries = [worker.odds.tries(now) for worker, _ in (mine, theirs)]
-    seconds = [seconds_of(row, size, share) for row, share in zip(rows, shares, strict=True)]
-    costs = [cost_of(row, size) for row in rows]
-    # What would be gone if it were as good as the other in this alone; the greatest is named.
+    size = size_of(ask)
+    truer = mine.worker.odds.tries(now) / chosen.worker.odds.tries(now)
+    # The greatest gap is named: it is what would bring the most.
     gaps = {
-        Why.OTHERS_TRUER: tries[0] / tries[1],
-        Why.OTHERS_QUICKER: (seconds[0] / tries[0]) / (seconds[1] / tries[1]),
-        Why.OTHERS_CHEAPER: costs[0] / costs[1],
+        Why.OTHERS_TRUER: truer,
+        Why.OTHERS_QUICKER: seconds_of(mine, size, my_share) / seconds_of(chosen, size, their_share) / truer,
+        Why.OTHERS_CHEAPER: cost_of(mine, size) / cost_of(chosen, size),
     }
     return max(gaps, key=lambda why: gaps[why])
-
-
-def _offer_of(worker: WorkerStanding, model: str) -> ModelOffer | None:
-    return next((offer for offer in worker.offers if offer.name == model), None)

@@ -14,7 +14,6 @@ from cocoon_p2p.protocols.ids import CHANCES_SECONDS, Trust, Why
 from cocoon_p2p.protocols.messages import Ask, Chances, NotChosen, Registered
 from cocoon_p2p.proxy.chances import COUNTED_SECONDS, LOOK_SECONDS, WORKERS_MAX, LookingBack
 from cocoon_p2p.scheduling import Choice, Fault, Odds, Roster, WorkerStanding, choose
-from cocoon_p2p.scheduling.choosing import offer_of
 from cocoon_p2p.scheduling.passed_over import passed_over
 from cocoon_p2p.units import Nano
 from tests.proxy.scene import scene
@@ -82,13 +81,16 @@ def test_there_is_a_reason_for_everybody_that_offers_the_model(ask: Ask, crowd: 
     roster = roster_of(*crowd)
     choice = choose(ask, roster, commission_basis_points=0, now=NOW, date=DATE, luck=0)
 
-    for each in roster:
-        offer = offer_of(each, ask.model)
-        if offer is not None and each is not choice.worker:
-            amount_max = amount_max_for_worker(Nano(ask.max_cost), 0)
-            found = passed_over(
-                ask, each, offer, choice.worker, amount_max=amount_max, now=NOW, date=DATE, cached={}
-            )
+    rows = {
+        peer: row
+        for shelf in roster.shelves(ask.model)
+        for peer, row in (*shelf.open.items(), *shelf.shut.items())
+    }
+    got = None if choice.worker is None else rows[choice.worker.peer]
+    amount_max = amount_max_for_worker(Nano(ask.max_cost), 0)
+    for row in rows.values():
+        if row is not got:
+            found = passed_over(ask, row, got, amount_max=amount_max, now=NOW, date=DATE, cached={})
             assert isinstance(found, Why)
 
 
