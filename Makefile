@@ -59,10 +59,13 @@ check: $(STAMP) $(PYRIGHT)/.installed
 MINUTES ?= 20
 soak: $(STAMP)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
-# The worker that answers is killed, again and again: the text is the undisturbed one, the bill by the rule.
+# Whoever answers is killed, again and again: the text is the undisturbed one, the bill by the rule. Then some
+# workers that fall silent, and some proxies.
 LOSSES ?= 200
 losses: $(STAMP)
 	$(BIN)/python -m tests.failover --losses $(LOSSES)
+	$(BIN)/python -m tests.failover --losses $$(($(LOSSES) / 10)) --stop
+	for workers in shared separate; do $(BIN)/python -m tests.failover --losses $$(($(LOSSES) / 10)) --proxies $$workers || exit 1; done
 # Whole networks under trouble, one for each seed: a seed that does not hold says how to run it again.
 SEEDS ?= 20
 sim: $(STAMP)

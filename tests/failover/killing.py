@@ -33,6 +33,9 @@ WORKERS = 3
 TOKENS_PER_SECOND = 25
 "So slow that a signal falls in the midst of an answer, wherever it is wanted."
 
+NO_CANARIES = {"canary_budget": 0}
+"In a proxy's config: what it pays for itself would stand between the clients' bills and the workers'."
+
 BOUND_SECONDS = 60.0
 "For one answer, and for the last worker to be paid: beyond it something hangs."
 
@@ -90,7 +93,9 @@ async def lose_workers(
     keys = {"tokens_per_second": TOKENS_PER_SECOND, "slots": 2, "context_tokens": 1024}
     # Workers that come back live in the nursery.
     async with trio.open_nursery() as nursery:
-        async with open_local_network(place, workers=WORKERS, worker_keys=keys) as network:
+        async with open_local_network(
+            place, workers=WORKERS, worker_keys=keys, proxy_keys=NO_CANARIES
+        ) as network:
             async with client_of(network) as client:
                 known = {prompt: await ask(client, prompt, account) for prompt in PROMPTS}
                 for _ in range(losses):
