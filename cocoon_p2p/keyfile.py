@@ -30,12 +30,17 @@ def load_or_create(path: Path) -> Identity:
 
 def _create(path: Path) -> Identity:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        seed = os.urandom(32)
-        file.write(seed.hex() + "\n")
-        file.flush()
-        # A key that vanishes with the power is an identity, and its earnings, lost.
-        os.fsync(descriptor)
+    seed = os.urandom(32)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(seed.hex() + "\n")
+            file.flush()
+            # A key that vanishes with the power is an identity, and its earnings, lost.
+            os.fsync(descriptor)
+    except OSError:
+        # A full disk. A file without a key would be taken for that of a node which lost its own.
+        path.unlink()
+        raise
     return Identity.from_seed(seed)
 
 

@@ -1,5 +1,7 @@
 """An identity key is made once, kept from others, and never guessed."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,23 @@ def test_a_file_without_a_key_is_refused_and_left_as_it_is(tmp_path: Path, conte
         load_or_create(path)
 
     assert path.read_text(encoding="utf-8") == content
+
+
+def test_a_full_disk_leaves_nothing_and_a_key_is_made_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(ConfigurationError, match="No space left on device"):
+            load_or_create(tmp_path / "identity.key")
+
+    assert list(tmp_path.iterdir()) == []
+    made = load_or_create(tmp_path / "identity.key")
+    assert load_or_create(tmp_path / "identity.key") == made
+    assert [path.name for path in tmp_path.iterdir()] == ["identity.key"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
