@@ -7,7 +7,7 @@ locked this way: SQLite's own locks on it would be lost whenever any descriptor 
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cocoon_p2p.errors import ConfigurationError
@@ -32,8 +32,10 @@ def owned(path: Path) -> Iterator[None]:
                 f"the ledger is in use by another process (file={path} pid={owner})",
                 hint="stop that process, or give this node a ledger of its own",
             ) from None
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        # Only a help for whoever asks: a disk that is full is the ledger's to tell of.
+        with suppress(OSError):
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         # The database takes its mode from the file it finds, and its journal files take theirs from it.
         os.close(_open_private(path))
         _flush_folder(path.parent)

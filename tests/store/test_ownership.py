@@ -1,5 +1,6 @@
 """One process owns a ledger's file, and nobody else reads the keys in it."""
 
+import errno
 import os
 import sqlite3
 import stat
@@ -17,6 +18,21 @@ async def test_a_ledger_in_use_is_refused_even_within_one_process(tmp_path: Path
 
     async with open_store(path):
         with pytest.raises(ConfigurationError, match=f"in use by another process .*pid={os.getpid()}"):
+            async with open_store(path):
+                pass
+
+
+async def test_a_disk_without_room_for_the_owner_s_number_is_no_reason_not_to_own_a_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    path = tmp_path / "ledger.db"
+
+    async with open_store(path):
+        with pytest.raises(ConfigurationError, match=r"in use by another process .*pid=unknown"):
             async with open_store(path):
                 pass
 
