@@ -93,7 +93,8 @@ async def offers_of(client: Any, kind: Kind | None = None) -> Any:
         what = "a model" if kind is None else f"a model for {kind.name.lower()}"
         raise Unavailable(
             f"no proxy offers {what} right now",
-            hint="check [network] bootstrap in the client's file, or wait for a proxy to come up",
+            hint="check [network] bootstrap in the client's file and this machine's clock, "
+            "or wait for a proxy to come up",
         )
     return offers
 
