@@ -165,6 +165,10 @@ class NodeProcess:
         if self._process.poll() is None:
             self._process.send_signal(number)
 
+    async def ended(self) -> int:
+        """Wait until it has ended by itself; give its exit code."""
+        return await self._process.wait()
+
     async def stop(self, *, within_seconds: float = STOP_SECONDS) -> int:
         """Ask it to finish, wait, kill it if it does not; give its exit code."""
         self.signal(signal.SIGCONT)

@@ -72,7 +72,7 @@ class Town:
     "The answer, as it is when nobody is harmed."
 
     paid: int = 0
-    "What the answers cost that were whole, in nanoTON."
+    "What the answers cost whose bills their reader had, in nanoTON."
 
     at_most: int = 0
     "What the others may have cost, as their reader was told, in nanoTON."
@@ -111,8 +111,15 @@ class Town:
     def is_whole(self, answer: Answer) -> None:
         """Hold an answer against the undisturbed one."""
         assert answer.text == self.text
-        assert answer.cost > 0
-        self.paid += answer.cost
+        self.count(answer)
+
+    def count(self, answer: Answer) -> None:
+        """Note what an answer cost that was left."""
+        for part in answer.parts:
+            if part.bill is None:
+                self.at_most += part.cost
+            else:
+                self.paid += part.cost
 
     async def answered_again(self, client: Client) -> None:
         """Ask until there is a whole answer: whoever came back works, and nobody had to do anything.
@@ -150,7 +157,7 @@ class Town:
                         if under_way == SLOTS * len(WORKERS):
                             all_are.set()
                         await all_are.wait()
-                    self.paid += answer.cost
+                    self.count(answer)
                     return
                 except Refused:
                     # Whoever came back a moment ago may not be known yet.
