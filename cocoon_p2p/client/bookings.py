@@ -1,6 +1,7 @@
 """What one request's exchanges cost: booked, looked for, or disputed; in its report, with the papers."""
 
 import logging
+from dataclasses import replace
 from functools import partial
 
 from cocoon_p2p.client.answer import AnswerPart, Report
@@ -115,9 +116,13 @@ class Bookings:
             self._free(made)
             return
         assert lost.terms is not None, "nothing is owed without terms"
-        self._report.pending += lost.owed_max
-        self.reservation.lower(made.exchange, lost.owed_max)
         part = self._report.part(made.link.peer, lost.terms)
+        # What was on its way to us may have been worked for on credit that other exchanges had left. So an
+        # honest proxy may have charged more than we held, and never more than it had credit for.
+        most = max(lost.owed_max, min(made.attempt.cost_max, made.account.credit))
+        lost = replace(lost, owed_max=most)
+        self._report.pending += most
+        self.reservation.lower(made.exchange, most)
         self._desk.nursery.start_soon(self._settle_late, made, lost, part)
 
     async def _settle_late(self, made: Try, lost: Lost, part: AnswerPart) -> None:
