@@ -3,9 +3,11 @@
 import time
 from collections.abc import Callable
 
+import pytest
 import trio
 
 from cocoon_p2p.identity import Identity, network_id, parse_peer_id, peer_id_text
+from cocoon_p2p.network.libp2p import kad_node
 from cocoon_p2p.network.libp2p.kad_keys import KadKeys
 from cocoon_p2p.network.libp2p.kad_wire import get_providers, get_value
 from cocoon_p2p.protocols.ids import Role
@@ -67,11 +69,15 @@ async def test_it_finds_in_our_server_what_we_published() -> None:
         assert found == {"providers": [peer_id_text(US.peer_id)], "errors": []}
 
 
-async def test_what_we_publish_is_kept_by_it_and_found_there_by_a_third() -> None:
+async def test_what_we_publish_is_kept_by_it_and_found_there_by_a_third(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # It takes an announcement without an answer, for which nobody waits.
+    monkeypatch.setattr(kad_node, "ASK_SECONDS", 1e6)
     value = record(US)
     async with js_peer() as js, our_server((js.addresses[0],)) as (_, directory):
         await wait_until(lambda: directory.servers_known == 1)
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             await directory.publish(value)
         # js-libp2p keeps a provider under its peer id, which it must have been told an address of.
         kept = await js.tell("get", key=dht_key(NETWORK, US.peer_id))

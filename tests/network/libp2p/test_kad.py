@@ -15,7 +15,7 @@ from libp2p.tools.anyio_service import background_trio_service
 
 from cocoon_p2p.errors import ConfigurationError, LocalProtocolError, Unavailable
 from cocoon_p2p.identity import network_id
-from cocoon_p2p.network.libp2p import kad_node, kad_search
+from cocoon_p2p.network.libp2p import kad_node
 from cocoon_p2p.network.libp2p.host import open_transport
 from cocoon_p2p.network.libp2p.kad_wire import encode, find_node, get_value, judge, read_message
 from cocoon_p2p.network.transport import Stream
@@ -25,11 +25,18 @@ from cocoon_p2p.protocols.papers import encode_signed
 from cocoon_p2p.records import make_record, make_statement, select_newest
 from tests.network.libp2p.kad_nodes import KEYS, LOOPBACK, identity, network, record, select, validate
 
+
+@pytest.fixture
+def never_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for an answer that does not come waits for ever: longer than `network` lasts."""
+    monkeypatch.setattr(kad_node, "ASK_SECONDS", 1e6)
+
+
 # ------------------------------------------------------------------ finding
 
 
 @pytest.mark.slow
-async def test_a_newcomer_that_knows_one_bootstrap_soon_finds_every_proxy() -> None:
+async def test_a_newcomer_that_knows_one_bootstrap_soon_finds_every_proxy(never_given_up: None) -> None:
     async with network() as nodes:
         bootstrap, _ = await nodes.start(1)
         for number in range(10, 14):
@@ -37,11 +44,9 @@ async def test_a_newcomer_that_knows_one_bootstrap_soon_finds_every_proxy() -> N
             await directory.publish(record(number))
         _, newcomer = await nodes.client(20, bootstrap.addresses)
 
-        began = trio.current_time()
         found = await newcomer.find_proxies()
 
         assert set(found) == {record(number) for number in range(10, 14)}
-        assert trio.current_time() - began < 3
 
 
 async def test_the_newest_record_of_a_proxy_is_found_and_no_older_one() -> None:
@@ -70,7 +75,7 @@ async def test_proxies_find_each_other_and_bootstraps_find_them() -> None:
             assert set(await directory.find_proxies()) == {record(10), record(11)}
 
 
-async def test_a_proxy_that_left_does_not_delay_those_who_stay() -> None:
+async def test_a_proxy_that_left_does_not_delay_those_who_stay(never_given_up: None) -> None:
     async with network() as nodes:
         bootstrap, _ = await nodes.start(1)
         leaving = await nodes.mortal(10, bootstrap.addresses)
@@ -80,12 +85,10 @@ async def test_a_proxy_that_left_does_not_delay_those_who_stay() -> None:
         await proxy.publish(record(11))
         _, client = await nodes.client(20, bootstrap.addresses)
 
-        began = trio.current_time()
         found = await client.find_proxies()
 
         # The record of the one that left lives until it expires: whoever dials it will learn.
         assert set(found) == {record(10), record(11)}
-        assert trio.current_time() - began < 3
 
 
 async def test_where_nobody_is_nothing_is_found_and_nothing_raised() -> None:
@@ -234,7 +237,7 @@ async def test_clients_are_in_nobodys_table() -> None:
         assert [entry.peer for entry in named] == [identity(10).peer_id]
 
 
-async def test_idle_streams_of_one_peer_starve_nobody() -> None:
+async def test_idle_streams_of_one_peer_starve_nobody(never_given_up: None) -> None:
     async with network() as nodes:
         bootstrap, _ = await nodes.start(1)
         _, proxy = await nodes.start(10, bootstrap.addresses)
@@ -244,11 +247,7 @@ async def test_idle_streams_of_one_peer_starve_nobody() -> None:
         held = [await idler[0].open_stream(bootstrap.peer_id, KEYS.protocol) for _ in range(100)]
         _, newcomer = await nodes.client(20, bootstrap.addresses)
 
-        began = trio.current_time()
-        found = await newcomer.find_proxies()
-
-        assert found == (record(10),)
-        assert trio.current_time() - began < 3
+        assert await newcomer.find_proxies() == (record(10),)
         # They did reach the server: the oldest of them had to make room.
         with pytest.raises(Unavailable):
             await held[0].read(1)
@@ -274,11 +273,8 @@ async def test_what_a_lying_server_says_is_passed_over(monkeypatch: pytest.Monke
 
 
 @pytest.mark.slow
-async def test_a_search_that_has_found_something_ends_when_nothing_more_comes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_search_that_has_found_something_ends_when_nothing_more_comes(never_given_up: None) -> None:
     async with network() as nodes:
-        monkeypatch.setattr(kad_search, "QUIET_SECONDS", 0.3)
         bootstrap, _ = await nodes.start(1)
         _, proxy = await nodes.start(10, bootstrap.addresses)
         await proxy.publish(record(10))
@@ -290,14 +286,12 @@ async def test_a_search_that_has_found_something_ends_when_nothing_more_comes(
         silent_transport.accept_streams(KEYS.protocol, say_nothing)
         _, client = await nodes.client(20, [*bootstrap.addresses, *silent_transport.addresses])
 
-        began = trio.current_time()
-        found = await client.find_proxies()
-
-        assert found == (record(10),)
-        assert trio.current_time() - began < kad_node.ASK_SECONDS / 2
+        assert await client.find_proxies() == (record(10),)
 
 
-async def test_a_server_that_takes_an_announcement_without_an_answer_has_taken_it() -> None:
+async def test_a_server_that_takes_an_announcement_without_an_answer_has_taken_it(
+    never_given_up: None,
+) -> None:
     """As the specification has it, and js-libp2p and go-libp2p do."""
     taken: list[bytes] = []
 
@@ -314,8 +308,7 @@ async def test_a_server_that_takes_an_announcement_without_an_answer_has_taken_i
         other.accept_streams(KEYS.protocol, serve)
         _, directory = await nodes.start(2, other.addresses)
 
-        with trio.fail_after(4):  # A question that is not answered takes six seconds.
-            await directory.publish(record(2))
+        await directory.publish(record(2))
 
     assert taken == [KEYS.shard_of(identity(2).peer_id)]
 

@@ -388,6 +388,7 @@ async def test_a_relay_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyP
         open_transport(CLIENT, limits=limits) as client,
     ):
         relay.accept_streams(HOP, say_nothing)
+        await client.dial(relay.addresses)
         way = f"{relay.addresses[0]}/p2p-circuit/p2p/{peer_id_text(PROXY.peer_id)}"
 
         with pytest.raises(Unavailable, match="no answer in time"):
