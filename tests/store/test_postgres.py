@@ -274,13 +274,13 @@ async def test_a_look_up_on_a_server_that_hangs_is_given_up_and_ends_the_ledger(
     url = server.new_ledger()
     async with open_store(url) as store:
         await store.submit(exchange(1)).wait()
-    monkeypatch.setattr(postgres, "LOOK_UP_SECONDS", 0.1)
     stopped: list[int] = []
 
     try:
         with pytest.raises(Unavailable, match="cannot be read"):
             async with open_store(url) as store:
                 stopped = stop_sessions(server)
+                monkeypatch.setattr(postgres, "LOOK_UP_SECONDS", 0.1)
                 with pytest.raises(Unavailable, match="cannot be read"):
                     store.exchange(PAYEE_END, exchange(1).exchange)
                 await until_the_ledger_ends()

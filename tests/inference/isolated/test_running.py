@@ -4,7 +4,7 @@ import logging
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -249,10 +249,10 @@ async def test_an_engine_that_makes_no_step_is_given_up_with_its_process() -> No
 
 async def test_a_reader_that_gives_a_stalled_engine_up_itself_ends_its_process() -> None:
     """The worker has the same patience as the engine's pipe: either may run out first."""
-    async with running(ScriptedEngine(stall_at=1), patience_seconds=0.3) as child:
+    async with running(ScriptedEngine(stall_at=1), patience_seconds=1) as child:
         async with child.generate(request()) as pieces:
             await anext(pieces)
-            with trio.move_on_after(0.28):
+            with trio.move_on_after(0.9), suppress(EngineError):
                 await anext(pieces)
 
         with pytest.raises(EngineError, match="gone"):

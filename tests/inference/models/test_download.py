@@ -194,7 +194,7 @@ async def test_a_host_that_falls_silent_is_asked_again(host: Host, tmp_path: Pat
     host.put(PATH, DATA, stalls_after=5_000)
 
     with trio.fail_after(60):
-        async with open_fetcher(patience=replace(QUICK, stall_seconds=0.3)) as fetcher:
+        async with open_fetcher(patience=replace(QUICK, stall_seconds=1.5)) as fetcher:
             await download(wanted(host), tmp_path, fetcher)
 
     assert host.ranges(PATH) == ["", "bytes=5000-"]

@@ -163,10 +163,10 @@ async def test_a_connection_that_was_idle_for_long_is_not_used_again(
 
 
 async def test_a_server_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "STEP_SECONDS", 0.05)
     script = Script()
     with trio.fail_after(BOUND_SECONDS):
         async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+            monkeypatch.setattr(pace, "STEP_SECONDS", 0.05)
             script.hangs_after = 2
             with pytest.raises(EngineError, match="no step"):
                 await pieces_of(engine, ask())
@@ -317,10 +317,10 @@ async def test_a_server_that_trickles_does_not_hold_up_the_look_after_it(
 ) -> None:
     monkeypatch.setattr(health, "LOOK_SECONDS", 0.0)
     monkeypatch.setattr(health, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(trying, "ONE_TOKEN_SECONDS", 0.2)
     script = Script()
     with trio.fail_after(BOUND_SECONDS):
         async with scripted_server(script) as address, open_upstream(Upstream(address)) as engine:
+            monkeypatch.setattr(trying, "ONE_TOKEN_SECONDS", 0.2)
             script.hangs_after = 0
             with pytest.raises(EngineError, match="down"):
                 while True:
