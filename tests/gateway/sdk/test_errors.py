@@ -176,8 +176,12 @@ def test_no_gateway_is_a_connection_error(gateway: Served) -> None:
 
 def test_who_waits_no_longer_has_a_timeout_error_and_the_engine_stops() -> None:
     with served(GatedEngine()) as gateway:
-        with pytest.raises(openai.APITimeoutError):
-            ask(gateway.sdk(timeout=0.5))
+        patience_seconds = 0.5
+        while not gateway.engine.tokens_made:
+            with pytest.raises(openai.APITimeoutError):
+                ask(gateway.sdk(timeout=patience_seconds))
+            # On a slow machine the engine may not have been asked by then.
+            patience_seconds *= 2
 
         gateway.until_idle()
-        assert gateway.engine.tokens_made == [0]
+        assert not any(gateway.engine.tokens_made)
