@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Event
+from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar, Unpack
 
 import outcome
@@ -23,7 +24,7 @@ import outcome
 from cocoon_p2p import client as on_trio
 from cocoon_p2p.aio.calling import GRACE_SECONDS
 from cocoon_p2p.aio.flow import Flow
-from cocoon_p2p.aio.holding import Asking, Held
+from cocoon_p2p.aio.holding import Asking, Held, Noted
 from cocoon_p2p.aio.portal import Outcome, Portal
 from cocoon_p2p.client import Budget, Embeddings, Offered, Piece, PriceQuote, PurseView
 from cocoon_p2p.client.answer import AnswerFacts, Report
@@ -69,6 +70,32 @@ class Answer(AnswerFacts):
     def save_bundle(self, path: Path) -> None:
         """Write the bundle to a file of mode 0600. Raises as on trio."""
         replace(path, self.encode_bundle())
+
+
+class Asked(AbstractContextManager[Answer]):
+    """What `Client.chat` and its like give: enter it for the answer.
+
+    Args:
+        asking: Makes the request on trio.
+        block: Gives the block that is entered.
+    """
+
+    def __init__(self, asking: Asking, block: Callable[[Asking], AbstractContextManager[Answer]]) -> None:
+        self._noted = Noted(asking)
+        self._block = block(self._noted)
+
+    @property
+    def charged_max(self) -> Nano:
+        """As on trio: what it may have cost at most, also where entering it was interrupted, or failed."""
+        return self._noted.charged_max
+
+    def __enter__(self) -> Answer:
+        return self._block.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return self._block.__exit__(kind, error, trace)
 
 
 class Purses:
@@ -126,15 +153,13 @@ class Client:
         """Turn texts into vectors."""
         return self._call(lambda client: client.embed(model, inputs, **wishes))
 
-    def chat(
-        self, model: str, messages: Sequence[Message], **wishes: Unpack[Wishes]
-    ) -> AbstractContextManager[Answer]:
+    def chat(self, model: str, messages: Sequence[Message], **wishes: Unpack[Wishes]) -> "Asked":
         """Ask for the next turn of a chat. The block is entered once the first piece is there."""
         return self._ask(lambda client: client.chat(model, messages, **wishes))
 
     def translate(
         self, model: str, text: str, *, to: str, source: str | None = None, **wishes: Unpack[Wishes]
-    ) -> AbstractContextManager[Answer]:
+    ) -> "Asked":
         """Have a text translated, by a model that chats."""
         return self._ask(lambda client: client.translate(model, text, to=to, source=source, **wishes))
 
@@ -146,19 +171,19 @@ class Client:
         sentences: int | None = None,
         language: str | None = None,
         **wishes: Unpack[Wishes],
-    ) -> AbstractContextManager[Answer]:
+    ) -> "Asked":
         """Have a text summed up, by a model that chats."""
         return self._ask(
             lambda client: client.summarize(model, text, sentences=sentences, language=language, **wishes)
         )
 
-    def complete(self, model: str, prompt: str, **wishes: Unpack[Wishes]) -> AbstractContextManager[Answer]:
+    def complete(self, model: str, prompt: str, **wishes: Unpack[Wishes]) -> "Asked":
         """Ask for the continuation of a bare prompt, without a chat template."""
         return self._ask(lambda client: client.complete(model, prompt, **wishes))
 
     def transcribe(
         self, model: str, audio: bytes, *, language: str = "", prompt: str = "", **wishes: Unpack[Wishes]
-    ) -> AbstractContextManager[Answer]:
+    ) -> "Asked":
         """Have speech written down."""
         return self._ask(
             lambda client: client.transcribe(model, audio, language=language, prompt=prompt, **wishes)
@@ -167,8 +192,11 @@ class Client:
     def _call(self, work: Callable[[on_trio.Client], Awaitable[Result]]) -> Result:
         return _Pending[on_trio.Client, Result](self._portal).run(work)
 
+    def _ask(self, asking: Asking) -> "Asked":
+        return Asked(asking, self._answered)
+
     @contextmanager
-    def _ask(self, asking: Asking) -> Iterator[Answer]:
+    def _answered(self, asking: Asking) -> Iterator[Answer]:
         begun, source = Event(), _Source(self._portal.post_if_open)
         held = Held(asking, source.flow, begun.set)
         pending = _Pending[on_trio.Client, None](self._portal, ended=begun)

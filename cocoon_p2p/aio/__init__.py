@@ -7,5 +7,6 @@ bursts (`flow`).
 """
 
 from cocoon_p2p.aio.client import Answer as Answer
+from cocoon_p2p.aio.client import Asked as Asked
 from cocoon_p2p.aio.client import Client as Client
 from cocoon_p2p.aio.client import open_client as open_client

@@ -15,12 +15,13 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import TypeVar, Unpack
 
 from cocoon_p2p import client as on_trio
 from cocoon_p2p.aio.calling import Bell, Pending, bell
 from cocoon_p2p.aio.flow import Flow
-from cocoon_p2p.aio.holding import Asking, Held
+from cocoon_p2p.aio.holding import Asking, Held, Noted
 from cocoon_p2p.aio.opening import open_portal
 from cocoon_p2p.aio.portal import Portal
 from cocoon_p2p.aio.purses import Purses
@@ -30,6 +31,7 @@ from cocoon_p2p.client.wishes import Wishes
 from cocoon_p2p.config import ClientFile, Loaded, load
 from cocoon_p2p.node import open_client as open_client_on_trio
 from cocoon_p2p.private_files import replace
+from cocoon_p2p.units import Nano
 
 Result = TypeVar("Result")
 
@@ -43,6 +45,34 @@ class Answer(on_trio.Answer):
     async def save_bundle(self, path: Path) -> None:
         """As on trio. A cancel leaves the old file, the new one, or both under two names."""
         await asyncio.to_thread(replace, path, self.encode_bundle())
+
+
+class Asked(AbstractAsyncContextManager[Answer]):
+    """What `Client.chat` and its like give: enter it for the answer.
+
+    Args:
+        asking: Makes the request on trio.
+        block: Gives the block that is entered.
+    """
+
+    def __init__(
+        self, asking: Asking, block: Callable[[Asking], AbstractAsyncContextManager[Answer]]
+    ) -> None:
+        self._noted = Noted(asking)
+        self._block = block(self._noted)
+
+    @property
+    def charged_max(self) -> Nano:
+        """As on trio: what it may have cost at most, also where entering it was cancelled, or failed."""
+        return self._noted.charged_max
+
+    async def __aenter__(self) -> Answer:
+        return await self._block.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._block.__aexit__(kind, error, trace)
 
 
 class _Source:
@@ -98,15 +128,13 @@ class Client:
         """Turn texts into vectors."""
         return await self._call(lambda client: client.embed(model, inputs, **wishes))
 
-    def chat(
-        self, model: str, messages: Sequence[Message], **wishes: Unpack[Wishes]
-    ) -> AbstractAsyncContextManager[Answer]:
+    def chat(self, model: str, messages: Sequence[Message], **wishes: Unpack[Wishes]) -> Asked:
         """Ask for the next turn of a chat. The block is entered once the first piece is there."""
         return self._ask(lambda client: client.chat(model, messages, **wishes))
 
     def translate(
         self, model: str, text: str, *, to: str, source: str | None = None, **wishes: Unpack[Wishes]
-    ) -> AbstractAsyncContextManager[Answer]:
+    ) -> Asked:
         """Have a text translated, by a model that chats."""
         return self._ask(lambda client: client.translate(model, text, to=to, source=source, **wishes))
 
@@ -118,21 +146,19 @@ class Client:
         sentences: int | None = None,
         language: str | None = None,
         **wishes: Unpack[Wishes],
-    ) -> AbstractAsyncContextManager[Answer]:
+    ) -> Asked:
         """Have a text summed up, by a model that chats."""
         return self._ask(
             lambda client: client.summarize(model, text, sentences=sentences, language=language, **wishes)
         )
 
-    def complete(
-        self, model: str, prompt: str, **wishes: Unpack[Wishes]
-    ) -> AbstractAsyncContextManager[Answer]:
+    def complete(self, model: str, prompt: str, **wishes: Unpack[Wishes]) -> Asked:
         """Ask for the continuation of a bare prompt, without a chat template."""
         return self._ask(lambda client: client.complete(model, prompt, **wishes))
 
     def transcribe(
         self, model: str, audio: bytes, *, language: str = "", prompt: str = "", **wishes: Unpack[Wishes]
-    ) -> AbstractAsyncContextManager[Answer]:
+    ) -> Asked:
         """Have speech written down."""
         return self._ask(
             lambda client: client.transcribe(model, audio, language=language, prompt=prompt, **wishes)
@@ -141,8 +167,11 @@ class Client:
     async def _call(self, work: Callable[[on_trio.Client], Awaitable[Result]]) -> Result:
         return await Pending(self._portal, work).wait()
 
+    def _ask(self, asking: Asking) -> Asked:
+        return Asked(asking, self._answered)
+
     @asynccontextmanager
-    async def _ask(self, asking: Asking) -> AsyncIterator[Answer]:
+    async def _answered(self, asking: Asking) -> AsyncIterator[Answer]:
         begun, rings = asyncio.Event(), bell()
         source = _Source(self._portal.post_if_open, rings)
         held = Held(asking, source.flow, lambda: rings.ring(begun.set))

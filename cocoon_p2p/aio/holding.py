@@ -1,16 +1,39 @@
 """An answer's block on trio, held open by a task for a reader elsewhere."""
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 
 import trio
 
 from cocoon_p2p.aio.flow import Flow
 from cocoon_p2p.client import Answer, Client
 from cocoon_p2p.client.answer import Report
+from cocoon_p2p.client.asked import Asked
 from cocoon_p2p.errors import Unavailable
+from cocoon_p2p.units import Nano
 
-Asking = Callable[[Client], AbstractAsyncContextManager[Answer]]
+Asking = Callable[[Client], Asked]
+
+
+class Noted:
+    """Makes a request, and remembers what it has cost, for any thread.
+
+    Args:
+        asking: Makes it. Called in trio's thread, once.
+    """
+
+    def __init__(self, asking: Asking) -> None:
+        self._asking = asking
+        self._asked: Asked | None = None
+
+    def __call__(self, client: Client) -> Asked:
+        """Make it."""
+        self._asked = self._asking(client)
+        return self._asked
+
+    @property
+    def charged_max(self) -> Nano:
+        """As of the request on trio; nothing where it was never made."""
+        return Nano(0) if self._asked is None else self._asked.charged_max
 
 
 class Held:

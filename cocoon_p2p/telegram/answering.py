@@ -127,5 +127,5 @@ class Answering:
     def _bill(self) -> Bill | None:
         if self._reading.answer is not None:
             return bill_of(self._reading.answer)
-        error = self._reading.error
-        return None if error is None or not error.charged else Bill(error.charged)
+        charged = self._reading.charged_max
+        return Bill(charged) if charged else None

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
-from cocoon_p2p.aio import Answer
+from cocoon_p2p.aio import Answer, Asked
 from cocoon_p2p.errors import CocoonError
 from cocoon_p2p.telegram.clock import Clock
 from cocoon_p2p.telegram.pages import fitting
 from cocoon_p2p.telegram.styled import utf16_units
+from cocoon_p2p.units import Nano
 
 Ask = Callable[[], Awaitable[AbstractAsyncContextManager[Answer]]]
 """Asks, once that is to be: gives a block that is entered when the first piece is there, as `Client.chat`
@@ -37,6 +38,7 @@ class Reading:
         self.is_cut = False
         "It was too long, and the rest was not bought."
 
+        self._asked: AbstractAsyncContextManager[Answer] | None = None
         self._texts: list[str] = []
         self._units_left = units_max
         self._until: asyncio.Timeout | None = None
@@ -47,6 +49,11 @@ class Reading:
     def text(self) -> str:
         """What came so far."""
         return "".join(self._texts)
+
+    @property
+    def charged_max(self) -> Nano:
+        """What it may have cost at most, also where it was stopped before its first word."""
+        return self._asked.charged_max if isinstance(self._asked, Asked) else Nano(0)
 
     @property
     def is_over(self) -> bool:
@@ -74,7 +81,8 @@ class Reading:
             self._news.set()
 
     async def _read(self, ask: Ask) -> None:
-        async with await ask() as self.answer:
+        self._asked = await ask()
+        async with self._asked as self.answer:
             async for piece in self.answer:
                 # A worker decides how much comes at once.
                 text = piece.text[: fitting(piece.text, 0, self._units_left)]

@@ -145,6 +145,43 @@ def test_a_cancel_before_the_first_piece_stops_it_too(run: Run) -> None:
     run(program())
 
 
+class Thinking(ScriptedEngine):
+    """Reads the prompt, and says nothing."""
+
+    has_read = False
+
+    async def _break_down_at(self, count: int) -> None:
+        # Whoever asks for the first token has been told that the prompt is read.
+        self.has_read = True
+        await super()._break_down_at(count)
+
+
+def test_what_was_stopped_before_its_first_piece_says_what_it_has_cost(run: Run) -> None:
+    engine = Thinking(stall_at=0, prefill_steps=1)
+
+    async def program() -> None:
+        async with bought(engine) as client:
+            await client.purses.allow("p", Budget(Nano(10**9)))
+            asked = client.chat("scripted", HELLO, purse="p")
+
+            async def ask() -> None:
+                async with asked:
+                    raise AssertionError("it said nothing")
+
+            assert asked.charged_max == 0
+            task = asyncio.create_task(ask())
+            while not engine.has_read:  # noqa: ASYNC110 (it runs in another thread)
+                await asyncio.sleep(0.001)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+            purse = await client.purses.look("p")
+            assert 0 < asked.charged_max == purse.spent + purse.reserved
+
+    run(program())
+
+
 def test_an_answer_that_breaks_says_so_and_keeps_what_came(run: Run) -> None:
     async def program() -> None:
         async with bought(ScriptedEngine(WORDS, delay_seconds=0, fail_at=40)) as client:

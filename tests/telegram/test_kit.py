@@ -105,6 +105,35 @@ def test_stop_as_a_command_stops_what_runs_and_what_waits() -> None:
     run(program)
 
 
+class Thinking(ScriptedEngine):
+    """Reads the prompt, and says nothing."""
+
+    has_read = False
+
+    async def _break_down_at(self, count: int) -> None:
+        # Whoever asks for the first token has been told that the prompt is read.
+        self.has_read = True
+        await super()._break_down_at(count)
+
+
+def test_what_is_stopped_before_its_first_word_says_what_it_has_cost() -> None:
+    engine = Thinking(stall_at=0, prefill_steps=1)
+
+    async def program() -> None:
+        async with open_scene(engine) as scene:
+            chat = scene.api.private(7)
+            chat.say("Hello")
+            while not engine.has_read:  # noqa: ASYNC110 (it runs in another thread)
+                await asyncio.sleep(0.001)
+
+            chat.say("/stop")
+
+            (text,) = await chat.until(lambda chat: [text for text in chat.texts if "Stopped." in text])
+            assert " TON" in text
+
+    run(program)
+
+
 def test_a_chat_asks_one_thing_after_the_other_and_not_too_many() -> None:
     engine = ScriptedEngine(delay_seconds=0.01, slots=1)
 
