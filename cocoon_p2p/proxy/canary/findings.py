@@ -10,7 +10,7 @@ newcomers outvotes nobody.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from cocoon_p2p.identity import PeerId
@@ -31,6 +31,9 @@ TEXT_KEPT = 400
 AGREEING_MIN = 2
 "Others that must say the same before it is the known answer."
 
+SILENT_TOKENS = 8
+"Tokens of an answer that may stand for no text: its end, marks of a template, a character cut off."
+
 STAMMER_MIN = 8
 "An answer of so many signs is a stammer if they are all one."
 
@@ -46,6 +49,7 @@ class Finding(Enum):
     BROKEN = ("broke off", 1)
     EMPTY = ("empty answer", 2)
     STAMMER = ("one sign over and over", 2)
+    OVERCOUNTED = ("counts more tokens than it says anything", 3)
     MISCOUNTED = ("counts other tokens than all others", 3)
     DIFFERENT = ("answers otherwise than all others", 3)
 
@@ -65,6 +69,7 @@ class Answer:
     peer: PeerId
     text: str
     prompt_tokens: int
+    completion_tokens: int
     is_vouched: bool
     "Whether the worker has served clients well: only then its answer counts for others."
 
@@ -100,6 +105,8 @@ def judge(asked: Asked, engine: str, answer: Answer) -> Finding:
         return Finding.EMPTY
     if len(text) >= STAMMER_MIN and len(set(text)) == 1:
         return Finding.STAMMER
+    if answer.completion_tokens > len(answer.text.encode()) + SILENT_TOKENS:
+        return Finding.OVERCOUNTED
     others = [
         other
         for name, other in asked.answers
@@ -156,6 +163,6 @@ class Answers:
             return judge(Asked(question, 0.0), engine, answer)
         finding = judge(asked, engine, answer)
         if finding in (Finding.GOOD, Finding.DIFFERENT) and len(asked.answers) < ANSWERS_MAX:
-            kept = Answer(answer.peer, answer.text[:TEXT_KEPT], answer.prompt_tokens, answer.is_vouched)
+            kept = replace(answer, text=answer.text[:TEXT_KEPT])
             self._asked[topic] = Asked(question, asked.at, (*asked.answers, (engine, kept)))
         return finding

@@ -8,7 +8,7 @@ also where this is cancelled in the middle.
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import trio
@@ -61,6 +61,9 @@ T = TypeVar("T")
 ANSWER_SECONDS = 15.0
 "From the first token to the bill: some thirty tokens."
 
+TEXT_KEPT = 4_096
+"Signs of an answer that are looked at: more than its tokens can hold. What a worker sends beyond is dropped."
+
 SETTLE_SECONDS = 5.0
 "How long we look for the bill of what we gave up. It is settled in any case."
 
@@ -97,11 +100,12 @@ class Bought:
     "By the receipt."
 
     prompt_tokens: int = 0
+    completion_tokens: int = 0
     paid: Nano | None = None
     "What the worker earned; None if it is not known yet."
 
     why: str = ""
-    "For people."
+    "For people; it may quote the worker."
 
 
 class _Over(Exception):
@@ -234,12 +238,13 @@ class _Shopper:
             patience.deadline = trio.current_time() + ANSWER_SECONDS
             while True:
                 plain = sealing.open_chunk(self._number, chunk.number, chunk.final, chunk.usage, chunk.sealed)
-                text.append(decode_answer(plain).text)
+                if sum(map(len, text)) < TEXT_KEPT:
+                    text.append(decode_answer(plain).text[:TEXT_KEPT])
                 if chunk.final:
                     break
                 chunk = await self._hear(Chunk)
             settled = await self._hear(Settled)
-            return self._read(settled, "".join(text))
+            return replace(self._read(settled, "".join(text)), completion_tokens=chunk.usage.completion)
         return await self._give_up("after the first" if text else f"none in {PATIENCE_SECONDS:.0f} s")
 
     async def _first_chunk(self, session: WorkerSession) -> tuple[Chunk, Session]:
@@ -315,7 +320,7 @@ class _Shopper:
             is_ours = settled.reason in _NO_FAULT
             return Bought(Finding.UNTOLD if is_ours else Finding.BROKEN, paid=paid, why=why)
         engine = decode_paper(Receipt, settlement.receipt.body).engine
-        return Bought(None, text, engine, self._prompt_tokens, paid)
+        return Bought(None, text, engine, self._prompt_tokens, paid=paid)
 
     async def _beat(self) -> None:
         """Show that we are there, as clients do."""

@@ -35,6 +35,9 @@ AT_ONCE_MAX = 8
 WATCHED_MAX = 4_096
 "Workers that are remembered, those that left included: coming back is no way back in."
 
+WORDS_MAX = 120
+"What came of a question, in words that may quote the worker."
+
 KEPT_TO_VOUCH = 4.0
 "Answers to clients, lately, that make a worker's word count where others are judged."
 
@@ -150,7 +153,7 @@ class Canaries:
         finding = bought.trouble or self._judge(session, offer, question, bought)
         was_out = eye.watch.out_until is not None
         eye.watch = after(eye.watch, finding, now)
-        eye.why = f"{finding.words}{bought.why and f': {bought.why}'}"
+        eye.why = f"{finding.words}{bought.why and f': {bought.why}'}"[:WORDS_MAX]
         self._follow(session, eye.watch, finding, was_out, now)
         log.log(
             logging.WARNING if finding.is_bad else logging.DEBUG,
@@ -166,6 +169,7 @@ class Canaries:
             session.peer,
             bought.text,
             bought.prompt_tokens,
+            bought.completion_tokens,
             session.standing.odds.kept_for_others(now) >= KEPT_TO_VOUCH,
         )
         return self._answers.take(Topic(offer.name, offer.weights_hash), question, bought.engine, answer)
@@ -179,7 +183,8 @@ class Canaries:
                 session.rested(now)
                 log.info("worker let back in", extra={"worker": peer_id_text(session.peer)})
         elif finding.is_bad and watch.out_until is not None:
-            fault = Fault.MISCOUNTED if finding is Finding.MISCOUNTED else Fault.CANARY
+            is_count = finding in (Finding.MISCOUNTED, Finding.OVERCOUNTED)
+            fault = Fault.MISCOUNTED if is_count else Fault.CANARY
             rest = pause(watch.outs) + OUT_MARGIN_SECONDS
             session.failed(fault, now, rest_seconds=rest, by=OURSELVES)
             log.warning("worker taken out", extra={"worker": peer_id_text(session.peer), "times": watch.outs})

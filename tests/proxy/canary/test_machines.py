@@ -80,8 +80,10 @@ def test_every_question_fits_the_bounds_that_are_told(luck: int) -> None:
 # ---------------------------------------------------------------- findings
 
 
-def said(peer: int, text: str = "Salt is a mineral.", prompt: int = 12, *, vouched: bool = True) -> Answer:
-    return Answer(PEERS[peer], text, prompt, vouched)
+def said(
+    peer: int, text: str = "Salt is a mineral.", prompt: int = 12, tokens: int = 5, *, vouched: bool = True
+) -> Answer:
+    return Answer(PEERS[peer], text, prompt, tokens, vouched)
 
 
 def asked(*answers: Answer, engine: str = "e 1") -> Asked:
@@ -130,6 +132,11 @@ def test_who_counts_otherwise_than_all_who_agree_has_miscounted() -> None:
     assert judge(asked(said(1), said(2, prompt=13)), "e 1", said(0, prompt=24)) is Finding.GOOD
 
 
+def test_who_counts_far_more_tokens_than_it_says_letters_has_overcounted() -> None:
+    assert judge(asked(), "e 1", said(0, "Salt.", tokens=30)) is Finding.OVERCOUNTED
+    assert judge(asked(), "e 1", said(0, "Salt.", tokens=7)) is Finding.GOOD
+
+
 def test_a_worker_is_not_asked_the_same_twice_and_others_are() -> None:
     answers, fresh = Answers(), [make_question(number) for number in range(3)]
 
@@ -147,7 +154,7 @@ def test_what_is_remembered_is_bounded() -> None:
         topic = Topic("m", number.to_bytes(32))
         answers.pick(topic, PEERS[0], QUESTION, 0.0)
     for number in range(2 * ANSWERS_MAX):
-        answers.take(topic, QUESTION, "e", Answer(PeerId(number.to_bytes(38)), "a" * 10**5, 1, True))
+        answers.take(topic, QUESTION, "e", Answer(PeerId(number.to_bytes(38)), "ab" * 10**5, 1, 1, True))
 
     kept = answers.pick(topic, PEERS[0], QUESTION, 0.0)
     assert len(answers) == QUESTIONS_MAX
