@@ -7,7 +7,6 @@ need all of that again, is not spoken: hypercorn would change to it for whoever 
 """
 
 import logging
-import os
 from functools import partial
 from typing import Any, cast
 
@@ -131,24 +130,14 @@ class _BoundedStream:
         raise _HungUp
 
     async def send_all(self, data: bytes) -> None:
-        # Mostly the socket takes it all: then there is no wait to bound. Nothing is the end of a body
-        # whose length was said. Hypercorn sends one thing at a time.
-        rest = data[self._send_now(data) :]
-        if not rest:
+        if not data:
+            # The end of a body whose length was said.
             return
         with trio.move_on_after(self._send_seconds) as scope:
-            await self._stream.send_all(rest)
+            await self._stream.send_all(data)
         if scope.cancelled_caught:
             await trio.aclose_forcefully(self._stream)
             raise trio.BrokenResourceError("the client does not read")
-
-    def _send_now(self, data: bytes) -> int:
-        """Send what the socket takes without waiting, and say how much that was."""
-        try:
-            return os.write(self._stream.socket.fileno(), data) if data else 0
-        except OSError:
-            # It is full; or it is lost or closed, and then sending the rest fails.
-            return 0
 
     async def send_eof(self) -> None:
         await self._stream.send_eof()

@@ -20,16 +20,6 @@ async def connected(send_seconds: float) -> AsyncIterator[tuple[_BoundedStream, 
             yield _BoundedStream(ours, send_seconds), theirs
 
 
-async def test_what_a_socket_holds_is_sent_before_anybody_elses_turn() -> None:
-    async with connected(60) as (stream, client):
-        sending = stream.send_all(b"an answer")
-
-        with pytest.raises(StopIteration):
-            sending.send(None)
-
-        assert await client.receive_some() == b"an answer"
-
-
 async def test_what_no_socket_holds_arrives_whole_and_in_order() -> None:
     async with connected(60) as (stream, client), trio.open_nursery() as nursery:
 
