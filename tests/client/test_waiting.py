@@ -41,9 +41,9 @@ async def test_of_several_lines_the_shortest_is_waited_in(autojump_clock: MockCl
             assert await answer.read() == "It is this."
 
         assert [len(proxy.talks) for proxy in stage.proxies] == [1, 2, 1]
-        assert answer.first_token_seconds == pytest.approx(4)
-        ask = stage.proxies[1].talks[1].ask
-        assert ask.wait_ms == POLICY.wait_seconds * 1000
+        wait_ms = stage.proxies[1].talks[1].ask.wait_ms
+        assert wait_ms is not None
+        assert 4_000 < wait_ms <= POLICY.wait_seconds * 1000
 
 
 async def test_a_line_that_takes_longer_than_the_client_would_wait_is_not_joined(
@@ -55,8 +55,7 @@ async def test_a_line_that_takes_longer_than_the_client_would_wait_is_not_joined
                 pytest.fail("there can be no answer")
 
         assert raised.value.retry_after == POLICY.wait_seconds + 1
-        assert trio.current_time() < 1
-        assert len(stage.proxy.talks) == 1
+        assert [talk.ask.wait_ms for talk in stage.proxy.talks] == [None]
 
 
 async def test_who_waited_in_vain_as_long_as_it_would_waits_no_longer(autojump_clock: MockClock) -> None:
@@ -66,7 +65,7 @@ async def test_who_waited_in_vain_as_long_as_it_would_waits_no_longer(autojump_c
                 pytest.fail("there can be no answer")
 
         assert raised.value.code == Reason.NO_CAPACITY.code
-        assert trio.current_time() == pytest.approx(POLICY.wait_seconds)
+        assert len(stage.proxy.talks) == 2
         assert stage.paying().held == 0
 
 
@@ -103,5 +102,5 @@ async def test_a_reader_who_leaves_leaves_the_line(autojump_clock: MockClock) ->
             async with stage.client.chat("scripted", QUESTION) as answer:
                 await answer.read()
 
-        assert trio.current_time() == pytest.approx(3)
+        assert len(stage.proxy.talks) == 2
         assert stage.paying().held == 0

@@ -38,26 +38,35 @@ def test_a_client_that_has_just_come_is_behind_one_of_a_flood_and_not_behind_all
     assert [place.item for place in served(queue)] == [9, 1, 2, 3, 4]
 
 
-@given(LINES, LINES, LINES)
+@given(LINES, LINES, LINES, st.integers(0, 9))
 def test_of_two_that_wait_neither_gets_more_than_the_other_but_for_a_place_of_each(
-    first: list[float], second: list[float], third: list[float]
+    first: list[float], second: list[float], third: list[float], served_before: int
 ) -> None:
     queue, lines = FairQueue[int](), {A: first, B: second, C: third}
-    for client, line in lines.items():
-        for item, seconds in enumerate(line):
+    for client in (A, B):
+        for item, seconds in enumerate([*lines[client], *[5.0] * served_before]):
             queue.join(client, seconds, item)
+    # The third comes when the other two have been served for a while.
+    for _ in range(served_before):
+        queue.take(anybody)
+    for item, seconds in enumerate(lines[C]):
+        queue.join(C, seconds, item)
 
     order = served(queue)
 
+    most = {client: max(*line, 5.0) for client, line in lines.items()}
     for one, other in combinations(lines, 2):
         # As long as both wait: up to the last of whoever is done first.
-        lasts = [max(at for at, place in enumerate(order) if place.client == each) for each in (one, other)]
+        lasts = [
+            max((at for at, place in enumerate(order) if place.client == each), default=-1)
+            for each in (one, other)
+        ]
         both = order[: min(lasts) + 1]
         for begin in range(len(both)):
             got = dict.fromkeys(lines, 0.0)
             for place in both[begin:]:
                 got[place.client] += place.seconds
-                assert abs(got[one] - got[other]) <= max(lines[one]) + max(lines[other])
+                assert abs(got[one] - got[other]) <= most[one] + most[other]
 
 
 @given(st.lists(st.tuples(CLIENTS, SECONDS), max_size=12), st.integers(0, 12), CLIENTS)
@@ -97,6 +106,31 @@ def test_nobody_starves_however_many_come_after(
             got[served_place.client] += served_place.seconds
 
     assert max(got.values()) <= sum(before) + 9
+
+
+def test_who_leaves_makes_room_for_its_own_that_come_after() -> None:
+    queue = FairQueue[int]()
+    queue.join(B, 1.0, 0)
+    gone = queue.join(A, 9.0, 1)
+    queue.join(A, 1.0, 2)
+    queue.join(B, 1.0, 3)
+    queue.join(B, 1.0, 4)
+
+    queue.leave(gone)
+
+    assert [place.item for place in served(queue)] == [0, 2, 3, 4]
+
+
+def test_what_was_charged_too_little_is_made_up_for() -> None:
+    queue = FairQueue[int]()
+    for item in range(3):
+        queue.join(A, 1.0, item)
+        queue.join(B, 1.0, item + 10)
+    queue.take(anybody)
+
+    queue.charge(A, 9.0)
+
+    assert [place.item for place in served(queue)] == [10, 11, 12, 1, 2]
 
 
 class Waiters(RuleBasedStateMachine):

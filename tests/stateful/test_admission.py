@@ -12,8 +12,9 @@ from cocoon_p2p.protocols.messages import Ask, ExchangeId
 from cocoon_p2p.proxy.admission import Admission, Waiting
 from cocoon_p2p.scheduling import Prospect
 
-WAITING_MAX, PER_CLIENT_MAX, WAIT_MAX_SECONDS = 6, 4, 30.0
-CLIENTS = st.sampled_from([PeerId(name) for name in (b"a", b"b", b"c")])
+WAITING_MAX, PER_CLIENT_MAX, WAIT_MAX_SECONDS = 5, 3, 30.0
+A, B, C = (PeerId(name) for name in (b"a", b"b", b"c"))
+CLIENTS = st.sampled_from([A, B, C])
 MODELS = st.sampled_from(["small", "large"])
 SLOTS = {"small": 2, "large": 1}
 
@@ -39,6 +40,9 @@ class Admissions(RuleBasedStateMachine):
         self.asked = 0
         self.waiting: dict[int, Waiting[int]] = {}
         self.running: list[Running] = []
+        for model, slots in SLOTS.items():
+            for _ in range(slots):
+                self.begin(model, None)
 
     def free(self, model: str) -> int:
         return SLOTS[model] - sum(running.model == model for running in self.running)
@@ -60,9 +64,9 @@ class Admissions(RuleBasedStateMachine):
     @rule(
         client=CLIENTS,
         model=MODELS,
-        seconds=st.integers(1, 20).map(float),
-        wait=st.none() | st.integers(0, 40_000),
-        deadline=st.integers(1, 60_000),
+        seconds=st.sampled_from([1.0, 2.0, 9.0]),
+        wait=st.sampled_from([None, 2_000, 9_000, 40_000]),
+        deadline=st.sampled_from([1, 5_000, 60_000]),
     )
     def ask(self, client: PeerId, model: str, seconds: float, wait: int | None, deadline: int) -> None:
         if self.free(model):
@@ -130,3 +134,12 @@ class Admissions(RuleBasedStateMachine):
 
 TestAdmissions = Admissions.TestCase
 TestAdmissions.settings = settings(max_examples=40, stateful_step_count=40)
+
+
+def test_a_line_is_bounded_for_each_client_and_in_all() -> None:
+    machine = Admissions()
+    for client in (A, A, A, A, B, B, B, C, C):
+        machine.ask(client, "small", 1.0, 40_000, 60_000)
+        machine.those_who_wait_are_bounded_and_known()
+
+    assert [machine.count(client) for client in (A, B, C)] == [2, 2, 1]

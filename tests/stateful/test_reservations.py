@@ -44,6 +44,11 @@ class HonestWorker:
     def tell(self) -> None:
         self.loads.append(Load(self.slots - self.others - len(self.heard), self.slots, 0))
 
+    def hear_loads(self) -> None:
+        """Let all that was told arrive."""
+        while self.loads:
+            self.hear_load()
+
     def hear_load(self) -> None:
         is_newest = len(self.loads) == 1
         self.session.take_load(self.loads.popleft(), NOW)
@@ -67,14 +72,20 @@ class Reservations(RuleBasedStateMachine):
             HonestWorker(number, count, self.roster) for number, count in enumerate((slots, more))
         ]
         self.asked = 0
+        for each in self.workers:
+            each.hear_loads()
 
     def pick(self, data: st.DataObject, name: str) -> tuple[HonestWorker, ExchangeId] | None:
         """Draw one of the exchanges that are in a set of their worker's."""
         found = [(each, one) for each in self.workers for one in sorted(getattr(each, name))]
         return data.draw(st.sampled_from(found)) if found else None
 
-    @rule(luck=st.integers(0, 2**64 - 1))
-    def reserve(self, luck: int) -> None:
+    @rule(count=st.integers(1, 5), luck=st.integers(0, 2**64 - 1))
+    def reserve(self, count: int, luck: int) -> None:
+        for _ in range(count):
+            self.reserve_one(luck)
+
+    def reserve_one(self, luck: int) -> None:
         choice = choose(ASK, self.roster, commission_basis_points=0, now=NOW, date=DATE, luck=luck)
         if choice.worker is None:
             return
@@ -113,12 +124,14 @@ class Reservations(RuleBasedStateMachine):
                 held.discard(exchange)
             chosen.tell()
 
-    @rule(data=st.data())
-    def others_come_and_go(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), is_quick=st.booleans())
+    def others_come_and_go(self, data: st.DataObject, is_quick: bool) -> None:
         chosen = self.workers[0]
         chosen.others = data.draw(st.integers(0, chosen.slots - len(chosen.heard)))
         chosen.is_known = False
         chosen.tell()
+        if is_quick:
+            chosen.hear_loads()
 
     @precondition(lambda self: any(each.loads for each in self.workers))
     @rule(data=st.data())
