@@ -16,7 +16,7 @@ from cocoon_p2p.payments import payee, pricing, receiving
 from cocoon_p2p.payments.paying import PayingAccount
 from cocoon_p2p.protocols.contents import AnswerContent
 from cocoon_p2p.protocols.exchange import bill, relayed
-from cocoon_p2p.protocols.messages import ExchangeId
+from cocoon_p2p.protocols.messages import ExchangeId, Price
 from cocoon_p2p.proxy.tab import Tab
 from cocoon_p2p.testing.simulation import carry_out, make_plan
 from cocoon_p2p.testing.simulation.nodes import Nodes
@@ -44,7 +44,7 @@ class Fault:
     "Of every request; None: as planned."
 
     max_cost: int | None = None
-    "Likewise, in nanoTON."
+    "Likewise, in nanoTON; then prompts cost next to nothing, and a token a thousand."
 
 
 def _breaking_off(deed: Deed = Deed.FAIL) -> tuple[Trouble, ...]:
@@ -200,7 +200,7 @@ FAULTS = {
     "a payee that works beyond credit": Fault(_work_without_credit, "works beyond credit"),
     "a proxy that owes what its clients do not cover": Fault(_hold_what_nobody_covers, "its clients cover"),
     "a client that forgets what it has spent": Fault(
-        _forget_what_was_spent, " of at most ", _breaking_off(), max_cost=40_000
+        _forget_what_was_spent, " of at most ", _breaking_off(), max_cost=15_000
     ),
     "a client that forgets the deadline": Fault(
         _forget_the_deadline, "has not ended", _breaking_off(Deed.STALL), timeout_seconds=2.0
@@ -230,7 +230,10 @@ def _plan(fault: Fault) -> Plan:
         )
 
     clients = tuple(tuple(map(changed, wishes)) for wishes in plan.clients)
-    return replace(plan, clients=clients, troubles=fault.troubles)
+    workers = plan.workers
+    if fault.max_cost is not None:
+        workers = tuple(replace(bench, price=Price(1_000, 500, 10**6, 10**6)) for bench in workers)
+    return replace(plan, clients=clients, workers=workers, troubles=fault.troubles)
 
 
 @pytest.mark.long
