@@ -146,12 +146,12 @@ async def buy(
 
 
 async def _keep(answer: Any, file: Path) -> None:
-    """Keep what proves the bill; of an answer that went on elsewhere, the earlier parts' in FILE.1, ..."""
+    """Keep what proves the bill; of an answer of several exchanges, the others' in FILE.1, ..."""
     from cocoon_p2p.private_files import replace
     from cocoon_p2p.protocols.exchange.bundle import encode_bundle
 
-    for number, part in enumerate(answer.parts[:-1], 1):
-        if part.bundle is not None:
+    for number, part in enumerate(answer.parts, 1):
+        if part.bundle not in (None, answer.bundle):
             place = file.with_name(f"{file.name}.{number}")
             await trio.to_thread.run_sync(replace, place, encode_bundle(part.bundle))
     await answer.save_bundle(file)

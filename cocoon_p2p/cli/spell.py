@@ -73,6 +73,7 @@ def _part_facts(part: "AnswerPart") -> dict[str, object]:
     return {
         "exchange": part.exchange.hex(),
         "continues": part.continues and part.continues.hex(),
+        "has_lost": part.has_lost,
         "proxy": peer_id_text(part.proxy),
         "worker": peer_id_text(part.worker),
         "delivered": {"prompt_tokens": usage.prompt + usage.cached, "completion_tokens": _completion(usage)},
@@ -122,7 +123,14 @@ def footer(answer: "Answer") -> str:
     model = "" if answer.model is None or not answer.model.demo else "  (demo model)"
     tokens = f"{answer.usage.prompt + answer.usage.cached} + {answer.usage.completion} tokens"
     broken = "".join(map(_broken_line, answer.continued_from))
-    return f"  {format_ton(answer.cost)}  {tokens}  worker {worker}{model}\n{broken}  {trust}"
+    lost = "".join(_lost_line(part) for part in answer.parts if part.has_lost)
+    return f"  {format_ton(answer.cost)}  {tokens}  worker {worker}{model}\n{broken}{lost}  {trust}"
+
+
+def _lost_line(part: "AnswerPart") -> str:
+    """Say of a worker that was asked too, and came second, what it is paid."""
+    cost = "not settled yet" if part.is_open else format_ton(part.cost)
+    return f"  {short_peer(part.worker)} was asked too and was later: {cost}\n"
 
 
 def _broken_line(part: "AnswerPart") -> str:

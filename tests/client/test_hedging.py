@@ -1,7 +1,7 @@
 """A first token that is late is bought twice: there is one answer, and who loses is paid by the rule."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import pytest
@@ -16,16 +16,20 @@ from cocoon_p2p.client.purse import Budget
 from cocoon_p2p.client.wishes import Wishes
 from cocoon_p2p.errors import CocoonError
 from cocoon_p2p.inference.engine import GenerateRequest, Piece
+from cocoon_p2p.ledger import Status
 from cocoon_p2p.payments.pricing import client_amount, owed_usage, worker_amount
 from cocoon_p2p.protocols.exchange.verification import verify_bundle
 from cocoon_p2p.protocols.ids import Outcome, Reason
 from cocoon_p2p.protocols.messages import Cancel, Meter, Usage
 from cocoon_p2p.protocols.schema import decode_paper
 from cocoon_p2p.testing.engine import ScriptedEngine
+from cocoon_p2p.testing.overlay import open_overlay
 from cocoon_p2p.testing.papers import PRICE
 from cocoon_p2p.units import Nano
 from tests.client.nodes import Nodes, nodes
 from tests.client.scene import POLICY, QUESTION, Script, Talk, honest, scene
+from tests.client.test_purses import charged, untied
+from tests.client.test_purses_and_crashes import Buyer
 
 pytestmark = pytest.mark.slow
 
@@ -194,18 +198,19 @@ async def test_one_request_in_ten_is_asked_twice_at_most(autojump_clock: MockClo
         await check_idle(running, *both)
 
 
+@pytest.mark.long
 async def test_what_is_always_slow_is_not_late_in_the_long_run(autojump_clock: MockClock) -> None:
     both = engines(*[2.0] * 100)
     async with nodes(*both, policy=ALWAYS) as running:
         asked: list[int] = []
-        for _ in range(40):
+        for _ in range(35):
             async with running.client.chat("scripted", QUESTION, prefer="fast") as answer:
                 await answer.read()
             asked.append(answer.attempts)
 
     # At first the worker's word is all that there is; later one in twenty is slower than the others.
     assert sum(asked[:10]) == 20
-    assert sum(asked[20:]) < 25
+    assert sum(asked[20:]) < 20
 
 
 async def test_an_answer_that_won_goes_on_elsewhere_when_it_breaks_off(autojump_clock: MockClock) -> None:
@@ -372,6 +377,29 @@ async def test_a_purse_pays_for_both_and_keeps_nothing_back(autojump_clock: Mock
         assert answer.cost == check_part(answer.parts[0]) + check_lost(answer.parts[1])
 
 
+@pytest.mark.parametrize("die_after", range(6, 36, 6))
+async def test_a_machine_that_dies_while_two_are_asked_knows_both_when_it_is_back(
+    die_after: int, autojump_clock: MockClock
+) -> None:
+    both = engines(LATE_SECONDS)
+    async with open_overlay(engines=both, delay_seconds=(0.001, 0.02)) as overlay:
+        buyer = Buyer(overlay)
+        async with buyer.live(die_after=die_after) as client:
+            await client.purses.allow("p", Budget(Nano(10**9)))
+            with suppress(CocoonError):
+                async with client.chat("scripted", QUESTION, prefer="fast", purse="p") as answer:
+                    await answer.read()
+            await trio.sleep(60)
+
+        async with buyer.live() as client:
+            await client.connect(buyer.proxy)
+            await untied(buyer.disk)
+            purse = await client.purses.look("p")
+            assert (purse.total, purse.reserved) == (charged(buyer.disk), 0)
+            assert not [row for row in buyer.disk.exchanges.values() if row.status is not Status.ENDED]
+        assert [engine.running for engine in both] == [0, 0]
+
+
 async def two(
     firsts: tuple[float, float], fails: tuple[int | None, int | None], proxies: int, seed: int
 ) -> None:
@@ -406,7 +434,7 @@ async def two(
         assert answer.cost == sum(map(check_part, parts)) == running.paid <= charged_max <= POLICY.max_cost
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     firsts=st.tuples(st.floats(0, 8), st.floats(0, 8)),
     fails=st.tuples(*[st.sampled_from([None, None, 0, 1, 7, 20])] * 2),
