@@ -136,7 +136,7 @@ _read_remembered = lru_cache(maxsize=PAPERS_REMEMBERED_MAX)(_read_verified)
 _COME_AGAIN = (KeyStatement, Record, Quote)
 
 
-def _reader(cls: type[Paper], signed: Signed) -> Callable[..., Paper]:
+def _reader(cls: type[object], signed: Signed) -> Callable[..., Paper]:
     is_remembered = cls in _COME_AGAIN and len(signed.body) <= PAPER_REMEMBERED_SIZE_MAX_BYTES
     return _read_remembered if is_remembered else _read_verified
 
