@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -77,6 +77,7 @@ def test_of_equals_the_one_that_lost_the_draw_is_told_that_it_was_a_lot() -> Non
 
 @pytest.mark.slow
 @given(ask=asks, crowd=crowds)
+@settings(max_examples=25, deadline=None)
 def test_there_is_a_reason_for_everybody_that_offers_the_model(ask: Ask, crowd: list[WorkerStanding]) -> None:
     roster = roster_of(*crowd)
     choice = choose(ask, roster, commission_basis_points=0, now=NOW, date=DATE, luck=0)

@@ -39,7 +39,7 @@ def after(ends: Sequence[tuple[Fault | None, float, Witness]], odds: Odds = NO_E
 
 @pytest.mark.slow
 @given(ends=ends, now=times)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_whatever_happens_nothing_is_below_zero_or_without_bound(
     ends: list[tuple[Fault | None, float, Witness]], now: float
 ) -> None:
@@ -57,7 +57,7 @@ def test_whatever_happens_nothing_is_below_zero_or_without_bound(
 @given(
     ends=st.lists(st.tuples(st.sampled_from((None, Fault.LOST)), times), min_size=2, max_size=4),
 )
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 def test_in_what_order_it_becomes_known_changes_nothing(ends: list[tuple[Fault | None, float]]) -> None:
     newest = max(at for _, at in ends)
     tries = {
@@ -83,7 +83,7 @@ def after_laps(laps: list[tuple[int, float, float, Witness]]) -> Pace:
 
 @pytest.mark.slow
 @given(ends=ends, more=st.lists(st.sampled_from((None, *Fault)), max_size=200), at=times)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_one_client_can_say_only_so_much_against_a_worker(
     ends: list[tuple[Fault | None, float, Witness]], more: list[Fault | None], at: float
 ) -> None:
@@ -98,7 +98,7 @@ def test_one_client_can_say_only_so_much_against_a_worker(
 
 @pytest.mark.slow
 @given(laps=laps, rivals=st.lists(st.tuples(st.integers(1, 5_000), st.floats(1e-3, 1e6)), max_size=20))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_among_three_voices_one_cannot_leave_what_the_others_say(
     laps: list[tuple[int, float, float, Witness]], rivals: list[tuple[int, float]]
 ) -> None:
@@ -114,7 +114,7 @@ def test_among_three_voices_one_cannot_leave_what_the_others_say(
 
 @pytest.mark.slow
 @given(laps=laps, now=times)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_voices_are_few_and_what_they_say_is_one_of_the_things_said(
     laps: list[tuple[int, float, float, Witness]], now: float
 ) -> None:

@@ -49,6 +49,7 @@ def finding(scene: Nodes) -> Finding | None:
     return scene.proxies[0].canaries.watch(WORKER)[0].finding
 
 
+@pytest.mark.slow
 async def test_a_worker_that_answers_well_stays_and_is_paid_for_it(autojump_clock: MockClock) -> None:
     engine = ScriptedEngine(talkative)
     async with nodes(engine, proxy_policy=ASKING) as scene:
@@ -110,6 +111,7 @@ async def test_a_generator_that_stammers_is_found_within_half_a_minute(autojump_
         assert finding(scene) is Finding.STAMMER
 
 
+@pytest.mark.long
 async def test_an_engine_that_fails_is_asked_with_growing_pauses_and_comes_back(
     autojump_clock: MockClock,
 ) -> None:
@@ -130,6 +132,7 @@ async def test_an_engine_that_fails_is_asked_with_growing_pauses_and_comes_back(
         await scene.agreed()
 
 
+@pytest.mark.slow
 async def test_clients_are_not_given_a_worker_that_is_out(autojump_clock: MockClock) -> None:
     dead, well = ScriptedEngine(talkative, stall_at=0), ScriptedEngine(talkative)
     async with nodes(dead, well, proxy_policy=ASKING) as scene:
@@ -143,6 +146,7 @@ async def test_clients_are_not_given_a_worker_that_is_out(autojump_clock: MockCl
         assert len(dead.requests) == asked
 
 
+@pytest.mark.slow
 async def test_a_worker_that_serves_clients_is_not_asked_meanwhile(autojump_clock: MockClock) -> None:
     engine = ScriptedEngine(talkative)
     async with nodes(engine, proxy_policy=ASKING) as scene:
@@ -179,7 +183,7 @@ async def test_a_question_that_is_too_dear_is_not_asked_and_that_is_said(autojum
         assert "the budget allows 50 at once" in scene.proxies[0].canaries.watch(WORKER)[1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_an_hour_costs_no_more_than_the_budget(autojump_clock: MockClock) -> None:
     budget = Nano(100_000)
     engines = [ScriptedEngine(talkative) for _ in range(2)]
@@ -190,6 +194,7 @@ async def test_an_hour_costs_no_more_than_the_budget(autojump_clock: MockClock) 
         assert scene.earned == scene.proxies[0].canaries.spent > budget / 20
 
 
+@pytest.mark.slow
 async def test_a_question_that_is_cut_off_is_settled_like_any_other(autojump_clock: MockClock) -> None:
     engine = ScriptedEngine(talkative, stall_at=3)
     async with nodes(engine, proxy_policy=ASKING) as scene:
@@ -205,6 +210,7 @@ async def test_a_question_that_is_cut_off_is_settled_like_any_other(autojump_clo
         assert account.charged == scene.proxies[0].canaries.spent > 0
 
 
+@pytest.mark.long
 async def test_two_questions_are_hardly_ever_the_same(autojump_clock: MockClock) -> None:
     engine = ScriptedEngine(talkative)
     async with nodes(engine, proxy_policy=ASKING):
