@@ -34,7 +34,7 @@ FULL = Told(3, "the ledger cannot be written: database or disk is full", "free s
 READ_ONLY = Told(2, "the ledger cannot be opened: Read-only file system", "that this user may write to")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_node_that_cannot_write_ends_with_what_to_do_and_goes_on_when_it_can(
     lab: Lab, tmp_path: Path
 ) -> None:
@@ -50,7 +50,8 @@ async def test_a_node_that_cannot_write_ends_with_what_to_do_and_goes_on_when_it
 async def an_answer_goes_on_without_the_worker_whose_disk_is_full(town: Town, client: Client) -> None:
     async with disturbed(town, client) as (answer, _):
         worker = town.node_of(answer)
-        filler = fill(town.network.data_directory(worker.name))
+        filler = town.network.data_directory(worker.name) / "filler"
+        fill(filler)
     town.is_whole(answer)
     assert_told(await ended(worker), worker, FULL)
     # Without room it does not begin either.
@@ -65,9 +66,10 @@ async def an_answer_goes_on_without_the_worker_whose_disk_is_full(town: Town, cl
 async def no_bill_is_lost_with_a_proxy_whose_disk_is_full(town: Town, client: Client) -> None:
     """Its clients have their answer, if all of it was under way, or are told that it broke off."""
     proxy = town.network.nodes["proxy"]
+    filler = town.network.data_directory("proxy") / "filler"
     with suppress(CocoonError):
         async with disturbed(town, client) as (answer, _):
-            filler = fill(town.network.data_directory("proxy"))
+            fill(filler)
         town.is_whole(answer)
     assert_told(await ended(proxy), proxy, FULL)
     filler.unlink()
@@ -113,13 +115,11 @@ def small_disk(folder: Path) -> Iterator[None]:
         run("umount", "-l", str(folder))
 
 
-def fill(folder: Path) -> Path:
-    """Leave no room on a disk; give the file that takes it."""
-    filler = folder / "filler"
+def fill(filler: Path) -> None:
+    """Have a file take all the room that is left on its disk."""
     with filler.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(bytes(4096)):
             pass
-    return filler
 
 
 def run(*command: str) -> None:

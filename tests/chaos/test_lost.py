@@ -9,14 +9,14 @@ import trio
 from cocoon_p2p.client import Client
 from cocoon_p2p.errors import CocoonError
 from cocoon_p2p.testing.processes import NodeProcess
-from tests.chaos.scene import Town, disturbed, end_of, open_town
+from tests.chaos.scene import BOUND_SECONDS, Town, disturbed, end_of, open_town
 from tests.nat.lab import Lab
 
 STOPPED_SECONDS = 12.0
 "Longer than anybody waits for a client's next word (protocols/ids.py, COVER_SECONDS)."
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
 async def test_whoever_is_lost_in_mid_answer_comes_back_and_nobody_pays_twice(
     lab: Lab, tmp_path: Path, how: signal.Signals
@@ -81,7 +81,7 @@ async def come_back(town: Town, node: NodeProcess, how: signal.Signals) -> None:
     await node.wait_for("config" if node.name == "chain" else "ready")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_client_that_stops_or_dies_in_mid_answer_holds_no_slot_and_pays_once(
     lab: Lab, tmp_path: Path
 ) -> None:
@@ -111,7 +111,7 @@ async def first_words(process: trio.Process) -> str:
     """Read until a process has written a little."""
     assert process.stdout is not None
     words = b""
-    with trio.fail_after(60):
+    with trio.fail_after(BOUND_SECONDS):
         while len(words) < 10:
             data = await process.stdout.receive_some()
             assert data, "it ended before"

@@ -11,7 +11,7 @@ from tests.chaos.scene import WORKERS, Town, disturbed, open_town
 from tests.nat.lab import Lab
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_whoever_is_parted_in_mid_answer_meets_again_and_nobody_pays_twice(
     lab: Lab, tmp_path: Path
 ) -> None:
