@@ -138,6 +138,7 @@ class Reservations(RuleBasedStateMachine):
     def a_load_comes(self, data: st.DataObject) -> None:
         data.draw(st.sampled_from([each for each in self.workers if each.loads])).hear_load()
 
+    @precondition(lambda self: self.asked >= 8)
     @rule(data=st.data())
     def drain(self, data: st.DataObject) -> None:
         data.draw(st.sampled_from(self.workers)).session.drain()
