@@ -102,9 +102,10 @@ class LookingBack:
         if worker is not None:
             chosen = next((side[worker.peer] for side in sides if worker.peer in side), None)
         number = sum(map(len, sides))
-        rows = chain.from_iterable(side.values() for side in sides)
         if number > WORKERS_MAX:
             self._turn = (self._turn + WORKERS_MAX) % number
-            rows = islice(chain(rows, chain.from_iterable(side.values() for side in sides)), self._turn, None)
-        some = list(islice(rows, WORKERS_MAX))
+        else:
+            self._turn = 0
+        around = chain.from_iterable(side.values() for side in (*sides, *sides))
+        some = list(islice(around, self._turn, self._turn + min(number, WORKERS_MAX)))
         return (some if chosen is None or chosen in some else [*some, chosen]), chosen
