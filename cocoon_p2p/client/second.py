@@ -16,6 +16,7 @@ from cocoon_p2p.client.hedging import expected_seconds, may_hedge
 from cocoon_p2p.client.race import Racer
 from cocoon_p2p.client.reception import Reception
 from cocoon_p2p.client.request import Request
+from cocoon_p2p.protocols.ids import PEERS_MAX
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,9 @@ class Second:
         with trio.move_on_after(desk.first_tokens.late_after(self._expected_seconds(first))):
             await first.yielded.wait()
         if first.yielded.is_set() or self._reception.is_left:
+            return None
+        if len(self._candidates.left_out()) >= PEERS_MAX:
+            # There is no room to name the first worker: it could be the second one too.
             return None
         assert first.made is not None, "it has begun, and has not ended"
         assert first.terms is not None, "it has begun, and has not ended"

@@ -19,12 +19,12 @@ from cocoon_p2p.inference.engine import GenerateRequest, Piece
 from cocoon_p2p.ledger import Status
 from cocoon_p2p.payments.pricing import client_amount, owed_usage, worker_amount
 from cocoon_p2p.protocols.exchange.verification import verify_bundle
-from cocoon_p2p.protocols.ids import Outcome, Reason
+from cocoon_p2p.protocols.ids import PEERS_MAX, Outcome, Reason
 from cocoon_p2p.protocols.messages import Cancel, Meter, Usage
 from cocoon_p2p.protocols.schema import decode_paper
 from cocoon_p2p.testing.engine import ScriptedEngine
 from cocoon_p2p.testing.overlay import open_overlay
-from cocoon_p2p.testing.papers import PRICE
+from cocoon_p2p.testing.papers import PRICE, paper_identity
 from cocoon_p2p.units import Nano
 from tests.client.nodes import Nodes, nodes
 from tests.client.scene import POLICY, QUESTION, Script, Talk, honest, scene
@@ -164,6 +164,18 @@ async def test_nobody_else_is_asked_where_the_max_cost_or_the_purse_does_not_hol
 
             assert len(answer.parts) == 1
         await check_idle(running, *both)
+
+
+async def test_nobody_else_is_asked_where_the_first_worker_could_not_be_left_out(
+    autojump_clock: MockClock,
+) -> None:
+    both = engines(LATE_SECONDS)
+    strangers = [paper_identity(200 + number).peer_id for number in range(PEERS_MAX)]
+    async with nodes(*both, policy=ALWAYS) as running:
+        async with running.client.chat("scripted", QUESTION, prefer="fast", exclude=strangers) as answer:
+            assert await answer.read() == WHOLE
+
+        assert answer.attempts == 1
 
 
 async def test_no_answer_costs_more_beside_it_than_the_quote_says(autojump_clock: MockClock) -> None:
