@@ -282,12 +282,23 @@ class Purses:
             return ()
         return tuple(note for change in changes for note in self._follow(change))
 
+    def _is_tied(self, name: ChannelName, exchange: ExchangeId) -> bool:
+        """Say whether it is our exchange: others choose ids as they like, on channels of their own."""
+        purse = self._tied.get(exchange)
+        if purse is None or name.side is not Side.PAYER:
+            return False
+        return self.get(purse).ties[exchange].channel in (None, name.channel)
+
     def limit(self, exchange: ExchangeId) -> Nano | None:
         """Say what an exchange can cost at most, if it is tied to a purse (`party.Beside`)."""
         name = self._tied.get(exchange)
         return None if name is None else self.get(name).ties[exchange].amount
 
     def _follow(self, change: Change) -> tuple[Note, ...]:
+        if isinstance(change, ExchangeRow | ExchangeForgotten) and not self._is_tied(
+            change.name, change.exchange
+        ):
+            return ()
         match change:
             case ExchangeRow(status=Status.RUNNING):
                 return self._begin(change.exchange, change.name.channel)

@@ -14,7 +14,15 @@ from cocoon_p2p.client import Budget, Client, Policy, Purses
 from cocoon_p2p.client.purses import open_purses, purses_of
 from cocoon_p2p.errors import CocoonError
 from cocoon_p2p.identity import PeerId, network_id
-from cocoon_p2p.ledger import ChannelName, EndedForgotten, ExchangeRow, Side, Status, Store
+from cocoon_p2p.ledger import (
+    ChannelName,
+    EndedForgotten,
+    ExchangeForgotten,
+    ExchangeRow,
+    Side,
+    Status,
+    Store,
+)
 from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.payments.party import Beside
 from cocoon_p2p.payments.payer_stream import settle
@@ -256,3 +264,31 @@ async def test_purses_are_the_same_in_a_ledger_that_is_opened_again(tmp_path: Pa
         view = await kept.look(PURSE)
         assert (view.spent, view.reserved, view.left, view.total) == (44, 0, 63, 44)
         assert await store.notes("purse-tie/") == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ChannelName(Side.PAYEE, ChannelId(b"\x02" * 32)),
+        ChannelName(Side.PAYER, ChannelId(b"\x03" * 32)),
+    ],
+    ids=["one that we are paid for", "one of another channel"],
+)
+async def test_an_exchange_of_the_same_id_elsewhere_is_not_the_purse_s(name: ChannelName) -> None:
+    exchange, ours = ExchangeId(b"\x01" * 16), ChannelName(Side.PAYER, ChannelId(b"\x02" * 32))
+    row = ExchangeRow(ours, exchange, Status.RUNNING, Nano(0), Nano(5), Nano(0), None, 1)
+    kept = Purses(MemoryStore(), lambda: EPOCH)
+    await kept.load()
+    await kept.allow(PURSE, Budget(Nano(100)))
+    with kept.reserved(PURSE, Nano(60)) as reservation:
+        reservation.tie(exchange, reservation.amount)
+        kept.beside([row])
+        other = replace(row, name=name, status=Status.ENDED, amount=Nano(44))
+
+        assert kept.beside([other, ExchangeForgotten(name, exchange)]) == ()
+
+        view = await kept.look(PURSE)
+        assert (view.spent, view.reserved) == (0, 60)
+        kept.beside([replace(row, status=Status.ENDED, amount=Nano(7))])
+    view = await kept.look(PURSE)
+    assert (view.spent, view.reserved) == (7, 0)
