@@ -143,8 +143,8 @@ async def serve_proxy(
             transport.accept_streams(EXCHANGE, doors.lead_to(clients.accept))
             nursery.start_soon(contain, "waiting room", clients.waiting_room.run)
             nursery.start_soon(storefront.keep_fresh)
-            nursery.start_soon(workers.keep_known)
-            nursery.start_soon(canaries.run)
+            nursery.start_soon(contain, "reputation", workers.keep_known)
+            nursery.start_soon(contain, "canaries", canaries.run)
             task_status.started(Proxy(workers, clients, storefront, canaries))
             await trio.sleep_forever()
     finally:

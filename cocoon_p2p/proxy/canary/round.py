@@ -135,6 +135,10 @@ class Canaries:
         async def ask() -> None:
             try:
                 await self._ask(session, eye, offer, question, price)
+            except Exception:
+                # A fault of ours. It is not asked again at once, and what it may have cost stays taken.
+                eye.watch = after(eye.watch, Finding.UNTOLD, trio.current_time())
+                raise
             finally:
                 eye.is_asked = False
                 self._under_way -= 1
