@@ -30,7 +30,7 @@ from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.testing.fortune import Fortune
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 "A node that has not made its next step after this long will not."
 
 STOP_SECONDS = 10.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 280
 
 
 @pytest.mark.slow

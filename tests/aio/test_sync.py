@@ -230,4 +230,4 @@ sync.GRACE_SECONDS = 600
 kept = ExitStack()
 kept.enter_context(sync.open_portal(open_desk))
 """
-    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], timeout=60, check=True)
+    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], timeout=280, check=True)

@@ -47,7 +47,7 @@ def running(*options: str) -> "Iterator[tuple[subprocess.Popen[str], dict[str, d
             yield process, read_steps(process, "config")
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            process.wait(280)
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ def test_without_a_file_the_chain_is_gone_in_the_end(tmp_path: Path) -> None:
             if line == "}\n":
                 break
         process.send_signal(signal.SIGINT)
-        _, steps = process.communicate(timeout=30)
+        _, steps = process.communicate(timeout=280)
 
     assert json.loads(shown)["@type"] == "config.global"
     assert process.returncode == 0

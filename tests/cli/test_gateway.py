@@ -26,7 +26,7 @@ async def _start(folder: Path, *options: str) -> trio.Process:
 @pytest.mark.long
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
 async def test_it_listens_where_it_says_and_ends_when_told(tmp_path: Path, told: signal.Signals) -> None:
-    with trio.fail_after(120):
+    with trio.fail_after(280):
         process = await _start(tmp_path, "--port", "0", "--json")
         assert process.stdout is not None
         assert process.stderr is not None
@@ -44,7 +44,7 @@ async def test_it_listens_where_it_says_and_ends_when_told(tmp_path: Path, told:
 
 @pytest.mark.long
 async def test_it_does_not_serve_strangers_without_a_key(tmp_path: Path) -> None:
-    with trio.fail_after(120):
+    with trio.fail_after(280):
         process = await _start(tmp_path, "--port", "0", "--host", "0.0.0.0")
         assert process.stdout is not None
         assert process.stderr is not None

@@ -25,7 +25,7 @@ DEAR = {"worker-1": {"price": {"completion": 10 * NANO_PER_TON}}}
 "So dear that what an answer costs is worth a claim by itself."
 
 FEES_MAX = NANO_PER_TON // 20
-LIMIT_SECONDS = 60
+LIMIT_SECONDS = 280
 
 
 @dataclass

@@ -34,7 +34,7 @@ def told(*arguments: str) -> Any:
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=False
+        command, capture_output=True, text=True, timeout=280, stdin=subprocess.DEVNULL, check=False
     )
 
 
@@ -130,7 +130,7 @@ def test_a_served_network_can_be_bought_from_and_looked_into_and_ends_when_told_
 
         serving.send_signal(signal.SIGTERM)
 
-        assert serving.wait(timeout=60) == 130
+        assert serving.wait(timeout=280) == 130
     assert answer["client_paid"] > 0
     assert [channel["capacity_nano"] > 10**9 for channel in channels] == [True]
     assert 18 * 10**9 < wallet["balance_nano"] < 19 * 10**9

@@ -12,7 +12,7 @@ from cocoon_p2p.errors import CocoonError
 from cocoon_p2p.testing.processes import open_local_network
 from tests.end_to_end.scene import client_of
 
-BOUND_SECONDS = 120
+BOUND_SECONDS = 280
 MODEL = "cocoon-demo"
 HELLO = [{"role": "user", "content": "Hello"}]
 

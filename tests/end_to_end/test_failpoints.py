@@ -37,7 +37,7 @@ CLAIMS_COST_MAX = 20_000_000
 "More than a claim or two of each channel's cost."
 
 KILLED = -9
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 280.0
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from cocoon_p2p.testing.postgres import find_programs, postgres_server
 from cocoon_p2p.testing.processes import LocalNetwork, open_local_network
 from tests.end_to_end.scene import client_of
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 280.0
 HELLO = [{"role": "user", "content": "Translate to Spanish: the red house"}]
 
 

@@ -36,7 +36,7 @@ TOKENS_PER_SECOND = 25
 NO_CANARIES = {"canary_budget": 0}
 "In a proxy's config: what it pays for itself would stand between the clients' bills and the workers'."
 
-BOUND_SECONDS = 60.0
+BOUND_SECONDS = 280.0
 "For one answer, and for the last worker to be paid: beyond it something hangs."
 
 

@@ -119,7 +119,7 @@ def test_the_port_that_the_library_opens_does_nothing_without_the_key(
     server: LlamaServer, path: str, key: str | None
 ) -> None:
     host, _, port = server._address.partition(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=10)
+    connection = http.client.HTTPConnection(host, int(port), timeout=60)
     method = "GET" if path in ("/props", "/slots", "/") else "POST"
     body = b'{"content": "Hi", "prompt": "Hi", "messages": []}' if method == "POST" else None
 

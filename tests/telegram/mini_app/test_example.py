@@ -30,7 +30,7 @@ from tests.telegram.mini_app.caller import Page
 from tests.telegram.mini_app.scene import TOKEN, UserWallet
 
 BACKEND = Path(__file__).parents[3] / "examples/mini_app/backend.py"
-START_SECONDS = 60
+START_SECONDS = 280
 
 
 @asynccontextmanager
