@@ -97,9 +97,9 @@ class NodeProcess:
         return self._process.pid
 
     async def start(self, nursery: trio.Nursery, *more: str) -> None:
-        """Start it, with `more` arguments this time. Its standard error is appended to a file beside its config.
+        """Start it, with `more` arguments this time; it ends with this process, also if that is killed.
 
-        It ends with this process, also if that is killed.
+        Its standard error is appended to a file beside its config.
         """
         command = [*self._within, sys.executable, "-m", "cocoon_p2p.cli", *self._arguments, *more, "--json"]
         with self.log_file.open("ab") as log:
