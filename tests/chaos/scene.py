@@ -10,7 +10,7 @@ When the block ends, all channels are closed, and every ledger and the chain mus
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -257,6 +257,21 @@ async def disturbed(town: Town, client: Client) -> AsyncIterator[tuple[Answer, D
     except CocoonError:
         town.at_most += asked.charged_max
         raise
+
+
+async def lose_the_proxy(town: Town, client: Client, harm: Callable[[], object]) -> str | None:
+    """Harm the only proxy, or the way to it, in the midst of an answer; give what its reader is told.
+
+    None: on a slow machine all of the answer was under way by then, and it is whole.
+    """
+    try:
+        async with disturbed(town, client) as (answer, _):
+            harm()
+    except CocoonError as exc:
+        print(f"proxy lost: {exc}")
+        return str(exc)
+    town.is_whole(answer)
+    return None
 
 
 async def wait_offered(client: Client) -> None:

@@ -13,9 +13,8 @@ import pytest
 import trio
 
 from cocoon_p2p.client import Client
-from cocoon_p2p.errors import CocoonError
 from cocoon_p2p.testing.processes import NodeProcess
-from tests.chaos.scene import BOUND_SECONDS, WORKERS, Town, disturbed, open_town
+from tests.chaos.scene import BOUND_SECONDS, WORKERS, Town, disturbed, lose_the_proxy, open_town
 from tests.nat.lab import Lab
 
 NODES = ("proxy", *WORKERS)
@@ -67,10 +66,7 @@ async def no_bill_is_lost_with_a_proxy_whose_disk_is_full(town: Town, client: Cl
     """Its clients have their answer, if all of it was under way, or are told that it broke off."""
     proxy = town.network.nodes["proxy"]
     filler = town.network.data_directory("proxy") / "filler"
-    with suppress(CocoonError):
-        async with disturbed(town, client) as (answer, _):
-            fill(filler)
-        town.is_whole(answer)
+    await lose_the_proxy(town, client, lambda: fill(filler))
     assert_told(await ended(proxy), proxy, FULL)
     filler.unlink()
     await proxy.start(town.nursery)
