@@ -18,6 +18,7 @@ help:
 	@echo 'make demo    a whole paid network on this machine, and one answer from it'
 	@echo 'make test    the tests'
 	@echo 'make sim     whole networks under trouble: make sim SEEDS=1000'
+	@echo 'make market  which worker is chosen among thousands, against other rules: docs/simulation.md'
 	@echo 'make check   types, style, import floors'
 	@echo 'make bench   the figures, each against a peer in the same run'
 
