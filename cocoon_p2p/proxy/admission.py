@@ -5,7 +5,8 @@
 
 What an Ask takes is forecast from its bounds and the workers' rates, and held against how long slots
 were taken of late. An Ask is let in only if it is expected to start before its client would have
-given up, and so early that its answer ends before its deadline.
+given up, and so early that its answer ends before its deadline. While too little has ended to tell, a
+forecast is a guess, and sends nobody away: who then does not start in time hears so when it is time.
 
 Waiting holds nothing: no slot, no credit. Spec: protocols/exchange.md (Waiting in line).
 """
@@ -30,6 +31,9 @@ STRETCH_MAX = 8.0
 
 PRIOR_SECONDS = 5.0
 "How many slot seconds a forecast is trusted like: the first answers or so."
+
+SURE_SECONDS = 30.0
+"How many slot seconds were forecast and have ended, once a forecast counts against who would wait."
 
 HOPELESS = 2.0
 "Who would start so many times later than it can waits in vain. Less is within what forecasts are wrong by."
@@ -57,6 +61,10 @@ class Turnover:
         kept = self._kept(now)
         return (PRIOR_SECONDS + kept * self.held) / (PRIOR_SECONDS + kept * self.expected)
 
+    def is_sure(self, now: float) -> bool:
+        """Say whether enough has ended of late to send somebody away by a forecast."""
+        return self._kept(now) * self.expected >= SURE_SECONDS
+
     def _kept(self, now: float) -> float:
         return float(0.5 ** ((now - self.at) / HALF_LIFE_SECONDS))
 
@@ -77,8 +85,11 @@ class Waiting(Generic[V]):
     slots: int
     "That would do, when it came."
 
+    forecast: float
+    "How long it takes one, not corrected."
+
     seconds: float
-    "How long it is expected to take one."
+    "How long it was expected to take one, when it came."
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +157,8 @@ class Admission(Generic[V]):
         lane = self._lane(ask.model)
         seconds = self.expected(ask.model, prospect.seconds, now)
         wait = (lane.queue.ahead(client) + seconds) / lane.servers(prospect.slots)
+        if not lane.turnover.is_sure(now):
+            wait = 0.0
         left = min(ask.deadline_ms / 1000, DEADLINE_MAX_SECONDS) - seconds
         limit = min(self._wait_max_seconds, left)
         if ask.wait_ms is not None:
@@ -154,7 +167,7 @@ class Admission(Generic[V]):
         if ask.wait_ms is None or not may_wait:
             return Entry(wait, may_wait)
         pushed_out = self._push_out() if len(self) >= self._waiting_max else None
-        waiting = Waiting(ask, client, visitor, now, now + limit, prospect.slots, seconds)
+        waiting = Waiting(ask, client, visitor, now, now + limit, prospect.slots, prospect.seconds, seconds)
         self._places[waiting] = lane.queue.join(client, seconds, waiting)
         self._counts[client] += 1
         return Entry(wait, may_wait, waiting, pushed_out)
@@ -178,14 +191,15 @@ class Admission(Generic[V]):
         """Take out whoever cannot start in time, or hardly, and say how long each would have waited on."""
         late: list[tuple[Waiting[V], float]] = []
         for lane in self._lanes.values():
-            ahead = 0.0
+            ahead, ratio, is_sure = 0.0, lane.turnover.ratio(now), lane.turnover.is_sure(now)
             for place in lane.queue:
                 waiting = place.item
                 wait = ahead / lane.servers(waiting.slots)
-                if now >= waiting.start_by or wait > HOPELESS * (waiting.start_by - now):
+                is_hopeless = is_sure and wait > HOPELESS * (waiting.start_by - now)
+                if now >= waiting.start_by or is_hopeless:
                     late.append((waiting, wait))
                 else:
-                    ahead += place.seconds
+                    ahead += ratio * waiting.forecast
         for waiting, _ in late:
             self.leave(waiting)
         return late

@@ -12,8 +12,17 @@ from tests.scheduling.crowd import ASK
 A, B = PeerId(b"a"), PeerId(b"b")
 
 
-def lobby() -> Admission[int]:
+def new_lobby() -> Admission[int]:
     return Admission[int](waiting_max=100, per_client_max=50, wait_max_seconds=60.0)
+
+
+def lobby() -> Admission[int]:
+    """One in which enough has ended, as it was forecast."""
+    admission = new_lobby()
+    for _ in range(8):
+        admission.began("m")
+        admission.ended("m", forecast=8.0, held=8.0, now=0.0, waited=None)
+    return admission
 
 
 def enter(
@@ -44,7 +53,7 @@ def test_slots_that_others_turn_over_are_not_counted() -> None:
 
 
 def test_it_is_learnt_how_long_slots_are_taken() -> None:
-    admission = lobby()
+    admission = new_lobby()
     for _ in range(50):
         admission.began("m")
         admission.ended("m", forecast=8.0, held=2.0, now=0.0, waited=None)
@@ -112,3 +121,30 @@ def test_a_price_of_time_is_told_to_who_does_not_wait() -> None:
 
     assert (entry.may_wait, entry.waiting, len(admission)) == (True, None, 0)
     assert entry.wait_seconds == 2
+
+
+def test_while_nothing_has_ended_a_forecast_sends_nobody_away() -> None:
+    admission = new_lobby()
+
+    entries = [enter(admission, seconds=300.0, wait_ms=10_000) for _ in range(30)]
+
+    assert all(entry.waiting is not None for entry in entries)
+    assert {entry.wait_seconds for entry in entries} == {0.0}
+    assert admission.late(9.9) == []
+    assert len(admission.late(10.0)) == 30
+
+
+def test_who_was_let_in_by_a_guess_is_judged_by_what_was_learnt_since() -> None:
+    admission = new_lobby()
+    for _ in range(30):
+        enter(admission, seconds=8.0, wait_ms=10_000)
+
+    for _ in range(20):
+        admission.began("m")
+        admission.ended("m", forecast=8.0, held=0.1, now=0.0, waited=None)
+    assert admission.late(0.0) == []
+
+    for _ in range(50):
+        admission.began("m")
+        admission.ended("m", forecast=8.0, held=80.0, now=0.0, waited=None)
+    assert 0 < len(admission) - len(admission.late(0.0)) < 30

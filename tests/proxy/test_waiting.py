@@ -26,6 +26,7 @@ from cocoon_p2p.protocols.messages import (
     Refused,
     Settled,
 )
+from cocoon_p2p.proxy import admission
 from cocoon_p2p.testing.store import MemoryStore
 from cocoon_p2p.units import Nano
 from tests.proxy.scene import NETWORK, OTHER, POLICY, End, HandClient, Job, Scene, now, scene
@@ -216,7 +217,10 @@ async def test_a_client_with_unused_quotes_is_passed_over_until_it_uses_one(
 # ---------------------------------------------------------------- in vain
 
 
-async def test_who_would_not_start_in_time_is_refused_at_once(autojump_clock: MockClock) -> None:
+async def test_who_would_not_start_in_time_is_refused_at_once(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "SURE_SECONDS", 0.0)
     async with full() as (stage, _):
         began = trio.current_time()
         for changes in ({"wait_ms": 500}, {"deadline_ms": 4_000}):
