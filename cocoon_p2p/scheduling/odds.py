@@ -33,7 +33,8 @@ BROKEN_SHARE_MOST = 3.0
 "How much the exchanges of one client can count for a worker, or against it, at any time."
 
 SHARES_MAX = 16
-"Clients whose part is told apart; who had the least part gives way."
+"""Clients whose part is told apart. Who comes when all are taken inherits the least one: so nobody's part is
+ever taken for less than it is, however many others there are."""
 
 
 class Fault(Enum):
@@ -95,24 +96,36 @@ class Odds:
 
     def after_kept(self, now: float, by: Witness = ANYBODY) -> "Odds":
         """Count an exchange that it brought to its end."""
-        odds, part = self._at(now, by)
-        more = max(0.0, min(_left(odds, now), _most(by, KEPT_SHARE_MOST) - part.kept, KEPT_MOST - odds.kept))
-        shares = _with(odds.shares, by, Share(part.kept + more, part.broken))
-        return Odds(odds.kept + more, odds.broken, odds.at, shares, odds.faults)
+        odds = self.faded(now)
+        parts, part = _with_room(odds.shares, by)
+        # Also for our own questions: a worker may know them, and answer nobody else.
+        room = float("inf") if by == ANYBODY else KEPT_SHARE_MOST - part.kept
+        more = max(0.0, min(_left(odds, now), room, KEPT_MOST - odds.kept))
+        parts[by] = Share(part.kept + more, part.broken)
+        return Odds(odds.kept + more, odds.broken, odds.at, tuple(parts.items()), odds.faults)
 
     def after_fault(self, fault: Fault, now: float, by: Witness = ANYBODY) -> "Odds":
         """Count one that it broke."""
-        odds, part = self._at(now, by)
-        room = min(_most(by, BROKEN_SHARE_MOST) - part.broken, BROKEN_MOST - odds.broken)
+        odds = self.faded(now)
+        parts, part = _with_room(odds.shares, by)
+        # Nobody else has a hand in our own: what we saw counts.
+        most = float("inf") if by in (OURSELVES, ANYBODY) else BROKEN_SHARE_MOST
+        room = min(most - part.broken, BROKEN_MOST - odds.broken)
         more = max(0.0, min(fault.weight * _left(odds, now), room))
-        shares = _with(odds.shares, by, Share(part.kept, part.broken + more))
+        parts[by] = Share(part.kept, part.broken + more)
         counts = dict(odds.faults)
         counts[fault] = counts.get(fault, 0.0) + more
-        return Odds(odds.kept, odds.broken + more, odds.at, shares, tuple(counts.items()))
+        return Odds(odds.kept, odds.broken + more, odds.at, tuple(parts.items()), tuple(counts.items()))
 
     def is_blameless(self, now: float, by: Witness) -> bool:
-        """Say whether it fails with this client alone, who has complained enough: others had no cause to."""
-        odds, part = self._at(now, by)
+        """Say whether it fails with this client alone, who has complained enough: others had no cause to.
+
+        Never when it failed us: what clients' exchanges kept before says nothing of its generator now.
+        """
+        if by == OURSELVES:
+            return False
+        odds = self.faded(now)
+        part = dict(odds.shares).get(by, Share())
         others = sum(share.kept for who, share in odds.shares if who != by)
         return part.broken > BROKEN_SHARE_MOST - 1.0 and others >= 1.0
 
@@ -126,28 +139,23 @@ class Odds:
         kept = KEPT_PRIOR + self.kept * left
         return (kept + BROKEN_PRIOR + self.broken * left) / kept
 
-    def _at(self, now: float, by: Witness) -> "tuple[Odds, Share]":
-        odds = self.faded(now)
-        return odds, dict(odds.shares).get(by, Share())
-
 
 def _left(odds: Odds, now: float) -> float:
     """Say what is left, by the time of `odds`, of what was seen then."""
     return faded(odds.at - now, HALF_LIFE_SECONDS)
 
 
-def _most(by: Witness, most: float) -> float:
-    """Bound everybody's part but our own: nobody else has a hand in it."""
-    return float("inf") if by in (OURSELVES, ANYBODY) else most
-
-
-def _with(
-    shares: tuple[tuple[Witness, Share], ...], by: Witness, share: Share
-) -> tuple[tuple[Witness, Share], ...]:
-    parts = {**dict(shares), by: share}
-    if len(parts) > SHARES_MAX:
-        del parts[min(parts, key=lambda who: parts[who].kept + parts[who].broken)]
-    return tuple(parts.items())
+def _with_room(shares: tuple[tuple[Witness, Share], ...], by: Witness) -> tuple[dict[Witness, Share], Share]:
+    """Give all parts with room for one more, and what this one's is by now."""
+    parts = dict(shares)
+    if by in parts or len(parts) < SHARES_MAX:
+        return parts, parts.get(by, Share())
+    # Our own stays: it is of another kind.
+    least = min(
+        (who for who in parts if who != OURSELVES), key=lambda who: parts[who].kept + parts[who].broken
+    )
+    inherited = parts.pop(least)
+    return parts, Share() if by == OURSELVES else inherited
 
 
 NO_ENDS = Odds()

@@ -13,6 +13,7 @@ from cocoon_p2p.scheduling.odds import (
     BROKEN_SHARE_MOST,
     HALF_LIFE_SECONDS,
     KEPT_PRIOR,
+    KEPT_SHARE_MOST,
     NO_ENDS,
     SHARES_MAX,
 )
@@ -94,6 +95,38 @@ def test_one_client_can_say_only_so_much_against_a_worker(
     spoiled = after([(fault, now, rival) for fault in more if fault is not None], before)
 
     assert spoiled.tries(now) <= before.tries(now) + BROKEN_SHARE_MOST / KEPT_PRIOR + 1e-9
+
+
+def test_no_client_says_more_because_many_others_are_served_well() -> None:
+    kept = after([(None, NOW, client) for client in CLIENTS[:SHARES_MAX] for _ in range(6)])
+    rival = Witness(b"rival")
+
+    spoiled = after([(Fault.RULES_BROKEN, NOW, rival)] * 50, kept)
+    polished = after([(None, NOW, rival)] * 50, kept)
+
+    assert spoiled.broken <= BROKEN_SHARE_MOST
+    assert polished.kept <= kept.kept + KEPT_SHARE_MOST
+
+
+def test_clients_without_number_say_no_more_than_those_that_are_told_apart() -> None:
+    sybils = [Witness(b"sybil %d" % number) for number in range(20 * SHARES_MAX)]
+
+    spoiled = after([(Fault.RULES_BROKEN, NOW, sybil) for sybil in sybils])
+
+    assert spoiled.broken <= SHARES_MAX * BROKEN_SHARE_MOST + 1e-9
+
+
+def test_answers_to_our_own_questions_are_no_licence_to_fail_others() -> None:
+    odds = after([(None, NOW, OURSELVES)] * 300)
+
+    assert odds.kept <= KEPT_SHARE_MOST
+    assert odds.kept_for_others(NOW) == 0
+
+
+def test_who_fails_us_is_never_blameless_however_well_it_served_before() -> None:
+    odds = after([(None, NOW, client) for client in CLIENTS[:10]] + [(Fault.CANARY, NOW, OURSELVES)] * 3)
+
+    assert not odds.is_blameless(NOW, OURSELVES)
 
 
 @pytest.mark.slow
