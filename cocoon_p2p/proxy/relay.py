@@ -60,7 +60,7 @@ from cocoon_p2p.proxy.link import Link
 from cocoon_p2p.proxy.session import WorkerSession
 from cocoon_p2p.proxy.stopwatch import Lap, Stopwatch
 from cocoon_p2p.proxy.tab import Tab
-from cocoon_p2p.scheduling import RETRY_SECONDS, Fault, Witness
+from cocoon_p2p.scheduling import OURSELVES, RETRY_SECONDS, Fault, Witness
 
 log = logging.getLogger(__name__)
 
@@ -361,7 +361,9 @@ class Relay:
 
     @property
     def _witness(self) -> Witness:
-        return Witness(self._client.peer)
+        # A stream from ourselves is a question of our own (`canary.inside`).
+        peer = self._client.peer
+        return OURSELVES if peer == self._agency.identity.peer_id else Witness(peer)
 
     # ------------------------------------------------------------ time and credit
 

@@ -62,6 +62,15 @@ async def test_a_worker_that_answers_well_stays_and_is_paid_for_it(autojump_cloc
         await scene.agreed()
 
 
+async def test_what_it_answers_us_does_not_make_its_word_count_for_others(autojump_clock: MockClock) -> None:
+    async with nodes(ScriptedEngine(talkative), proxy_policy=ASKING) as scene:
+        await trio.sleep(60)
+
+        odds = standing(scene).odds
+        assert odds.kept > 2
+        assert odds.kept_for_others(trio.current_time()) == 0
+
+
 async def test_no_budget_no_question(autojump_clock: MockClock) -> None:
     engine = ScriptedEngine(talkative)
     async with nodes(engine):
