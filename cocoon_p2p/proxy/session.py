@@ -148,7 +148,9 @@ class WorkerSession:
             self._stand(replace(standing, rests_until=until, rests_for=because))
 
     def rested(self, now: float) -> None:
-        """Let it be chosen again, at once."""
+        """Let it be chosen again at once, if it was left alone for what a question of ours showed."""
+        if self._standing.rests_for not in (Fault.CANARY, Fault.MISCOUNTED):
+            return
         self._stand(replace(self._standing, rests_until=min(now, self._standing.rests_until)))
 
     def failed(self, fault: Fault, now: float, *, rest_seconds: float, by: Witness) -> None:

@@ -1,6 +1,8 @@
 """What is held against a worker: what the proxy saw, and nothing that a client can bring about."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import trio
@@ -9,7 +11,8 @@ from trio.testing import MockClock
 from cocoon_p2p.protocols.ids import Outcome, Reason
 from cocoon_p2p.protocols.messages import Cancel, Part, Refused, Settled
 from cocoon_p2p.proxy.remembering import Remembering
-from cocoon_p2p.scheduling import Fault
+from cocoon_p2p.proxy.session import WorkerSession
+from cocoon_p2p.scheduling import OURSELVES, Fault, Witness
 from tests.proxy.scene import WORKER, Scene, now, scene
 from tests.proxy.test_remembering import newcomer
 
@@ -147,3 +150,21 @@ async def test_an_engine_that_failed_is_held_against_it(autojump_clock: MockCloc
         assert isinstance(await end.hear(Settled), Settled)
 
         assert faults(stage) == [Fault.FAILED]
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_forgiven"),
+    [(Fault.CANARY, True), (Fault.MISCOUNTED, True), (Fault.RULES_BROKEN, False), (Fault.LOST, False)],
+)
+async def test_a_good_answer_to_us_lets_back_in_who_rests_for_a_bad_one_only(
+    autojump_clock: MockClock, fault: Fault, is_forgiven: bool
+) -> None:
+    paper = cast("Any", SimpleNamespace(record=None, statement=None, sequence=0))
+    session = WorkerSession(cast("Any", None), paper, newcomer(), paper, lambda _: None)
+    now = trio.current_time()
+    session.failed(Fault.CANARY, now, rest_seconds=90, by=OURSELVES)
+    session.failed(fault, now, rest_seconds=600, by=Witness(b"a client"))
+
+    session.rested(now)
+
+    assert (session.standing.rests_until <= now) is is_forgiven
