@@ -119,7 +119,9 @@ class Remembering:
         )
 
     def remember(self, standing: WorkerStanding) -> None:
-        """Keep what is known of a worker that leaves."""
+        """Keep what is known of a worker that leaves. Who never served must not drive out who did."""
+        if not (standing.odds.at or standing.paces):
+            return
         self._known[standing.peer] = _known(standing)
         self._known.move_to_end(standing.peer)
         self._write([(standing.peer, _known(standing))])

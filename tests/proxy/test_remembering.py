@@ -112,3 +112,15 @@ async def test_who_was_put_to_rest_for_a_lie_does_not_wake_by_coming_back(autoju
 
     assert memory.recall(newcomer(), ()).rests_until == 600.0
     assert memory.recall(newcomer(TWIN), ()).rests_until == 0.0
+
+
+async def test_strangers_that_come_and_go_drive_nobody_out(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remembering, "REMEMBERED_MAX", 1)
+    memory = Remembering(None, lambda: EPOCH)
+    memory.remember(known())
+
+    memory.remember(newcomer(TWIN))
+
+    assert memory.recall(newcomer(), ()).odds.broken > 0
