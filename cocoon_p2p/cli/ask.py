@@ -16,6 +16,7 @@ from cocoon_p2p.cli.buying import (
     first_model,
     json_option,
     offers_of,
+    prefer_option,
     read_text,
     run_client,
     tokens_option,
@@ -42,6 +43,7 @@ def models(config_file: Path, as_json: bool) -> None:
 @cost_option
 @trust_option
 @weights_option
+@prefer_option
 @beyond_text
 @click.option(
     "--receipt",
@@ -58,6 +60,7 @@ def ask(
     max_cost: int | None,
     trust: str | None,
     weights: str | None,
+    prefer: str | None,
     receipt_file: Path | None,
     config_file: Path,
     as_json: bool,
@@ -74,7 +77,7 @@ def ask(
         buy,
         message=user_message(text, images),
         model=model,
-        wishes=wishes_given(max_tokens, max_cost, trust, weights) | read_wishes(options),
+        wishes=wishes_given(max_tokens, max_cost, trust, weights, prefer) | read_wishes(options),
         receipt_file=receipt_file,
         as_json=as_json,
     )
@@ -87,6 +90,7 @@ def ask(
 @cost_option
 @trust_option
 @weights_option
+@prefer_option
 @config_option
 def chat(
     model: str | None,
@@ -94,10 +98,11 @@ def chat(
     max_cost: int | None,
     trust: str | None,
     weights: str | None,
+    prefer: str | None,
     config_file: Path,
 ) -> None:
     """Talk to MODEL (by default the first that can be bought). An empty line or Ctrl-D ends it."""
-    wishes = wishes_given(max_tokens, max_cost, trust, weights)
+    wishes = wishes_given(max_tokens, max_cost, trust, weights, prefer)
     run_client(config_file, functools.partial(talk, model=model, wishes=wishes))
 
 

@@ -35,10 +35,19 @@ trust_option = click.option(
     type=click.Choice(("open", "sim", "tdx", "tdx+gpu")),
     help="What must be proven about the worker's machine.",
 )
+prefer_option = click.option(
+    "--prefer",
+    type=click.Choice(("cheap", "balanced", "fast")),
+    help="What counts more: the price, or the time. `fast` asks a second worker where a first token is late.",
+)
 
 
 def wishes_given(
-    max_tokens: int | None, max_cost: int | None, trust: str | None, weights: str | None
+    max_tokens: int | None,
+    max_cost: int | None,
+    trust: str | None,
+    weights: str | None,
+    prefer: str | None = None,
 ) -> dict[str, Any]:
     """Take what was said on the command line as the client's wishes; what was not is the policy's."""
     wishes = {
@@ -46,6 +55,7 @@ def wishes_given(
         "max_cost": max_cost,
         "trust": trust,
         "weights": weights,
+        "prefer": prefer,
     }
     return {name: value for name, value in wishes.items() if value is not None}
 

@@ -1,4 +1,4 @@
-"""`cocoon ask`: what it keeps of an answer that broke off."""
+"""`cocoon ask`: what it wishes for, and what it keeps of an answer that broke off."""
 
 import json
 from collections.abc import AsyncIterator
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cocoon_p2p.cli.ask import buy
+from cocoon_p2p.cli.buying import wishes_given
 from cocoon_p2p.client.answer import Answer, Report
 from cocoon_p2p.client.reception import Piece
 from cocoon_p2p.errors import AnswerBroken
@@ -46,3 +47,8 @@ async def test_what_an_earlier_part_cost_is_proven_though_the_last_is_not_settle
 
     assert (tmp_path / "receipt.1").read_bytes() == PAPERS
     assert not file.exists()
+
+
+def test_what_is_said_on_the_command_line_is_a_wish_and_what_is_not_is_left_to_the_file() -> None:
+    assert wishes_given(None, None, None, None, "fast") == {"prefer": "fast"}
+    assert wishes_given(10, 5, "sim", None) == {"completion_tokens_max": 10, "max_cost": 5, "trust": "sim"}
