@@ -182,9 +182,8 @@ class Attempt:
         """Wait for whatever comes first: a message, the application's leaving, the time."""
         wake = next_wake(self._exchange)
         assert wake is not None, "the exchange has not ended"
-        if (self._reception.is_left or self._is_unwanted) and not self._was_leave_told:
-            self._was_leave_told = True
-            return CancelWanted(trio.current_time())
+        if self._is_over and not self._was_leave_told:
+            return self._leave()
         if self._reception.is_full:
             with self._wait_until(wake) as self._waiting:
                 await self._reception.room()
@@ -197,11 +196,23 @@ class Attempt:
             return Woke(trio.current_time())
         if message is None:
             return PeerLost(Unavailable("the proxy closed the stream"))
-        if isinstance(message, Quoted) and self._learn is not None and not self._is_unwanted:
+        if isinstance(message, Quoted) and self._learn is not None and not self._is_over:
             # Longer than a heartbeat, which nobody waits for yet; not as long as the slot is held for us.
             with self._wait_until(trio.current_time() + LEARN_SECONDS) as self._waiting:
                 await self._learn(message.quote)
+        if isinstance(message, Quoted) and self._is_over and not self._was_leave_told:
+            # Nobody wants it any more: who takes it would pay for a prompt.
+            return self._leave()
         return self._read(message)
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether nobody wants the answer any more."""
+        return self._reception.is_left or self._is_unwanted
+
+    def _leave(self) -> CancelWanted:
+        self._was_leave_told = True
+        return CancelWanted(trio.current_time())
 
     async def _receive(self, wake: float) -> object:
         """Wait for a message until then: `_NOTHING` if none came, None if the stream ended."""

@@ -42,11 +42,14 @@ class Bookings:
 
     def lost(self, racer: Racer) -> None:
         """Note a try that is cancelled because another one is the answer: it is paid for what it did."""
-        if racer.made is None or racer.terms is None:
+        if racer.made is None:
             return
-        self._report.part(racer.link.peer, racer.terms).has_lost = True
+        if racer.terms is not None:
+            self._report.part(racer.link.peer, racer.terms).has_lost = True
         racer.pending = racer.made.attempt.cost_max
         self._report.pending += racer.pending
+        # What it cannot cost is there for the rest, should the answer break off before this one ends.
+        self.reservation.lower(racer.made.exchange, Nano(racer.pending))
 
     def lost_ended(self, racer: Racer) -> None:
         """Note that what such a try costs is known from here on, or booked as any other."""

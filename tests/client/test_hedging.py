@@ -11,16 +11,18 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from cocoon_p2p.client import AnswerPart
+from cocoon_p2p.client.desk import Desk
 from cocoon_p2p.client.hedging import loser_cost_bound
 from cocoon_p2p.client.purse import Budget
 from cocoon_p2p.client.wishes import Wishes
 from cocoon_p2p.errors import CocoonError
+from cocoon_p2p.identity import PeerId
 from cocoon_p2p.inference.engine import GenerateRequest, Piece
 from cocoon_p2p.ledger import Status
 from cocoon_p2p.payments.pricing import client_amount, owed_usage, worker_amount
 from cocoon_p2p.protocols.exchange.verification import verify_bundle
-from cocoon_p2p.protocols.ids import PEERS_MAX, Outcome, Reason
-from cocoon_p2p.protocols.messages import Cancel, Meter, Usage
+from cocoon_p2p.protocols.ids import PEERS_MAX, Outcome, Reason, Trust
+from cocoon_p2p.protocols.messages import Cancel, Meter, Signed, Usage
 from cocoon_p2p.protocols.schema import decode_paper
 from cocoon_p2p.testing.engine import ScriptedEngine
 from cocoon_p2p.testing.overlay import open_overlay
@@ -357,6 +359,71 @@ async def test_a_loser_s_bill_that_lies_is_disputed_and_the_answer_stands(autoju
 
         assert answer.dispute is not None
         assert (stage.paying().charged, answer.worker) == (0, stage.proxies[1].worker.identity.peer_id)
+
+
+async def test_a_quote_that_is_looked_into_when_the_other_one_answers_is_not_taken(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def is_late(talk: Talk) -> None:
+        await (has_no_room(talk) if len(first.talks) == 1 else after(2, answers)(talk))
+
+    async with scene(is_late, honest, policy=ALWAYS, commissions=(100, 500)) as stage:
+        first, second = stage.proxies
+        async with stage.client.chat("scripted", QUESTION) as answer:
+            # The second worker knows the client from here on: a request is all that it would be sent.
+            assert await answer.read() == "It is this."
+        charged = stage.paying(second).charged
+
+        async def learn(desk: Desk, signed: Signed, *, via: PeerId, asked: Trust) -> None:
+            await trio.sleep(5 if via == second.peer else 0)
+
+        monkeypatch.setattr(Desk, "learn", learn)
+        async with stage.client.chat("scripted", QUESTION, prefer="fast") as answer:
+            assert await answer.read() == "It is this."
+
+        await trio.sleep(10)
+        assert [len(talk.heard) > 0 for talk in second.talks] == [True, False]
+        assert stage.paying(second).charged == charged
+        assert (answer.worker, len(answer.parts)) == (first.worker.identity.peer_id, 1)
+
+
+async def test_what_a_loser_cannot_cost_pays_for_the_rest_of_an_answer_that_breaks_off(
+    autojump_clock: MockClock,
+) -> None:
+    async def breaks_off(talk: Talk) -> None:
+        await talk.begin()
+        await trio.sleep(2)
+        await talk.chunk("It is", 2)
+        await talk.settle(Outcome.FAILED, Reason.ENGINE_FAILED)
+
+    async def is_slow_to_stop(talk: Talk) -> None:
+        await talk.begin()
+        assert isinstance(await talk.hear(), Cancel)
+        await trio.sleep(3)
+        await talk.settle(Outcome.CANCELLED, Reason.CANCELLED)
+
+    def goes_on(first: Script) -> Script:
+        async def script(talk: Talk) -> None:
+            if talk.ask.continues is None:
+                await first(talk)
+                return
+            await talk.begin()
+            await talk.chunk(" this.", 1, final=True)
+            await talk.settle()
+
+        return script
+
+    scripts = [goes_on(breaks_off), goes_on(is_slow_to_stop)]
+    async with scene(*scripts, policy=ALWAYS, commissions=(100, 500), features=("continue",)) as stage:
+        await stage.client.purses.allow("p", Budget(Nano(10**6)))
+        asked = stage.client.chat("scripted", QUESTION, prefer="fast", purse="p")
+        async with asked as answer:
+            assert await answer.read() == "It is this."
+
+        await trio.sleep(10)
+        purse = await stage.client.purses.look("p")
+        assert (len(answer.parts), purse.reserved) == (3, 0)
+        assert purse.spent == answer.cost == asked.charged_max
 
 
 @pytest.mark.parametrize("leaves_after", [0.005, 0.3, 3.01, 3.02, 3.03, 4.0])
