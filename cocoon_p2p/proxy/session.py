@@ -176,14 +176,15 @@ class WorkerSession:
         self._stand(replace(self._standing, odds=self._standing.odds.after_kept(now, by)))
 
     def measured(self, lap: Lap, offer: ModelOffer, now: float, by: Witness) -> None:
-        """Reckon with what an exchange took."""
+        """Reckon with what an exchange took, once its slot is free again."""
         standing = self._standing
         pace = standing.paces.get(offer.name, Pace())
         if lap.prefill_tokens:
             pace = pace.prefilled(lap.prefill_tokens, lap.prefill_seconds, now, by)
         if lap.decode_tokens:
-            alone = lap.decode_seconds / slowing(standing, offer)
-            pace = pace.decoded(lap.decode_tokens, alone, now, by)
+            # How much it slows down is its word: believed as far as what we know to run there can explain.
+            slower = min(slowing(standing, offer), 1.0 + len(self._claims))
+            pace = pace.decoded(lap.decode_tokens, lap.decode_seconds / slower, now, by)
         answer = standing.answer_seconds
         if lap.answer_seconds is not None:
             answer = (

@@ -1,7 +1,16 @@
 """What is measured of a worker, and what is not its time."""
 
-from cocoon_p2p.protocols.messages import Accept, Chunk, ExchangeId, PromptMetered, Usage
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from trio.testing import MockClock
+
+from cocoon_p2p.protocols.messages import Accept, Chunk, ExchangeId, Load, PromptMetered, Usage
+from cocoon_p2p.proxy.session import WorkerSession
 from cocoon_p2p.proxy.stopwatch import TOKENS_MIN, Lap, Stopwatch
+from cocoon_p2p.scheduling import Witness
+from tests.scheduling.crowd import NOW, paced, worker
 
 ID = ExchangeId(b"e" * 16)
 
@@ -56,3 +65,16 @@ def test_a_few_tokens_say_nothing_of_the_pace() -> None:
 
 def test_of_an_exchange_that_never_began_nothing_is_known() -> None:
     assert Stopwatch().lap() == Lap()
+
+
+async def test_a_worker_that_says_it_is_slowed_down_is_not_taken_for_quick(autojump_clock: MockClock) -> None:
+    offer = paced(prefill=1_000, decode=1_000_000, full=0.001)
+    paper = cast("Any", SimpleNamespace(record=None, statement=None, sequence=0))
+    session = WorkerSession(cast("Any", None), paper, worker(offer=offer), paper, lambda _: None)
+    session.take_load(Load(1, 4_096, 0), NOW)
+    session.reserve(ID)
+
+    session.measured(Lap(decode_tokens=100, decode_seconds=100.0), offer, NOW, Witness(b"a client"))
+
+    measured = session.standing.paces[offer.name].decode
+    assert measured.seconds / measured.tokens == pytest.approx(0.5), "beside one other it took twice as long"
