@@ -53,7 +53,7 @@ from cocoon_p2p.protocols.exchange.proxy_state import (
     next_wake,
 )
 from cocoon_p2p.protocols.ids import EXCHANGE, HEARTBEAT_SECONDS, Kind, Outcome, Reason
-from cocoon_p2p.protocols.messages import Assign, ExchangeId, Receipted, Refused, Signed
+from cocoon_p2p.protocols.messages import Assign, ExchangeId, Part, Receipted, Refused, Signed
 from cocoon_p2p.proxy.agency import Agency
 from cocoon_p2p.proxy.contain import contain
 from cocoon_p2p.proxy.link import Link
@@ -147,7 +147,7 @@ class Relay:
     @property
     def lap(self) -> Lap:
         """What the worker took, as far as it came."""
-        return self._stopwatch.lap()
+        return self._stopwatch.lap(self._session.standing.answer_seconds)
 
     @property
     def has_ended(self) -> bool:
@@ -284,6 +284,8 @@ class Relay:
         if isinstance(message, Assign):
             self._stopwatch.assigned(trio.current_time())
             self._session.assign(self.exchange)
+        elif isinstance(message, Part) and message.final:
+            self._stopwatch.given(trio.current_time())
         self._worker.send(message)
 
     # ------------------------------------------------------------ the worker

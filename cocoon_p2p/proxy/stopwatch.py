@@ -1,7 +1,9 @@
 """How long a worker took for one exchange, by what passed here.
 
-    Assign --answer--> Accept ... PromptMetered --prefill--> Chunk 0 --decode--> Chunk n
+    Assign --answer--> Accept ... Part(final) --prefill--> Chunk 0 --decode--> Chunk n
 
+When it says PromptMetered is the worker's choice, so what it takes until then is prefill too, but for
+the line: else one that says it late would have taken no time.
 What it waited for others is not its time: as soon as the client is behind with its credit or its
 reading, nothing more is measured. The line counts once in each part at most, since all times are
 taken at one end of it.
@@ -13,6 +15,9 @@ from cocoon_p2p.protocols.messages import Accept, Chunk, PromptMetered, Usage
 
 TOKENS_MIN = 8
 "Fewer say more of the line than of the engine: a client that asks short would make any worker look slow."
+
+LINE_ANSWERS = 2.0
+"How many times what it takes to answer at all may pass before the prompt is metered: lines waver."
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,7 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self._assigned_at: float | None = None
+        self._given_at: float | None = None
         self._answer_seconds: float | None = None
         self._prompt: Usage | None = None
         self._metered_at = 0.0
@@ -45,6 +51,10 @@ class Stopwatch:
     def assigned(self, now: float) -> None:
         """Begin: the worker is being told."""
         self._assigned_at = now
+
+    def given(self, now: float) -> None:
+        """Note that the worker is being sent the last of the request."""
+        self._given_at = now
 
     def held_up(self) -> None:
         """Measure no more: from here on others make the worker wait. Before it has work, nobody does."""
@@ -64,16 +74,28 @@ class Stopwatch:
             case _:
                 pass
 
-    def lap(self) -> Lap:
-        """Say what was measured."""
+    def lap(self, answer_seconds: float | None = None) -> Lap:
+        """Say what was measured.
+
+        Args:
+            answer_seconds: How long it takes the worker to say anything, where this exchange does not show.
+        """
         share, prefill, seconds = None, 0, 0.0
         if self._prompt is not None and (total := self._prompt.prompt + self._prompt.cached):
             share = self._prompt.cached / total
             if self._first is not None and self._prompt.prompt >= TOKENS_MIN:
                 prefill, seconds = self._prompt.prompt, self._first[1] - self._metered_at
+                seconds += self._metering_seconds(answer_seconds)
         decoded, decode_seconds = 0, 0.0
         if self._first is not None and self._last is not None:
             decoded, decode_seconds = self._last[0] - self._first[0], self._last[1] - self._first[1]
         if decoded < TOKENS_MIN:
             decoded, decode_seconds = 0, 0.0
         return Lap(self._answer_seconds, prefill, seconds, decoded, decode_seconds, share)
+
+    def _metering_seconds(self, answer_seconds: float | None) -> float:
+        """Say how long it took to meter the prompt, beyond what the line may have taken."""
+        answer = answer_seconds if self._answer_seconds is None else self._answer_seconds
+        if self._given_at is None or answer is None:
+            return 0.0
+        return max(0.0, self._metered_at - self._given_at - LINE_ANSWERS * answer)

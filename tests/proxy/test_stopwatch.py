@@ -67,6 +67,20 @@ def test_of_an_exchange_that_never_began_nothing_is_known() -> None:
     assert Stopwatch().lap() == Lap()
 
 
+def test_who_meters_a_prompt_late_has_not_taken_less_time() -> None:
+    watch, known = Stopwatch(), Stopwatch()
+    watch.assigned(1.0)
+    watch.heard(Accept(ID, b"", bytes(64)), 1.25)
+    for each in (watch, known):
+        each.given(2.0)
+        each.heard(PromptMetered(ID, Usage(30, 10, 0, 0)), 42.0)
+        each.heard(chunk(1), 42.1)
+
+    assert watch.lap().prefill_seconds == pytest.approx(39.6)
+    assert known.lap(0.5).prefill_seconds == pytest.approx(39.1)
+    assert known.lap().prefill_seconds == pytest.approx(0.1), "how long the line takes is not known"
+
+
 async def test_a_worker_that_says_it_is_slowed_down_is_not_taken_for_quick(autojump_clock: MockClock) -> None:
     offer = paced(prefill=1_000, decode=1_000_000, full=0.001)
     paper = cast("Any", SimpleNamespace(record=None, statement=None, sequence=0))
