@@ -65,7 +65,9 @@ class ProxyView:
         """Give the view at once if there is one, else wait for it, but no longer than this."""
         with trio.move_on_after(timeout_seconds):
             while not self.records:
-                self._found = trio.Event()
+                if self._found.is_set():
+                    # Once for all who wait: none of them is left behind at an event that nobody sets.
+                    self._found = trio.Event()
                 self.refresh_soon()
                 await self._found.wait()
         return self.records

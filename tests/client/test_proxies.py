@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from cocoon_p2p.client.proxies import PROXIES_MAX, SEARCH_AGAIN_SECONDS, ProxyView
@@ -114,6 +115,18 @@ async def test_the_view_is_refreshed_and_a_known_view_is_given_at_once(autojump_
 
         nursery.cancel_scope.cancel()
     assert shelf.searches == 2
+
+
+async def test_all_who_wait_are_told_as_soon_as_somebody_is_found(autojump_clock: MockClock) -> None:
+    seen = view(Shelf(record(1)))
+    async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as waiting:
+            for _ in range(3):
+                waiting.start_soon(seen.known, 20)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(seen.keep_fresh)
+        assert trio.current_time() == 0.5
+        nursery.cancel_scope.cancel()
 
 
 async def test_while_nobody_is_known_searches_have_a_pause_however_many_wait(
