@@ -109,8 +109,12 @@ class Candidates:
         return frozenset(self._excluded.union(shunned[: max(0, PEERS_MAX - len(self._excluded))]))
 
     def invited(self, proxy: PeerId, wait_seconds: float) -> None:
-        """Note that a proxy without a free slot would let us wait for one, about so long."""
-        self._lines[proxy] = wait_seconds
+        """Note that a proxy without a free slot would let us wait for one, about so long.
+
+        Not after we did: who sends us out of its line only to ask us in again could do so without end.
+        """
+        if self.patience is None:
+            self._lines[proxy] = wait_seconds
 
     def line_up(self, wait_seconds: float) -> bool:
         """Wait in the shortest line at the next try, if it is expected to take no longer than this."""

@@ -222,7 +222,8 @@ class Inquiry:
         await self._bookings.book(racer.made, end)
         if racer.has_lost:
             return None
-        if isinstance(end, Declined) and racer.made.attempt.terms is None:
+        was_in_line = self._candidates.patience is not None
+        if racer.made.attempt.terms is None and (was_in_line or isinstance(end, Declined)):
             self._wait_left -= trio.current_time() - racer.asked_at
         if racer.without is not None and isinstance(end, Declined | Dropped):
             # Whom to ask if the first one fails is as if nobody had been asked besides.

@@ -4,7 +4,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from cocoon_p2p.errors import Refused
+from cocoon_p2p.client.inquiry import PAUSE_MIN_SECONDS
+from cocoon_p2p.errors import CocoonError, Refused
+from cocoon_p2p.protocols.exchange.pulse import LOST_SECONDS
 from cocoon_p2p.protocols.ids import UNCLAIMED_RESERVATIONS_MAX, Reason
 from tests.client.scene import POLICY, QUESTION, Script, Talk, honest, scene
 
@@ -67,6 +69,40 @@ async def test_who_waited_in_vain_as_long_as_it_would_waits_no_longer(autojump_c
         assert raised.value.code == Reason.NO_CAPACITY.code
         assert len(stage.proxy.talks) == 2
         assert stage.paying().held == 0
+
+
+async def test_a_proxy_that_asks_in_again_whom_it_sends_out_is_not_asked_without_end(
+    autojump_clock: MockClock,
+) -> None:
+    async def script(talk: Talk) -> None:
+        # The clock stands still meanwhile: nothing but the client itself ends this.
+        if len(stage.proxy.talks) == 1_000:
+            return await honest(talk)
+        return await talk.refuse(Reason.NO_CAPACITY, retry_after_ms=1, wait_ms=1)
+
+    async with scene(script) as stage:
+        with pytest.raises(Refused) as raised:
+            async with stage.client.chat("scripted", QUESTION) as answer:
+                await answer.read()
+
+        assert raised.value.code == Reason.NO_CAPACITY.code
+        assert len(stage.proxy.talks) <= 2 * (POLICY.wait_seconds / PAUSE_MIN_SECONDS + 1)
+
+
+async def test_a_proxy_that_never_lets_go_of_who_waits_is_left(autojump_clock: MockClock) -> None:
+    async def script(talk: Talk) -> None:
+        if talk.ask.wait_ms is None:
+            return await talk.refuse(Reason.NO_CAPACITY, retry_after_ms=1_000, wait_ms=1_000)
+        return await trio.sleep_forever()
+
+    async with scene(script, script) as stage:
+        with pytest.raises(CocoonError):
+            async with stage.client.chat("scripted", QUESTION):
+                pytest.fail("there can be no answer")
+
+        # Once in line is all the time that there is for it; the Heartbeats go on.
+        assert trio.current_time() <= POLICY.wait_seconds + LOST_SECONDS + 1
+        assert [stage.paying(proxy).held for proxy in stage.proxies] == [0, 0]
 
 
 async def test_a_request_that_waits_keeps_no_other_from_asking(autojump_clock: MockClock) -> None:

@@ -69,7 +69,7 @@ from cocoon_p2p.protocols.exchange.client_events import (
     Woke,
 )
 from cocoon_p2p.protocols.exchange.delivery import Delivery, PromptTokens, meter_prompt, take_chunk
-from cocoon_p2p.protocols.exchange.pulse import Pulse
+from cocoon_p2p.protocols.exchange.pulse import LOST_SECONDS, Pulse
 from cocoon_p2p.protocols.exchange.terms import Rules, Terms, judge_quote
 from cocoon_p2p.protocols.ids import HEARTBEAT_SECONDS, Reason
 from cocoon_p2p.protocols.messages import Ask, Chunk, Signed, Usage
@@ -144,11 +144,16 @@ class Exchange:
     "Why we cancelled, if we did."
 
     settle_by: float | None = None
+    quote_by: float = float("inf")
+    "When whoever waits in line has waited as long as it said that it would, and what the answer takes."
 
 
 def begin(order: Order, now: float) -> tuple[Exchange, Effects]:
     """Ask."""
-    return Exchange(order, Phase.ASKED, Pulse(heard=now, spoke=now)), (Send((order.ask,)),)
+    exchange, wait_ms = Exchange(order, Phase.ASKED, Pulse(heard=now, spoke=now)), order.ask.wait_ms
+    if wait_ms is not None:
+        exchange = replace(exchange, quote_by=now + wait_ms / 1000 + LOST_SECONDS)
+    return exchange, (Send((order.ask,)),)
 
 
 def step(exchange: Exchange, event: Event) -> tuple[Exchange, Effects]:
@@ -198,6 +203,8 @@ def next_wake(exchange: Exchange) -> float | None:
     if exchange.phase is Phase.ENDED:
         return None
     patience = exchange.order.deadline if exchange.settle_by is None else exchange.settle_by
+    if exchange.phase is Phase.ASKED:
+        patience = min(patience, exchange.quote_by)
     return min(exchange.pulse.heartbeat_due, exchange.pulse.lost_at, patience)
 
 
@@ -354,6 +361,8 @@ def _wake(exchange: Exchange, now: float) -> tuple[Exchange, Effects]:
         return _lose(exchange, Unavailable("no settlement came in time"))
     if now >= pulse.lost_at:
         return _lose(exchange, Unavailable(f"the proxy fell silent (for={now - pulse.heard:.1f} seconds)"))
+    if exchange.phase is Phase.ASKED and now >= exchange.quote_by:
+        return _lose(exchange, Unavailable("the proxy let us wait longer than we said that we would"))
     if exchange.settle_by is None and now >= exchange.order.deadline:
         return _cancel(exchange, Reason.DEADLINE, Unavailable("the deadline has passed"), now)
     if now >= pulse.heartbeat_due:
