@@ -161,17 +161,18 @@ async def buy(agency: Agency, session: WorkerSession, offer: ModelOffer, questio
 def _deal(agency: Agency, session: WorkerSession, offer: ModelOffer, question: Question, kind: Kind) -> Deal:
     """Ask and quote ourselves."""
     policy = agency.policy
-    dice = agency.draw(16 + 32 + 2)
-    # A limit that fits exactly would be a sign of ours; the bounds on tokens are what bounds the cost.
-    generous = 2 + dice[-1] % 8
+    dice = agency.draw(16 + 32 + 4)
+    # A limit that fits exactly, or so many times, would be a sign of ours. Tokens are what bounds the cost.
+    least = 1 + client_amount(worst_case(offer, question), policy.commission_basis_points)
+    generous = 2 * least + 8 * least * int.from_bytes(dice[-4:-1]) // 2**24
     ask = Ask(
         exchange=ExchangeId(dice[:16]),
         model=offer.name,
         kind=kind,
         prompt_tokens_max=PROMPT_TOKENS_MAX,
         completion_tokens_max=question.completion_tokens_max,
-        max_cost=generous * (1 + client_amount(worst_case(offer, question), policy.commission_basis_points)),
-        deadline_ms=int(DEADLINE_SECONDS * 1000) - dice[-2],
+        max_cost=generous,
+        deadline_ms=int(DEADLINE_SECONDS * 1000) - dice[-1],
         trust=proven(session.standing, agency.now()),
         prefer=(),
         exclude=(),

@@ -2,16 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from cocoon_p2p.inference.engine import GenerateRequest
+from cocoon_p2p.payments.pricing import client_amount
+from cocoon_p2p.protocols.exchange.relayed import Deal
+from cocoon_p2p.protocols.messages import Ask
 from cocoon_p2p.proxy import ProxyPolicy
+from cocoon_p2p.proxy.canary import purchase
 from cocoon_p2p.proxy.canary.findings import Finding
 from cocoon_p2p.proxy.canary.purchase import ANSWER_SECONDS
+from cocoon_p2p.proxy.canary.question import Question
 from cocoon_p2p.proxy.canary.watch import PATIENCE_SECONDS, PAUSE_FIRST_SECONDS
+from cocoon_p2p.proxy.quotes import make_deal
 from cocoon_p2p.scheduling import Fault, WorkerStanding
 from cocoon_p2p.testing.engine import ScriptedEngine
 from cocoon_p2p.units import Nano
@@ -227,6 +234,29 @@ async def test_two_questions_are_hardly_ever_the_same(autojump_clock: MockClock)
 
         said = {(request.messages[-1].content, request.completion_tokens_max) for request in engine.requests}
         assert len(said) == len(engine.requests) >= 12
+
+
+async def test_what_it_may_cost_does_not_give_it_away(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Ask] = []
+
+    def note(ask: Ask, *args: Any, **more: Any) -> Deal:
+        seen.append(ask)
+        return make_deal(ask, *args, **more)
+
+    monkeypatch.setattr(purchase, "make_deal", note)
+    async with nodes(ScriptedEngine(talkative), proxy_policy=ASKING) as scene:
+        await trio.sleep(60)
+        offer = standing(scene).offers[0]
+
+    bounds = [purchase.worst_case(offer, Question("", ask.completion_tokens_max)) for ask in seen]
+    rests = [
+        ask.max_cost % (1 + client_amount(bound, ASKING.commission_basis_points))
+        for ask, bound in zip(seen, bounds, strict=True)
+    ]
+    assert len(rests) >= 4
+    assert len(set(rests)) > 2, "what is left over is by chance"
 
 
 async def test_to_the_engine_it_is_a_request_like_a_clients(autojump_clock: MockClock) -> None:
