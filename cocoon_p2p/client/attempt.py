@@ -237,7 +237,8 @@ class Attempt:
         if self.heard_at is None:
             self.heard_at = now
         if not isinstance(message, Chunk) or self._seals is None or not self._seals.is_sealed:
-            return Received(message, now, self._clock())
+            credit = None if self._paying is None else self._paying.credit
+            return Received(message, now, self._clock(), credit)
         try:
             return ChunkOpened(message, self._seals.open(message), now)
         except RemoteProtocolError as error:

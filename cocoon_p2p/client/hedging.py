@@ -107,6 +107,7 @@ def cost_bound(ask: Ask, terms: Terms, window_tokens_max: int) -> Nano:
 def loser_cost_bound(terms: Terms, prompt_tokens_max: int) -> Nano:
     """Say what a worker is owed at most that lost: its prompt, and what it had sent before it heard of it.
 
-    It sends no more than a window before we have covered more, and for one that lost we do not.
+    It sends no more than a window before we have covered more, and for one that lost we do not. Only credit
+    that other exchanges left can take it further.
     """
     return terms.amount_max(prompt_tokens_max, terms.quote.window_tokens)

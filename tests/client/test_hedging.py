@@ -22,7 +22,7 @@ from cocoon_p2p.ledger import Status
 from cocoon_p2p.payments.pricing import client_amount, owed_usage, worker_amount
 from cocoon_p2p.protocols.exchange.verification import verify_bundle
 from cocoon_p2p.protocols.ids import PEERS_MAX, Outcome, Reason, Trust
-from cocoon_p2p.protocols.messages import Cancel, Meter, Signed, Usage
+from cocoon_p2p.protocols.messages import Cancel, Meter, Settled, Signed, Usage
 from cocoon_p2p.protocols.schema import decode_paper
 from cocoon_p2p.testing.engine import ScriptedEngine
 from cocoon_p2p.testing.overlay import open_overlay
@@ -262,6 +262,15 @@ async def answers(talk: Talk) -> None:
     await talk.settle()
 
 
+def priced(script: Script) -> Script:
+    """Tell the price where only that is asked for; else do as `script`."""
+
+    async def either(talk: Talk) -> None:
+        await (talk.quote() if talk.ask.channel is None else script(talk))
+
+    return either
+
+
 async def loses_its_worker(talk: Talk) -> None:
     await talk.refuse(Reason.WORKER_LOST)
 
@@ -359,6 +368,33 @@ async def test_a_loser_s_bill_that_lies_is_disputed_and_the_answer_stands(autoju
 
         assert answer.dispute is not None
         assert (stage.paying().charged, answer.worker) == (0, stage.proxies[1].worker.identity.peer_id)
+
+
+@pytest.mark.parametrize("tokens", [8, 100])
+async def test_a_loser_that_says_its_whole_answer_is_paid_no_more_than_the_quote_says(
+    tokens: int, autojump_clock: MockClock
+) -> None:
+    async def says_all(talk: Talk) -> None:
+        await talk.begin()
+        assert isinstance(await talk.hear(), Cancel)
+        await talk.say(talk.make_chunk("It is", tokens), talk.make_chunk(" that.", tokens, final=True))
+        settlement = talk.settlement(Outcome.CANCELLED)
+        await talk.say(Settled(talk.ask.exchange, settlement, Reason.CANCELLED))
+
+    policy = replace(ALWAYS, completion_tokens_max=200)
+    scripts = [priced(says_all), priced(after(0, answers))]
+    async with scene(*scripts, policy=policy, commissions=(100, 500)) as stage:
+        quotes = await stage.client.quote("scripted", QUESTION, prefer="fast")
+        quote = next(quote for quote in quotes if quote.proxy == stage.proxy.peer)
+        asked = stage.client.chat("scripted", QUESTION, prefer="fast")
+        async with asked as answer:
+            assert await answer.read() == "It is this."
+
+        won, lost = answer.parts
+        assert (lost.has_lost, lost.cost > 0) == (True, tokens == 8)
+        assert (answer.dispute is None) is (tokens == 8)
+        assert stage.paying().charged == lost.cost <= quote.hedge_max
+        assert asked.charged_max == answer.cost == won.cost + lost.cost
 
 
 async def test_a_quote_that_is_looked_into_when_the_other_one_answers_is_not_taken(

@@ -174,9 +174,9 @@ def step(exchange: Exchange, event: Event) -> tuple[Exchange, Effects]:
     if exchange.phase is Phase.ENDED and not isinstance(event, Received | ChunkOpened):
         return exchange, ()
     match event:
-        case Received(message, now, date):
+        case Received(message, now):
             _check_addressed(exchange, message)
-            return _received(_heard(exchange, now), message, now, date)
+            return _received(_heard(exchange, now), message, event)
         case ChunkOpened(chunk, content, now):
             _check_addressed(exchange, chunk)
             return _opened(_heard(exchange, now), chunk, content, now)
@@ -208,13 +208,13 @@ def next_wake(exchange: Exchange) -> float | None:
     return min(exchange.pulse.heartbeat_due, exchange.pulse.lost_at, patience)
 
 
-def _received(exchange: Exchange, message: object, now: float, date: float) -> tuple[Exchange, Effects]:
+def _received(exchange: Exchange, message: object, event: Received) -> tuple[Exchange, Effects]:
     phase = exchange.phase
     match message:
         case messages.Heartbeat():
             return exchange, ()
         case messages.Quoted(quote=quote) if phase is Phase.ASKED:
-            return _quoted(exchange, quote, date)
+            return _quoted(exchange, quote, event.date)
         case messages.Refused() if exchange.delivery.chunks == 0:
             return replace(exchange, phase=Phase.ENDED), (*_release(exchange), Finish(Declined(message)))
         case messages.Accept(accept=accept, signature=signature) if phase is Phase.GREETED:
@@ -225,7 +225,7 @@ def _received(exchange: Exchange, message: object, now: float, date: float) -> t
         ):
             return _metered(exchange, usage)
         case messages.Settled() if phase not in (Phase.ASKED, Phase.SEALING):
-            return _settled(exchange, message, now)
+            return _settled(exchange, message, event)
         case _:
             raise _unexpected(exchange, message)
 
@@ -303,17 +303,21 @@ def _release(exchange: Exchange) -> Effects:
     return (Release(),) if exchange.held else ()
 
 
-def _settled(exchange: Exchange, message: messages.Settled, now: float) -> tuple[Exchange, Effects]:
+def _settled(exchange: Exchange, message: messages.Settled, event: Received) -> tuple[Exchange, Effects]:
     order, terms = exchange.order, _terms(exchange)
     ended = replace(exchange, phase=Phase.ENDED)
+    most = order.ask.max_cost
+    if exchange.cancelled is not None and event.credit is not None:
+        # We cover no more from the Cancel on: what comes beyond that was never allowed to its worker.
+        most = min(most, max(exchange.held, event.credit))
     try:
         bill = judge_settlement(
             message.settlement,
             terms=terms,
             delivery=exchange.delivery,
             # The proxy was told in whole milliseconds, rounded down, and no two clocks go alike.
-            was_cancelled=exchange.cancelled is not None or now >= order.deadline - HEARTBEAT_SECONDS,
-            amount_max=Nano(order.ask.max_cost),
+            was_cancelled=exchange.cancelled is not None or event.now >= order.deadline - HEARTBEAT_SECONDS,
+            amount_max=Nano(most),
             proxy=order.proxy,
             network=order.network,
             prompt_tokens_max=prompt_tokens(order, terms).most,

@@ -26,6 +26,9 @@ class Received:
 
     now: float
     date: float
+    credit: Nano | None = None
+    """In nanoTON: what the proxy may have had worked for beyond what was charged, by all exchanges of the
+    channel; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -382,6 +382,22 @@ def test_before_anything_is_sealed_giving_up_costs_nothing(phase: Phase) -> None
         assert isinstance(end_of(effects), Dropped | Lost)
 
 
+def test_a_bill_after_a_cancel_is_accepted_up_to_what_the_proxy_had_credit_for() -> None:
+    digest = hashlib.sha256(b"sealed 0sealed 1").digest()
+    settlement = DEAL.settle(usage(50), answer_hash=digest, outcome=Outcome.CANCELLED)
+    settled = messages.Settled(ID, settlement, Reason.CANCELLED)
+    left, _ = run(at(Phase.ANSWERING), CancelWanted(NOW), opened(chunk(1, 50)))
+    assert left.terms is not None
+    amount = left.terms.amount(usage(50))
+    assert left.held < amount < ASK.max_cost
+
+    for credit in (amount, None):
+        _, effects = step(left, Received(settled, NOW, DATE, credit))
+        assert isinstance(end_of(effects), Paid)
+    _, effects = step(left, Received(settled, NOW, DATE, Nano(amount - 1)))
+    assert isinstance(end_of(effects), Disputed)
+
+
 def test_a_cancel_is_sent_once_and_what_was_under_way_is_still_delivered() -> None:
     digest = hashlib.sha256(b"sealed 0sealed 1").digest()
     settlement = DEAL.settle(usage(2), answer_hash=digest, outcome=Outcome.CANCELLED)
