@@ -15,6 +15,7 @@ import trio
 from cocoon_p2p.errors import RemoteProtocolError
 from cocoon_p2p.identity import PeerId
 from cocoon_p2p.network.messaging import MessageStream
+from cocoon_p2p.protocols.ids import MODELS_MAX
 from cocoon_p2p.protocols.messages import ExchangeId, Load, ModelOffer, Record, Register
 from cocoon_p2p.proxy.link import Link
 from cocoon_p2p.proxy.stopwatch import Lap
@@ -190,7 +191,9 @@ class WorkerSession:
             answer = (
                 lap.answer_seconds if answer is None else answer + SMOOTHING * (lap.answer_seconds - answer)
             )
-        self._stand(replace(standing, paces={**standing.paces, offer.name: pace}, answer_seconds=answer))
+        # A worker may offer another model each minute; the ones that were measured last are remembered.
+        others = [each for each in standing.paces.items() if each[0] != offer.name][1 - MODELS_MAX :]
+        self._stand(replace(standing, paces={**dict(others), offer.name: pace}, answer_seconds=answer))
 
     def end(self) -> None:
         """The session is over: give up the streams that nobody uses. Exchanges that run go on."""

@@ -1,16 +1,26 @@
 """What is measured of a worker, and what is not its time."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from trio.testing import MockClock
 
-from cocoon_p2p.protocols.messages import Accept, Chunk, ExchangeId, Load, PromptMetered, Usage
+from cocoon_p2p.protocols.ids import MODELS_MAX
+from cocoon_p2p.protocols.messages import (
+    Accept,
+    Chunk,
+    ExchangeId,
+    Load,
+    ModelOffer,
+    PromptMetered,
+    Usage,
+)
 from cocoon_p2p.proxy.session import WorkerSession
 from cocoon_p2p.proxy.stopwatch import TOKENS_MIN, Lap, Stopwatch
 from cocoon_p2p.scheduling import Witness
-from tests.scheduling.crowd import NOW, paced, worker
+from tests.scheduling.crowd import NOW, OFFER, paced, worker
 
 ID = ExchangeId(b"e" * 16)
 
@@ -81,10 +91,27 @@ def test_who_meters_a_prompt_late_has_not_taken_less_time() -> None:
     assert known.lap().prefill_seconds == pytest.approx(0.1), "how long the line takes is not known"
 
 
+def session_with(offer: ModelOffer) -> WorkerSession:
+    paper = cast("Any", SimpleNamespace(record=None, statement=None, sequence=0))
+    return WorkerSession(cast("Any", None), paper, worker(offer=offer), paper, lambda _: None)
+
+
+async def test_a_worker_that_offers_ever_other_models_does_not_fill_the_memory(
+    autojump_clock: MockClock,
+) -> None:
+    session = session_with(OFFER)
+
+    for number in range(3 * MODELS_MAX):
+        for name in (f"model {number}", "steady"):
+            session.measured(Lap(0.1), replace(OFFER, name=name), NOW, Witness(b"a client"))
+
+    assert len(session.standing.paces) == MODELS_MAX
+    assert {"steady", f"model {3 * MODELS_MAX - 1}"} <= session.standing.paces.keys()
+
+
 async def test_a_worker_that_says_it_is_slowed_down_is_not_taken_for_quick(autojump_clock: MockClock) -> None:
     offer = paced(prefill=1_000, decode=1_000_000, full=0.001)
-    paper = cast("Any", SimpleNamespace(record=None, statement=None, sequence=0))
-    session = WorkerSession(cast("Any", None), paper, worker(offer=offer), paper, lambda _: None)
+    session = session_with(offer)
     session.take_load(Load(1, 4_096, 0), NOW)
     session.reserve(ID)
 

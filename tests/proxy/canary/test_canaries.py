@@ -236,6 +236,7 @@ async def test_two_questions_are_hardly_ever_the_same(autojump_clock: MockClock)
         assert len(said) == len(engine.requests) >= 12
 
 
+@pytest.mark.slow
 async def test_what_it_may_cost_does_not_give_it_away(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
