@@ -91,6 +91,9 @@ class Waiting(Generic[V]):
     seconds: float
     "How long it was expected to take one, when it came."
 
+    place: "Place[Waiting[V]] | None" = None
+    "By which it was served."
+
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[V]):
@@ -185,6 +188,7 @@ class Admission(Generic[V]):
         if place is None:
             return None
         self._forget(place.item)
+        place.item.place = place
         return place.item
 
     def late(self, now: float) -> list[tuple[Waiting[V], float]]:
@@ -231,7 +235,7 @@ class Admission(Generic[V]):
         if forecast is not None:
             lane.turnover = lane.turnover.after(forecast, held, now)
         if waited is not None:
-            lane.queue.charge(waited.client, held - waited.seconds)
+            lane.queue.charge(waited.client, held - waited.seconds, served=waited.place)
 
     # ------------------------------------------------------------ places
 

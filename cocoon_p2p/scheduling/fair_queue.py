@@ -39,6 +39,8 @@ class Place(Generic[T]):
     "Ascends with each that joins."
 
     tag: float
+    period: int
+    "Which time it is that somebody waits: tags of another say nothing."
 
 
 class FairQueue(Generic[T]):
@@ -53,6 +55,7 @@ class FairQueue(Generic[T]):
 
         self._floor = 0.0
         self._joined = 0
+        self._period = 0
 
     def __len__(self) -> int:
         return len(self._places)
@@ -65,7 +68,7 @@ class FairQueue(Generic[T]):
     def join(self, client: PeerId, seconds: float, item: T) -> Place[T]:
         """Wait. `seconds` is what it is expected to take of a slot: not negative."""
         tag = self._tag(client)
-        place = Place(client, seconds, item, self._joined, tag)
+        place = Place(client, seconds, item, self._joined, tag, self._period)
         self._joined += 1
         insort(self._places, place, key=_order)
         self._next_tags[client] = tag + seconds
@@ -86,8 +89,17 @@ class FairQueue(Generic[T]):
             self._tidy()
         return place
 
-    def charge(self, client: PeerId, seconds: float) -> None:
-        """Correct what a client was given by so many seconds more than were expected, or less."""
+    def charge(self, client: PeerId, seconds: float, *, served: Place[T] | None = None) -> None:
+        """Correct what a client was given by so many seconds more than were expected, or less.
+
+        Args:
+            client: Who was given it.
+            seconds: Less than 0 if it was less.
+            served: The place by which. Without it nobody is charged of whom all that was expected has been
+                made up for: not one either who asks for one thing at a time, and takes long.
+        """
+        if client not in self._next_tags and served is not None and served.period == self._period:
+            self._next_tags[client] = served.tag + served.seconds
         if client in self._next_tags:
             self._shift(client, seconds)
             self._tidy()
@@ -106,7 +118,7 @@ class FairQueue(Generic[T]):
 
     def _shift(self, client: PeerId, seconds: float, *, after: int = -1) -> None:
         """Move a client's places behind this number, but none of them in front of the floor."""
-        self._next_tags[client] = max(self._floor, self._tag(client) + seconds)
+        self._next_tags[client] = max(self._floor, self._next_tags.get(client, 0.0) + seconds)
         for place in self._places:
             if place.client == client and place.number > after:
                 place.tag = max(min(place.tag, self._floor), place.tag + seconds)
@@ -115,6 +127,7 @@ class FairQueue(Generic[T]):
     def _tidy(self) -> None:
         if not self._places:
             self._floor = 0.0
+            self._period += 1
             self._next_tags.clear()
         self._next_tags = {client: tag for client, tag in self._next_tags.items() if tag > self._floor}
 

@@ -98,6 +98,38 @@ def test_who_takes_longer_than_expected_is_behind_for_it() -> None:
     assert order == [B, B, A, A]
 
 
+def test_who_asks_for_one_at_a_time_is_behind_for_what_it_took_too() -> None:
+    admission = lobby()
+    first = enter(admission)
+    for _ in range(6):
+        enter(admission, B)
+    assert admission.take("m", lambda _: True) is first.waiting
+    admission.began("m")
+    # By now it would have been its turn again.
+    assert [admission.take("m", lambda _: True) is None for _ in range(3)] == [False] * 3
+
+    admission.ended("m", forecast=8.0, held=30.0, now=0.0, waited=first.waiting)
+    enter(admission)
+
+    order = [waiting.client for waiting in iter(lambda: admission.take("m", lambda _: True), None)]
+    assert order == [B, A, B, B]
+
+
+def test_what_was_taken_when_nobody_waited_any_more_is_forgotten() -> None:
+    admission = lobby()
+    first = enter(admission)
+    assert admission.take("m", lambda _: True) is first.waiting
+    admission.began("m")
+    enter(admission, B)
+    enter(admission, B)
+
+    admission.ended("m", forecast=8.0, held=30.0, now=0.0, waited=first.waiting)
+    enter(admission)
+
+    order = [waiting.client for waiting in iter(lambda: admission.take("m", lambda _: True), None)]
+    assert order == [B, A, B]
+
+
 def test_leaving_and_coming_back_gains_nothing() -> None:
     admission = lobby()
     for _ in range(3):

@@ -140,6 +140,7 @@ class Waiters(RuleBasedStateMachine):
         super().__init__()
         self.queue = FairQueue[int]()
         self.waiting: dict[int, Place[int]] = {}
+        self.served: list[Place[int]] = []
         self.joined = 0
 
     @rule(client=CLIENTS, seconds=SECONDS)
@@ -165,12 +166,19 @@ class Waiters(RuleBasedStateMachine):
             assert all(item % modulus for item in self.waiting)
         else:
             del self.waiting[place.item]
+            self.served.append(place)
             mine = [other.number for other in self.waiting.values() if other.client == place.client]
             assert all(number > place.number for number in mine if number % modulus == 0)
 
     @rule(client=CLIENTS, seconds=st.integers(-9, 30).map(float))
     def charge(self, client: PeerId, seconds: float) -> None:
         self.queue.charge(client, seconds)
+
+    @precondition(lambda self: self.served)
+    @rule(data=st.data(), seconds=st.integers(-9, 30).map(float))
+    def end(self, data: st.DataObject, seconds: float) -> None:
+        place = self.served.pop(data.draw(st.integers(0, len(self.served) - 1)))
+        self.queue.charge(place.client, seconds, served=place)
 
     @invariant()
     def all_wait_in_order(self) -> None:
