@@ -29,6 +29,9 @@ HALF_LIFE_SECONDS = 60.0
 STRETCH_MAX = 8.0
 "How many times longer than expected one exchange counts at most: nobody can close the line by one."
 
+COUNTED_MAX_SECONDS = 30.0
+"Expected seconds that one exchange counts for at most: nobody makes waits look short by bounds that are high."
+
 PRIOR_SECONDS = 5.0
 "How many slot seconds a forecast is trusted like: the first answers or so."
 
@@ -53,8 +56,9 @@ class Turnover:
     def after(self, expected: float, held: float, now: float) -> "Turnover":
         """Count one more, in seconds."""
         kept = self._kept(now)
-        counted = min(held, STRETCH_MAX * expected)
-        return Turnover(kept * self.expected + expected, kept * self.held + counted, now)
+        counted = min(expected, COUNTED_MAX_SECONDS)
+        stretch = min(held / expected, STRETCH_MAX) if expected else 0.0
+        return Turnover(kept * self.expected + counted, kept * self.held + stretch * counted, now)
 
     def ratio(self, now: float) -> float:
         """Say how many times longer than expected a slot is taken."""

@@ -73,6 +73,18 @@ def test_one_exchange_that_takes_for_ever_does_not_close_the_line() -> None:
     assert enter(admission).wait_seconds < 4
 
 
+def test_one_exchange_with_bounds_beyond_all_measure_makes_no_wait_look_short() -> None:
+    admission = lobby()
+    for _ in range(10):
+        admission.began("m")
+        admission.ended("m", forecast=8.0, held=8.0, now=0.0, waited=None)
+
+    admission.began("m")
+    admission.ended("m", forecast=1e12, held=0.1, now=0.0, waited=None)
+
+    assert 1 < enter(admission).wait_seconds < 2
+
+
 def test_what_is_given_up_at_once_makes_no_wait_look_short() -> None:
     admission = lobby()
 
