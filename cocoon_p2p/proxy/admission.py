@@ -30,7 +30,7 @@ STRETCH_MAX = 8.0
 "How many times longer than expected one exchange counts at most: nobody can close the line by one."
 
 COUNTED_MAX_SECONDS = 30.0
-"Expected seconds that one exchange counts for at most: nobody makes waits look short by bounds that are high."
+"Expected seconds that one exchange counts for at most: no high bounds make waits look short."
 
 PRIOR_SECONDS = 5.0
 "How many slot seconds a forecast is trusted like: the first answers or so."
