@@ -295,7 +295,8 @@ def settle(account: PayingAccount, party: Party, leftover: Leftover, paper: Pape
         return
     amount, signed = read_bill(paper, payee=account.payee, party=party)
     is_held = party.now() < leftover.since + METER_HELD_SECONDS
-    limit = leftover.amount if is_held else None
+    # Who only kept us waiting cannot bill what was never held for it, however much it grants.
+    limit = leftover.amount if is_held else leftover.held
     if limit is None and party.role.beside is not None:
         most = party.role.beside.limit(exchange)
         limit = None if most is None else min(most, account.credit)

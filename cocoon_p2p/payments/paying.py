@@ -251,8 +251,9 @@ class PayingAccount:
         row = self._row(exchange)
         if row is None or row.status is Status.RUNNING:
             question = PaperWanted(exchange, quote, meter)
+            held = self._payer.running.get(exchange)
             self.apply(ExchangeBroken(exchange, amount, question))
-            self.leftovers[exchange] = Leftover(question, amount, self._party.at)
+            self.leftovers[exchange] = Leftover(question, amount, self._party.at, held)
             self.left_over.set()
         await self.saved()
 

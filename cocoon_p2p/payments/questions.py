@@ -34,6 +34,9 @@ class Leftover:
     since: int
     "When it broke, or when we came back from the crash, in seconds since the Unix epoch."
 
+    held: Nano | None = None
+    "What was held for it when it broke: the payee had no more credit for it. None after a restart."
+
 
 def leftover_of(row: ExchangeRow, at: int) -> Leftover:
     """Read an exchange that was not settled before a restart out of its row."""

@@ -12,6 +12,7 @@ from cocoon_p2p.ledger import audit
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Stream
 from cocoon_p2p.payments.channel import Phase, channel_id, channel_of
+from cocoon_p2p.payments.payer_stream import METER_HELD_SECONDS, settle
 from cocoon_p2p.payments.settlement import CHANNELS_PER_PAYER_MAX, FORGET_SECONDS
 from cocoon_p2p.protocols.ids import CHANNEL, Reason
 from cocoon_p2p.protocols.messages import (
@@ -20,6 +21,7 @@ from cocoon_p2p.protocols.messages import (
     ChannelRefused,
     ChannelState,
     OpenChannel,
+    Paper,
     StateSigned,
     Voucher,
 )
@@ -249,6 +251,25 @@ async def test_a_paper_asked_for_while_the_payee_is_away_comes_when_it_is_back(
             await both.scene.dial()
 
         assert papers != [None]
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+async def test_who_keeps_us_waiting_cannot_bill_more_than_was_held(
+    autojump_clock: MockClock, beyond: int
+) -> None:
+    async with pair() as both:
+        both.paying.hold(ONE, Nano(30))
+        both.scene.cut()
+        await both.paying.break_off(ONE, Nano(0), receipt(ONE, 1))
+        broken = both.paying.leftovers[ONE]
+        long_ago = replace(broken, since=broken.since - int(METER_HELD_SECONDS))
+        both.paying.leftovers[ONE] = long_ago
+        assert both.paying.credit > 31
+
+        settle(both.paying, both.paying._party, long_ago, Paper(ONE, receipt(ONE, 30 + beyond), None))
+
+        assert both.paying.phase is (Phase.STOPPED if beyond else Phase.OPEN)
+        assert both.paying.charged == (0 if beyond else 30)
 
 
 async def test_a_channel_that_another_payer_opened_is_unknown(autojump_clock: MockClock) -> None:
