@@ -767,7 +767,7 @@ async def test_a_message_that_one_takes_is_taken(tmp_path: Path) -> None:
         bait = deployed(scene.chain)
         for operator, tamper in (("a", on_send(HANG)), ("b", REFUSES), ("c", honest)):
             await scene.server(operator, tamper)
-        async with scene.opened(limits=HASTY) as port:
+        async with scene.opened() as port:
             await port.send(external_message(bait, say(ACCEPTED)))
 
         assert scene.chain.is_block_due
