@@ -120,7 +120,7 @@ class Remembering:
 
     def remember(self, standing: WorkerStanding) -> None:
         """Keep what is known of a worker that leaves. Who never served must not drive out who did."""
-        if not (standing.odds.at or standing.paces):
+        if standing.odds == Odds() and not standing.paces:
             return
         self._known[standing.peer] = _known(standing)
         self._known.move_to_end(standing.peer)
