@@ -116,6 +116,11 @@ class Attempt:
         self._learn = learn
 
     @property
+    def has_ended(self) -> bool:
+        """Whether it is known how it ended."""
+        return self._end is not None
+
+    @property
     def has_ended_cleanly(self) -> bool:
         """Whether the stream can be used for another exchange."""
         return self._end is not None and not self._was_reset

@@ -46,12 +46,19 @@ class Bookings:
             return
         if racer.terms is not None:
             self._report.part(racer.link.peer, racer.terms).has_lost = True
-        racer.pending = racer.made.attempt.cost_max
-        self._report.pending += racer.pending
-        # What it cannot cost is there for the rest, should the answer break off before this one ends.
-        self.reservation.lower(racer.made.exchange, Nano(racer.pending))
+        if not racer.made.attempt.has_ended:
+            self.runs_on(racer)
+            # What it cannot cost is there for the rest, should the answer break off before this one ends.
+            self.reservation.lower(racer.made.exchange, Nano(racer.pending))
 
-    def lost_ended(self, racer: Racer) -> None:
+    def runs_on(self, racer: Racer) -> None:
+        """Count what a try may cost that nobody waits for, as long as it is under way."""
+        if racer.made is None or racer.made.attempt.has_ended:
+            return
+        self._report.pending += racer.made.attempt.cost_max - racer.pending
+        racer.pending = racer.made.attempt.cost_max
+
+    def ended(self, racer: Racer) -> None:
         """Note that what such a try costs is known from here on, or booked as any other."""
         self._report.pending -= racer.pending
         racer.pending = 0

@@ -307,6 +307,7 @@ class Client:
             with trio.move_on_after(LEAVE_SECONDS, shield=True) as scope:
                 await reception.ended.wait()
             if scope.cancelled_caught:
+                inquiry.runs_on()
                 log.warning("left an answer before it was settled")
 
 

@@ -87,6 +87,9 @@ class Inquiry:
             desk, reception, report, self._candidates, self._bookings, self._deliver, self._deadline
         )
         self._second = Second(request, desk, reception, self._candidates, self._bookings)
+        self._race: Race | None = None
+        "The newest try."
+
         self._hedged: Race | None = None
         "The one try in which two were asked, if there was one."
 
@@ -115,6 +118,11 @@ class Inquiry:
                 error = self._told(self._for_want_of_money(error))
                 error.charged = Nano(self._report.charged)
             self._reception.end(error)
+
+    def runs_on(self) -> None:
+        """Note that it is not waited for any more: what is under way may still be charged."""
+        for racer in () if self._race is None else self._race.racers:
+            self._bookings.runs_on(racer)
 
     def _for_want_of_money(self, error: CocoonError) -> CocoonError:
         """Name the purse as the reason where a price was above what was left in it."""
@@ -185,7 +193,7 @@ class Inquiry:
         Raises:
             CocoonError: The request has failed for good.
         """
-        race = Race()
+        race = self._race = Race()
         first = race.enter(link, self._bookings.left)
         if not self._second.is_wanted:
             return await self._attend(first)
@@ -218,7 +226,7 @@ class Inquiry:
         if end is None:
             return None if self._reception.is_left or racer.has_lost else self._out_of_time()
         assert racer.made is not None, "what has ended was made"
-        self._bookings.lost_ended(racer)
+        self._bookings.ended(racer)
         await self._bookings.book(racer.made, end)
         if racer.has_lost:
             return None

@@ -51,7 +51,7 @@ class Racer:
 
     has_lost: bool = False
     pending: int = 0
-    "nanoTON that it may still cost, if it has lost."
+    "nanoTON that it may still cost, if nobody waits for it: it has lost, or the application has left."
 
     has_ended: bool = False
     error: CocoonError | None = None

@@ -82,7 +82,8 @@ def bill_of(answer: AnswerFacts) -> Bill:
     offer = answer.model
     return Bill(
         cost=answer.cost,
-        is_settled=answer.settlement is not None or answer.cost == 0,
+        # A proxy may be silent about a part that broke off, or about a worker that was the slower one.
+        is_settled=(answer.settlement is not None or answer.cost == 0) and not answer.report.pending,
         model="" if offer is None else offer.name,
         trust=answer.trust,
         is_demo=offer is not None and offer.demo,

@@ -6,8 +6,10 @@ from trio.testing import MockClock
 
 from cocoon_p2p.client import Client
 from cocoon_p2p.client.client import LEAVE_SECONDS
+from cocoon_p2p.payments.settlement import PayingAccount
 from cocoon_p2p.protocols.ids import Outcome, Reason
-from cocoon_p2p.protocols.messages import Cancel, Hello, Part
+from cocoon_p2p.protocols.messages import Cancel, ExchangeId, Hello, Part, Signed
+from cocoon_p2p.units import Nano
 from tests.client.scene import NETWORK, POLICY, QUESTION, Script, Talk, now, scene
 
 
@@ -179,6 +181,29 @@ async def test_leaving_a_proxy_that_does_not_read_is_bounded(autojump_clock: Moc
             await anext(aiter(answer))
 
         assert trio.current_time() <= LEAVE_SECONDS
+
+
+async def test_what_is_still_under_way_when_the_block_is_left_counts_until_it_is_booked(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charge = PayingAccount.charge
+
+    async def charge_slowly(
+        account: PayingAccount, exchange: ExchangeId, amount: Nano, paper: Signed
+    ) -> None:
+        await trio.sleep(LEAVE_SECONDS + 5)
+        await charge(account, exchange, amount, paper)
+
+    monkeypatch.setattr(PayingAccount, "charge", charge_slowly)
+    async with scene(endless()) as stage:
+        asked = stage.client.chat("scripted", QUESTION)
+        async with asked as answer:
+            await anext(aiter(answer))
+
+        assert stage.paying().charged == 0
+        assert answer.cost <= asked.charged_max <= POLICY.max_cost
+        await trio.sleep(10)
+        assert asked.charged_max == answer.cost == stage.paying().charged > 0
 
 
 async def test_leaving_after_the_last_piece_cancels_nothing(autojump_clock: MockClock) -> None:

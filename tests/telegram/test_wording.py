@@ -2,11 +2,12 @@
 
 import pytest
 
+from cocoon_p2p.client.answer import AnswerFacts, Report
 from cocoon_p2p.errors import AnswerBroken, Refused, Unavailable
 from cocoon_p2p.protocols.ids import Reason, Trust
 from cocoon_p2p.telegram import Bill, Wording
 from cocoon_p2p.telegram.markdown import read_markdown
-from cocoon_p2p.telegram.wording import REFUSALS
+from cocoon_p2p.telegram.wording import REFUSALS, bill_of
 from cocoon_p2p.units import Nano
 
 
@@ -42,6 +43,11 @@ def test_a_footer_warns_of_what_is_not_proven() -> None:
         == "0.0000015 TON \u00b7 q \u00b7 trust tdx"
     )
     assert wording.footer(Bill(Nano(1), is_settled=False)).text == "about 0.000000001 TON"
+
+
+@pytest.mark.parametrize("pending", [0, 7])
+def test_a_bill_is_settled_once_nothing_more_can_be_charged(pending: int) -> None:
+    assert bill_of(AnswerFacts(Report(pending=pending))).is_settled is (pending == 0)
 
 
 def test_a_model_s_name_cannot_write_a_footer_of_its_own() -> None:
