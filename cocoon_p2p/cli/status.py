@@ -39,6 +39,9 @@ def status(config: Path, as_json: bool) -> None:
     try:
         found = ask(socket, SELLING, ShowSelling())
     except Unavailable as exc:
+        if exc.retry_after is not None:
+            # It runs, and says itself when to ask again: a second one would not help.
+            raise
         raise Unavailable(
             f"only a running node knows this: {exc}", hint=f"start it: cocoon {role} {config}"
         ) from exc

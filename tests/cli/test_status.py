@@ -133,6 +133,23 @@ def test_where_none_runs_it_says_how_to_start_it(tmp_path: Path) -> None:
     assert "cocoon worker" in (result.exception.hint or "")
 
 
+async def test_where_one_is_starting_it_does_not_say_to_start_another(tmp_path: Path) -> None:
+    file = config_of("worker", tmp_path)
+
+    async def show(_request: ShowSelling) -> Selling:
+        await trio.lowlevel.checkpoint()
+        raise Unavailable("the node is still starting", retry_after=1.0)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(serve_control, tmp_path / "data" / CONTROL_SOCKET, [SELLING.by(show)]))
+        result = await trio.to_thread.run_sync(partial(CliRunner().invoke, cocoon, ["status", str(file)]))
+        nursery.cancel_scope.cancel()
+
+    assert isinstance(result.exception, Unavailable)
+    assert "still starting" in str(result.exception)
+    assert "cocoon worker" not in (result.exception.hint or "")
+
+
 def test_a_client_sells_nothing(tmp_path: Path) -> None:
     result = CliRunner().invoke(cocoon, ["status", str(config_of("client", tmp_path))])
 
