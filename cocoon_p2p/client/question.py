@@ -7,6 +7,7 @@ from functools import partial
 import trio
 
 from cocoon_p2p.client.attempt import Attempt
+from cocoon_p2p.client.choice import listed_cost
 from cocoon_p2p.client.desk import Desk
 from cocoon_p2p.client.ends import refusal_error
 from cocoon_p2p.client.hedging import loser_cost_bound, may_hedge
@@ -103,8 +104,11 @@ async def _ask(request: Request, record: Record, desk: Desk) -> PriceQuote:
 
 
 def _hedge_max(request: Request, terms: Terms, desk: Desk) -> Nano:
-    whole = terms.amount_max(request.prompt_tokens_max, request.content.completion_tokens_max)
-    if not may_hedge(request, desk.policy) or 2 * whole > request.max_cost:
+    window = min(terms.quote.window_tokens, desk.policy.window_tokens_max)
+    first = terms.amount_max(request.prompt_tokens_max, request.content.completion_tokens_max + window)
+    # Whoever comes second may be cheaper.
+    costs = [cost for one in desk.view.records if (cost := listed_cost(one, request)) is not None]
+    if not may_hedge(request, desk.policy) or first + min(costs, default=first) > request.max_cost:
         return _NOTHING
     return loser_cost_bound(terms, request.prompt_tokens_max)
 

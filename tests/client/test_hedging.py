@@ -168,6 +168,31 @@ async def test_nobody_else_is_asked_where_the_max_cost_or_the_purse_does_not_hol
         await check_idle(running, *both)
 
 
+async def test_a_quote_says_what_a_cheaper_second_one_comes_to(autojump_clock: MockClock) -> None:
+    policy = replace(ALWAYS, completion_tokens_max=1000)
+    dear, cheap = priced(after(10, answers)), priced(after(0, answers))
+    async with scene(dear, cheap, policy=policy, commissions=(500, 100), publish=False) as stage:
+        stage.publish(stage.proxies[0])
+        async with stage.client.chat("scripted", QUESTION) as answer:
+            # Who has a channel is asked before who is cheaper.
+            await answer.read()
+        stage.publish(stage.proxies[1])
+        await trio.sleep(300)
+        (whole,) = {
+            quote.cost_max
+            for quote in await stage.client.quote("scripted", QUESTION, prefer="fast")
+            if quote.proxy == stage.proxy.peer
+        }
+        wishes: Wishes = {"prefer": "fast", "max_cost": 2 * whole - 1}
+        quotes = await stage.client.quote("scripted", QUESTION, **wishes)
+        (quote,) = (quote for quote in quotes if quote.proxy == stage.proxy.peer)
+        async with stage.client.chat("scripted", QUESTION, **wishes) as answer:
+            await answer.read()
+
+        assert [part.proxy for part in answer.parts if part.has_lost] == [stage.proxy.peer]
+        assert 0 < answer.parts[1].cost <= quote.hedge_max
+
+
 async def test_nobody_else_is_asked_where_the_first_worker_could_not_be_left_out(
     autojump_clock: MockClock,
 ) -> None:
