@@ -6,6 +6,7 @@ new ones is a run of its own, and what it finds becomes a test of its own.
 
 import importlib.util
 import os
+import signal
 
 from hypothesis import settings
 
@@ -18,3 +19,7 @@ collect_ignore += [] if importlib.util.find_spec("ctranslate2") else ["speech"]
 settings.register_profile("gate", derandomize=True, deadline=None)
 settings.register_profile("fuzz", print_blob=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and what they start inherits that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -35,7 +35,7 @@ def doctor(file: Path, live: bool, as_json: bool) -> None:
     from cocoon_p2p.diagnosis import Patient
 
     loaded = load_any(file)
-    configure_logging(sys.stderr, level="error", as_json=False)
+    configure_logging(sys.stderr, level=loaded.settings.log.level, as_json=loaded.settings.log.json)
     patient = Patient(loaded, time.time)
     if not live:
         patient = _asked(patient)

@@ -449,14 +449,20 @@ async def test_a_peer_keeps_its_newest_connections_and_no_more_than_its_share() 
 @pytest.mark.slow
 async def test_a_full_node_lets_the_oldest_idle_connection_go_for_a_newcomer() -> None:
     limits = Limits(connections_max=3)
-    async with listening(limits) as alice, open_transport(BOB) as bob, open_transport(CAROL) as carol:
+    async with (
+        listening(limits) as alice,
+        open_transport(BOB) as bob,
+        open_transport(CAROL) as carol,
+        AsyncExitStack() as stack,
+    ):
         await bob.dial(alice.addresses)
         await carol.dial(alice.addresses)
         await trio.testing.wait_all_tasks_blocked(0.05)
-        for seed in range(10, 13):
-            async with open_transport(Identity.from_seed(bytes([seed]) * 32)) as newcomer:
-                await newcomer.dial(alice.addresses)
-                assert await ask(newcomer, ALICE.peer_id) == b"hello"
+        for seed in range(10, 12):
+            identity = Identity.from_seed(bytes([seed]) * 32)
+            newcomer = await stack.enter_async_context(open_transport(identity))
+            await newcomer.dial(alice.addresses)
+            assert await ask(newcomer, ALICE.peer_id) == b"hello"
 
         with trio.fail_after(30):
             await bob.wait_disconnected(ALICE.peer_id)
