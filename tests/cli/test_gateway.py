@@ -32,7 +32,7 @@ async def test_it_listens_where_it_says_and_ends_when_told(tmp_path: Path, told:
         assert process.stderr is not None
         async with process.stdout, process.stderr:
             listening = json.loads(await process.stdout.receive_some())
-            async with httpx.AsyncClient() as http:
+            async with httpx.AsyncClient(timeout=120) as http:
                 health = await http.get(f"{listening['url']}/healthz")
             process.send_signal(told)
             ended = await process.wait()

@@ -247,9 +247,10 @@ async def test_what_is_always_slow_is_not_late_in_the_long_run(autojump_clock: M
                 await answer.read()
             asked.append(answer.attempts)
 
-    # At first the worker's word is all that there is; later one in twenty is slower than the others.
-    assert sum(asked[:10]) == 20
-    assert sum(asked[20:]) < 20
+    # At first the worker's word is all that there is; later few are slower than nineteen in twenty. Which
+    # ones, and how many, hangs on hairs.
+    assert asked[:10] == [2] * 10
+    assert asked[20:].count(2) < 8
 
 
 async def test_an_answer_that_won_goes_on_elsewhere_when_it_breaks_off(autojump_clock: MockClock) -> None:
