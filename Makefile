@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -q --timeout=300
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-peers test-exllama test-gpu test-speech test-nat fuzz check soak losses sim market bench bench-peers contract contract-tools interop-peer lock dist clean
+.PHONY: help demo test test-slow test-peers test-exllama test-gpu test-speech test-nat test-chaos fuzz check soak losses sim market bench bench-peers contract contract-tools interop-peer lock dist clean
 help:
 	@echo 'make demo    a whole paid network on this machine, and one answer from it'
 	@echo 'make test    the tests'
@@ -28,8 +28,8 @@ test: $(STAMP)
 	$(PYTEST) -n auto --maxprocesses=4 --dist=worksteal -m 'not long' --ignore=tests/interop --ignore=tests/attacks --ignore=tests/nat
 # Some minutes, so not part of `make test`: lives that end wherever they can be ended, and each fault that can
 # be planted in the contract must be found.
-test-slow: test-peers test-nat
-	$(PYTEST) -m long --ignore=tests/interop --ignore=tests/attacks --ignore=tests/nat
+test-slow: test-peers test-nat test-chaos
+	$(PYTEST) -m long --ignore=tests/interop --ignore=tests/attacks --ignore=tests/nat --ignore=tests/chaos
 	$(BIN)/python -m tests.payments.contract.planted_faults
 # Peers that others wrote (skipped where they are missing: make interop-peer), and peers that mean harm.
 test-peers: $(STAMP)
@@ -50,6 +50,9 @@ fuzz: $(STAMP)
 # Nodes in networks of this machine's own, behind routers of all kinds (skipped without root and nftables).
 test-nat: $(STAMP)
 	$(PYTEST) tests/nat
+# A whole network of processes that are killed, stopped, parted, misdated and out of disk in mid answer.
+test-chaos: $(STAMP)
+	$(PYTEST) tests/chaos
 check: $(STAMP) $(PYRIGHT)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -65,14 +66,49 @@ class Place:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Have this thread be here: its sockets of the block stay here also after it."""
-        with Path("/proc/thread-self/ns/net").open() as back:
-            with (NAMESPACES / self.namespace).open() as there:
-                _enter(there.fileno())
-            try:
-                yield
-            finally:
-                _enter(back.fileno())
+        """Have this thread be here: its sockets of the block stay here also after it.
+
+        Blocks of several tasks may overlap: the thread is where the newest of those that last has it be, and
+        at home again after all of them.
+        """
+        if not _thread.visits:
+            _thread.home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        visit = _Visit(self.namespace)
+        _thread.visits.append(visit)
+        try:
+            _go(self.namespace)
+            yield
+        finally:
+            _thread.visits.remove(visit)
+            if _thread.visits:
+                _go(_thread.visits[-1].namespace)
+            else:
+                _enter(_thread.home)
+                os.close(_thread.home)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Visit:
+    """One block of `Place.entered`."""
+
+    namespace: str
+
+
+class _Thread(threading.local):
+    """Where one thread has been asked to be, and where it began."""
+
+    home: int
+
+    def __init__(self) -> None:
+        self.visits: list[_Visit] = []
+
+
+_thread = _Thread()
+
+
+def _go(namespace: str) -> None:
+    with (NAMESPACES / namespace).open() as there:
+        _enter(there.fileno())
 
 
 @dataclass(slots=True)

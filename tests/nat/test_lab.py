@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -242,3 +243,27 @@ def test_what_a_killed_process_left_is_swept_away_and_what_a_living_one_has_is_n
 
 def owned(pid: int) -> list[str]:
     return [name for name in namespaces() if name.split("-")[2] == str(pid)]
+
+
+def test_who_enters_places_in_blocks_that_overlap_is_at_home_after_them(lab: Lab, server: Place) -> None:
+    def here() -> int:
+        return Path("/proc/thread-self/ns/net").stat().st_ino
+
+    home, other = here(), lab.add("other", OTHER)
+    first, second = server.entered(), other.entered()
+
+    first.__enter__()
+    there = here()
+    second.__enter__()
+    elsewhere = here()
+    first.__exit__(None, None, None)
+    assert here() == elsewhere
+    second.__exit__(None, None, None)
+
+    assert here() == home
+    assert len({home, there, elsewhere}) == 3
+    with server.entered():
+        with other.entered():
+            assert here() == elsewhere
+        assert here() == there
+    assert here() == home
