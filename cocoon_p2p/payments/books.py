@@ -24,6 +24,7 @@ from cocoon_p2p.ledger import (
 )
 from cocoon_p2p.payments import contract
 from cocoon_p2p.payments.channel import Backing, Channel, Phase, channel_of
+from cocoon_p2p.payments.delivered import delivered
 from cocoon_p2p.payments.events import (
     SaveBacking,
     SaveBegun,
@@ -94,7 +95,8 @@ class Page:
         total = Nano(self.row.charged + charge.amount)
         row = self._ended(charge, total, at)
         line = self._line(*self._cost(), charge.amount, at, charge.exchange)
-        return line, row, self._update(charged=total, earned=self._earned(total))
+        update = self._update(charged=total, earned=self._earned(total))
+        return line, row, *delivered(self.name, charge.exchange, charge.paper, at), update
 
     def _earned(self, charged: Nano) -> bytes | None:
         """Find the newest voucher that promises no more than was charged."""
@@ -109,7 +111,8 @@ class Page:
         total = Nano(self.row.charged - fall)
         source, target = self._cost()
         line = self._line(target, source, fall, at, lowered.exchange)
-        return line, self._ended(lowered, total, at), self._update(charged=total)
+        counted = delivered(self.name, lowered.exchange, lowered.paper, at)
+        return line, self._ended(lowered, total, at), *counted, self._update(charged=total)
 
     def _ended(self, end: SaveCharge | SaveLowered, total: Nano, at: int) -> ExchangeRow:
         paper = encode_signed(end.paper)

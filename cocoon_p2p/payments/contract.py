@@ -97,6 +97,9 @@ class _Op(IntEnum):
     RETURNED = 0x70617911
 
 
+_TOLD = frozenset({_Op.TOP_UP, _Op.CLAIM, _Op.CLOSE, _Op.START_CLOSE, _Op.FINISH_CLOSE})
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """All that a channel's address follows from."""
@@ -299,6 +302,16 @@ def read_state(code: bytes, data: bytes) -> ContractState:
     if slice_.bits_left or terms.bits_left:
         raise MalformedMessage("the account stores something else than a channel")
     return ContractState(epoch, close_at, claimed, deployment)
+
+
+def is_operation(body: bytes) -> bool:
+    """Say whether a message's body, a bag, begins like one that the contract is told. Anybody may write one.
+
+    Raises:
+        MalformedMessage: It is no bag.
+    """
+    slice_ = Slice(read_one(body))
+    return slice_.bits_left >= 32 and slice_.uint(32) in _TOLD
 
 
 def read_notice(body: bytes) -> Notice | None:

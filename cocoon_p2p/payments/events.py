@@ -137,6 +137,9 @@ class Accepted:
     deposit: Deposit | None = None
     "What it has seen behind the channel."
 
+    is_restored: bool = False
+    "Whether our ledger was restored from a backup since the payee was last met."
+
 
 @dataclass(frozen=True, slots=True)
 class DepositTaken:

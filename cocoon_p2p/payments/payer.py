@@ -78,6 +78,10 @@ from cocoon_p2p.units import Nano
 
 _NOTHING = Nano(0)
 
+UNPROVEN_MAX = Nano(20_000_000)
+"""What a payee may have of us on its word alone, after our memory was lost: what a worker grants unless it
+is told otherwise. What it says it grants is its word as well."""
+
 
 def step(payer: Payer, event: PayerEvent) -> Step:
     """Apply one event.
@@ -209,9 +213,11 @@ def _break(payer: Payer, event: ExchangeBroken) -> Step:
 def _recover(payer: Payer, event: ExchangeRecovered) -> Step:
     if event.exchange not in payer.running:
         return payer, ()
-    # Where we do not know what we saw, the payee cannot have done more than it had credit for.
-    credit = Nano(payer.vouchered + payer.grant - payer.charged)
-    limit = credit if event.amount_max is None else event.amount_max
+    # Where we do not know what we saw, the payee cannot have done more than it had credit for; and what it
+    # says now that it granted then is worth as much as its bill, beyond what we remember to have held.
+    credit = payer.vouchered + min(payer.grant, UNPROVEN_MAX) - payer.charged
+    unseen = max(credit, payer.running[event.exchange])
+    limit = Nano(unseen) if event.amount_max is None else event.amount_max
     if event.amount > limit:
         reason = f"a paper for more than we saw (asked={event.amount} limit={limit} nanoTON)"
         return _stop(payer, reason, event.paper)
@@ -237,6 +243,8 @@ def _accept(payer: Payer, event: Accepted) -> Step:
         return payer, (SendCloseAgreed(payer.terms),) if payer.terms is not None else ()
     if returned is not None and returned.total > payer.vouchered:
         payer, effects = _catch_up(payer, returned, event.state)
+    elif event.is_restored and payer.phase is not Phase.STOPPED and event.state.charged > payer.charged:
+        payer, effects = _catch_up(payer, None, event.state)
     elif payer.phase is Phase.CLOSING and payer.terms is not None:
         effects = (SendCloseWanted(payer.terms),)
     # The payee lost our newest voucher, or it never arrived. If it has not seen the deposit, it would
@@ -249,17 +257,20 @@ def _accept(payer: Payer, event: Accepted) -> Step:
     return after, (*effects, *more)
 
 
-def _catch_up(payer: Payer, returned: Voucher, state: ChannelState) -> Step:
-    """Take up a voucher of ours that we do not know: our ledger is an older one.
+def _catch_up(payer: Payer, returned: Voucher | None, state: ChannelState) -> Step:
+    """Take up what we promised in a life that our ledger, an older one, does not know.
 
     What was signed was owed or held, so a state that stays within it costs us nothing that we had
-    not promised. Exchanges that the old ledger remembers ended in the life that we forgot.
+    not promised. Without a voucher that proves it the owner's word stands for it, that the ledger was
+    restored: the grant, as far as `UNPROVEN_MAX`, is what a payee can make of that. Exchanges that the old
+    ledger remembers ended in the life that we forgot.
     """
-    total = Nano(returned.total)
-    charged = Nano(max(payer.charged, min(state.charged, total + payer.grant)))
+    total = payer.vouchered if returned is None else Nano(returned.total)
+    charged = Nano(max(payer.charged, min(state.charged, total + min(payer.grant, UNPROVEN_MAX))))
     after = replace(payer, vouchered=total, charged=charged, running={}, held=_NOTHING)
     forgotten = (SaveReleased(exchange) for exchange in payer.running)
-    return after, (SaveVoucher(returned), SaveRecovered(Nano(charged - payer.charged)), *forgotten)
+    saved = () if returned is None else (SaveVoucher(returned),)
+    return after, (*saved, SaveRecovered(Nano(charged - payer.charged)), *forgotten)
 
 
 def _compare(payer: Payer, state: ChannelState, paper: Signed) -> Step:

@@ -167,7 +167,7 @@ async def introduce(account: PayingAccount, party: Party, stream: MessageStream)
         case ChannelAccepted():
             state = check(ChannelState, answer.state, signer=account.payee, network=party.network)
             account.outbox, account.is_connected = Outbox(), True
-            account.apply(Accepted(Nano(answer.grant), state, answer.state, returned, answer.deposit))
+            account.meet(Accepted(Nano(answer.grant), state, answer.state, returned, answer.deposit))
             account.send(*(question.wanted for question in account.questions.values()))
             if account.lacks_sight(answer.deposit):
                 account.send(Funded(account.channel))

@@ -12,12 +12,14 @@ from collections.abc import Iterable
 import trio
 
 from cocoon_p2p.errors import CocoonError, LocalProtocolError, Refused
+from cocoon_p2p.frozen import replace
 from cocoon_p2p.identity import PeerId
-from cocoon_p2p.ledger import Change, Evidence, ExchangeRow, Status, Written
+from cocoon_p2p.ledger import Change, Evidence, ExchangeRow, Note, Status, Written
 from cocoon_p2p.payments.books import Page, close_body
 from cocoon_p2p.payments.channel import Backing, Phase, capacity
 from cocoon_p2p.payments.contract import Deployment
 from cocoon_p2p.payments.events import (
+    Accepted,
     CloseRequested,
     Disputed,
     ExchangeBroken,
@@ -36,6 +38,7 @@ from cocoon_p2p.payments.payer_effects import PayerEffects
 from cocoon_p2p.payments.questions import Leftover as Leftover
 from cocoon_p2p.payments.questions import Question as Question
 from cocoon_p2p.payments.questions import leftover_of
+from cocoon_p2p.payments.restored import mark
 from cocoon_p2p.protocols.ids import Reason
 from cocoon_p2p.protocols.messages import (
     ChannelId,
@@ -99,6 +102,8 @@ class PayingAccount:
         "Set when there is one more of them."
 
         self.looking = Looking()
+        self.is_restored = False
+        "Whether our ledger was restored from a backup since the payee was last met (`restored`)."
 
     # ------------------------------------------------------------ what stands
 
@@ -427,6 +432,13 @@ class PayingAccount:
             bank.look_soon(self.channel)
         elif self._payer.charged > before.charged or self._payer.held > before.held:
             bank.moved(self.channel, room=self.room)
+
+    def meet(self, accepted: Accepted) -> None:
+        """Take in what the payee holds, now that it has accepted the channel's stream."""
+        self.apply(replace(accepted, is_restored=self.is_restored))
+        if self.is_restored:
+            self.is_restored = False
+            self._party.store.submit(Note(mark(self.channel), None))
 
     def send(self, *messages: object) -> None:
         """Queue messages, behind all that is on its way to disk; dropped if there is no stream."""

@@ -225,6 +225,10 @@ class ReceivingAccount:
         """Look up how an exchange ended on this channel."""
         return self._party.store.exchange(self._page.name, exchange)
 
+    def accrued_by(self, exchange: ExchangeId) -> Nano:
+        """Say what is set aside for an exchange; it is part of `accrued` until it is charged or released."""
+        return self._payee.running.get(exchange, Nano(0))
+
     def is_running(self, exchange: ExchangeId) -> bool:
         """Say whether an exchange has accrued something and is not charged yet."""
         return exchange in self._payee.running

@@ -53,6 +53,7 @@ from cocoon_p2p.payments.payee import opened
 from cocoon_p2p.payments.payer import Payer
 from cocoon_p2p.payments.paying import PayingAccount as PayingAccount
 from cocoon_p2p.payments.receiving import ReceivingAccount as ReceivingAccount
+from cocoon_p2p.payments.restored import read_marks
 from cocoon_p2p.protocols.ids import (
     CHANNEL,
     FRAME_SIZE_MAX_BYTES,
@@ -407,10 +408,13 @@ async def open_accounts(
     if beside is not None:
         party.role.beside = await beside(store)
     rows, unsettled = await store.channels(), await store.unsettled()
+    restored = await read_marks(store)
     async with open_service_nursery() as nursery:
         accounts = Accounts(party, nursery, grant_policy, draw)
         for row in rows:
             _stand_up(accounts, party, row, unsettled)
+        for account in accounts.payees():
+            account.is_restored = account.channel in restored
         accounts.renew_grants()
         transport.accept_streams(CHANNEL, accounts.accept)
         nursery.start_soon(accounts.forget_old)

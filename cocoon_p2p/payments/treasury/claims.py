@@ -4,16 +4,21 @@ Spec: payments/settlement.md (Closing alone).
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import trio
+
+from cocoon_p2p.errors import CocoonError
 from cocoon_p2p.failpoint import Failpoint, reached
+from cocoon_p2p.ledger import Cost
 from cocoon_p2p.payments.chain import AccountSeen, MessageRefused
 from cocoon_p2p.payments.contract import AccountId
 from cocoon_p2p.payments.receiving import ReceivingAccount
 from cocoon_p2p.payments.treasury.claiming import changed, claim
-from cocoon_p2p.payments.treasury.lookout import Lookout
+from cocoon_p2p.payments.treasury.lookout import LOOK_SECONDS, Lookout, deployment_of
 from cocoon_p2p.payments.treasury.notebook import Notebook
-from cocoon_p2p.payments.treasury.sight import due, is_claim_due
+from cocoon_p2p.payments.treasury.sight import claim_costs, due, is_claim_due
 from cocoon_p2p.payments.wallet.spending import Purse
 from cocoon_p2p.protocols.messages import ChannelId, Voucher
 from cocoon_p2p.units import Nano
@@ -21,6 +26,7 @@ from cocoon_p2p.units import Nano
 log = logging.getLogger(__name__)
 
 CLAIM_ABOVE = Nano(1_000_000_000)
+_NOTHING = Nano(0)
 _CLAIMED = "claimed/"
 
 
@@ -32,16 +38,26 @@ class ClaimPolicy:
     "As soon as this much is due: a claim costs some 0.003 TON."
 
     after_seconds: float = 7 * 24 * 3600.0
-    "And whatever is worth its fees, this often."
+    "And however little is due, this often, unless its fees would eat more than a tenth of it."
+
+    leaving_above: Nano = _NOTHING
+    "Before the node goes away, as soon as this much is due; 0: nothing is collected for that reason."
 
 
 class Claims:
     """Collects for a node."""
 
     def __init__(
-        self, lookout: Lookout, notebook: Notebook, purse: Purse | None, policy: ClaimPolicy
+        self,
+        lookout: Lookout,
+        notebook: Notebook,
+        purse: Purse | None,
+        policy: ClaimPolicy,
+        book: Callable[[Cost], object],
     ) -> None:
+        """Make a node's claims. `book` writes a cost into its ledger."""
         self.policy = policy
+        self._book = book
         self._lookout = lookout
         self._notebook = notebook
         self._purse = purse
@@ -95,6 +111,20 @@ class Claims:
         amount = account.backing.claimed - claimed
         log.info("claimed", extra={"channel": account.channel.hex()[:16], "amount": amount})
         self._notebook.write(_CLAIMED + account.channel.hex(), int(self._lookout.now()))
+        await self._book_costs(account, seen, claimed)
+
+    async def _book_costs(self, account: ReceivingAccount, before: AccountSeen, claimed: Nano) -> None:
+        """Write down what collecting cost. Not to learn it leaves a statement short of a fee, and no more."""
+        contract = AccountId(account.channel)
+        payee = deployment_of(account).payee
+        ours = None if self._purse is None else self._purse.wallet.account
+        try:
+            with trio.move_on_after(LOOK_SECONDS):
+                past = await self._lookout.chain.transactions(contract, since_lt=before.last_lt)
+                for one, cost in claim_costs(past, claimed=claimed, payee=payee, ours=ours):
+                    self._book(Cost(contract, one.lt, "claim", cost, one.at))
+        except CocoonError as exc:
+            log.info("a claim's cost is not known", extra={"error": str(exc)})
 
     def _waiting_since(self, channel: ChannelId) -> int:
         """Say when a channel was last collected, or when it was first seen to have something."""

@@ -21,6 +21,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from cocoon_p2p.errors import CocoonError
+from cocoon_p2p.frozen import replace
 from cocoon_p2p.ledger import Store
 from cocoon_p2p.payments import contract
 from cocoon_p2p.payments.chain import Chain
@@ -35,6 +36,7 @@ from cocoon_p2p.payments.treasury.deposits import Deposits
 from cocoon_p2p.payments.treasury.funding import FundingPolicy
 from cocoon_p2p.payments.treasury.lookout import Account, Lookout
 from cocoon_p2p.payments.treasury.notebook import Notebook
+from cocoon_p2p.payments.treasury.sight import due
 from cocoon_p2p.payments.wallet.spending import Purse
 from cocoon_p2p.protocols.messages import ChannelId, Funded
 from cocoon_p2p.units import Nano
@@ -95,7 +97,7 @@ class Treasury:
         self._lookout = Lookout(chain, self._notebook, clock)
         self._deposits = Deposits(self._lookout, self._notebook, purse, funding, self._payees)
         self._closes = Closes(self._lookout, purse)
-        self._claims = Claims(self._lookout, self._notebook, purse, claims or ClaimPolicy())
+        self._claims = Claims(self._lookout, self._notebook, purse, claims or ClaimPolicy(), store.submit)
         self._accounts: Accounts | None = None
         self._is_ready = trio.Event()
         "Set once the notes are read: nothing is paid before."
@@ -210,6 +212,21 @@ class Treasury:
             RemoteProtocolError: A server lied.
         """
         await self._attend(channel)
+
+    async def leave(self) -> None:
+        """Collect what is worth it, before the node goes away and can look after nothing.
+
+        A cancel may leave a claim sent. One that fails is logged: it is due again when the node is back.
+        """
+        above = self._claims.policy.leaving_above
+        if not above or self._accounts is None:
+            return
+        self._claims.policy = replace(self._claims.policy, above=min(above, self._claims.policy.above))
+        async with trio.open_nursery() as nursery:
+            for account in self._accounts.payers():
+                voucher = account.claimable()
+                if voucher is not None and due(Nano(voucher.total), account.backing) >= above:
+                    nursery.start_soon(self._attend_and_bear, account.channel)
 
     async def fund(self, account: PayingAccount, capacity: Nano) -> None:
         """Open a channel's contract, or top it up, by so much capacity; returns when it is there.

@@ -7,7 +7,7 @@ closed, and somebody deployed it again: for us it is gone as well).
 Spec: payments/settlement.md (Backing, Closing alone).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from cocoon_p2p.errors import MalformedMessage
@@ -20,6 +20,9 @@ from cocoon_p2p.units import Nano
 
 CLAIM_COSTS = Nano(3_000_000)
 "What a claim costs whoever bears its fees: to collect less is to lose by it."
+
+CLAIM_COSTS_SHARE = 10
+"Where nothing presses, what is collected is this many times its costs at least: fees eat a tenth at most."
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,5 +110,37 @@ def is_claim_due(amount: Nano, backing: Backing, *, above: Nano, is_old: bool) -
         above: What must be due for a claim to be worth its fees.
         is_old: Whether what is due has been waiting for long.
     """
+    is_cheap = amount >= CLAIM_COSTS_SHARE * CLAIM_COSTS
     # Once the payer is leaving, what is not claimed in time is lost.
-    return amount > CLAIM_COSTS and (backing.close_at != 0 or amount >= above or is_old)
+    return amount > CLAIM_COSTS and (backing.close_at != 0 or amount >= above or (is_old and is_cheap))
+
+
+def claim_costs(
+    transactions: Iterable[Transaction], *, claimed: Nano, payee: AccountId, ours: AccountId | None
+) -> Iterator[tuple[Transaction, Nano]]:
+    """Find what claims of ours cost: how much less came out than was collected and sent along.
+
+    Args:
+        transactions: The contract's since before the first of them, oldest first.
+        claimed: What had been collected by then.
+        payee: The wallet that is paid.
+        ours: The wallet that claims are sent from, if there is one. What a stranger's cost is the stranger's.
+
+    Yields:
+        Each claim's transaction, and its cost.
+    """
+    for one in transactions:
+        # A close pays two.
+        if len(one.sent) != 1 or one.received is None or (paid := one.sent[0]).other != payee:
+            continue
+        try:
+            notice = contract.read_notice(paid.body)
+        except MalformedMessage:
+            continue
+        if notice is None or notice.is_rest:
+            continue
+        collected, claimed = notice.total - claimed, notice.total
+        sender = one.received.other
+        cost = collected + one.received.amount - paid.amount
+        if sender in (None, ours) and cost >= 0:
+            yield one, Nano(cost)

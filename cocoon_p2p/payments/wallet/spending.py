@@ -49,6 +49,7 @@ LOOK_FIRST_SECONDS, LOOK_LAST_SECONDS = 0.25, 4.0
 RESERVE = Nano(20_000_000)
 "What stays in the wallet for the fees of what comes after."
 
+_NOTHING = Nano(0)
 _FEES = 10_000_000
 _FEES_A_TRANSFER = 1_000_000
 _FEES_A_BYTE = 10_000
@@ -112,7 +113,7 @@ class Purse:
         async with self._lock:
             return await self._settle()
 
-    async def spend(self, number: int, transfers: Sequence[Transfer]) -> Paid:
+    async def spend(self, number: int, transfers: Sequence[Transfer], *, leaving: Nano = _NOTHING) -> Paid:
         """Pay, once, and return when it is done.
 
         A spending that was interrupted is settled first. If it bears this very number it is not paid a
@@ -123,6 +124,7 @@ class Purse:
         Args:
             number: The caller's own name for it, never used for anything else.
             transfers: What to pay, in order.
+            leaving: What must be left in the wallet after the fees, where that is more than the reserve.
 
         Raises:
             ConfigurationError: An amount is out of range, or the like; see `wallet.check_transfers`. Nothing
@@ -140,10 +142,10 @@ class Purse:
                 raise LocalProtocolError(f"one number for two different payments (number={number})")
             ended = await self._settle()
             if earlier is None or earlier.number != number:
-                return await self._spend(number, tuple(transfers), void=None)
+                return await self._spend(number, tuple(transfers), None, leaving)
             if isinstance(ended, Paid):
                 return _whole(ended)
-            return await self._spend(number, tuple(transfers), void=earlier)
+            return await self._spend(number, tuple(transfers), earlier, leaving)
 
     async def _settle(self) -> End | None:
         spending = await self._journal.pending()
@@ -157,14 +159,16 @@ class Purse:
         outcome = await self._look_until_judged(spending)
         return await self._end(spending, outcome.judgement)
 
-    async def _spend(self, number: int, transfers: tuple[Transfer, ...], void: Spending | None) -> Paid:
+    async def _spend(
+        self, number: int, transfers: tuple[Transfer, ...], void: Spending | None, leaving: Nano
+    ) -> Paid:
         failure: CocoonError = Unavailable(
             f"the chain did not carry out a payment, and nothing was paid (signed={SIGNED_MAX} times)",
             hint="try again, or ask other servers",
         )
         for _ in range(SIGNED_MAX):
             seen = await self._chain.account(self.wallet.account)
-            lacking = self._lacking(transfers, seen)
+            lacking = self._lacking(transfers, seen, max(leaving, self._reserve))
             if lacking is not None:
                 failure = lacking
                 break
@@ -200,11 +204,11 @@ class Purse:
             return replace(void, last=signed, names=(*void.names, name))
         return Spending(number, self.wallet.account, transfers, seen.last_lt, signed, (name,))
 
-    def _lacking(self, transfers: tuple[Transfer, ...], seen: AccountSeen) -> Refused | None:
+    def _lacking(self, transfers: tuple[Transfer, ...], seen: AccountSeen, reserve: Nano) -> Refused | None:
         """Say what the balance lacks for a payment, its fees and the reserve."""
         needed = fees_allowed(transfers)
         if transfers[0].amount is not None:
-            needed += self._reserve + sum(transfer.amount or 0 for transfer in transfers)
+            needed += reserve + sum(transfer.amount or 0 for transfer in transfers)
         if seen.balance >= needed:
             return None
         address = self.wallet.address_text()

@@ -16,13 +16,20 @@ from cocoon_p2p.payments.chain import Chain
 from cocoon_p2p.payments.contract import AccountId
 from cocoon_p2p.payments.treasury.claiming import new_number
 from cocoon_p2p.payments.wallet import Transfer
-from cocoon_p2p.payments.wallet.spending import Purse
+from cocoon_p2p.payments.wallet.spending import Purse, fees_allowed
 from cocoon_p2p.units import Nano, format_ton
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 3600.0
 WARN_BELOW = Nano(100_000_000)
+
+GAS_KEPT = Nano(120_000_000)
+"""Stays in the wallet whatever its owner says: without it, it could send neither the rest nor a small claim,
+which must bring along some 0.05 TON; and less would be warned of each hour."""
+
+LEAST_SWEPT = Nano(100_000_000)
+"Less is not sent on: a transfer costs some 0.003 TON."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +49,12 @@ class SweepPolicy:
 
 def surplus(policy: SweepPolicy, balance: Nano) -> Nano:
     """Say how much of a wallet's balance is to be sent on now; 0 for nothing."""
-    beyond = Nano(max(balance - policy.keep, 0))
-    return beyond if policy.to is not None and beyond >= policy.least else Nano(0)
+    beyond = Nano(max(balance - _kept(policy), 0))
+    return beyond if policy.to is not None and beyond >= max(policy.least, LEAST_SWEPT) else Nano(0)
+
+
+def _kept(policy: SweepPolicy) -> Nano:
+    return max(policy.keep, GAS_KEPT)
 
 
 async def keep_swept(chain: Chain, purse: Purse, policy: SweepPolicy) -> None:
@@ -70,6 +81,9 @@ async def sweep(chain: Chain, purse: Purse, policy: SweepPolicy) -> Nano:
         log.warning("the wallet runs low", extra={"balance": format_ton(balance), "address": address})
     amount = surplus(policy, balance)
     if amount and policy.to is not None:
-        await purse.spend(new_number(), [Transfer(policy.to, amount)])
+        sent = [Transfer(policy.to, amount)]
+        # Its fees come out of what is kept. A deposit that came first may have taken the surplus meanwhile.
+        leaving = Nano(_kept(policy) - fees_allowed(sent))
+        await purse.spend(new_number(), sent, leaving=leaving)
         log.info("earnings sent on", extra={"amount": format_ton(amount)})
     return amount
