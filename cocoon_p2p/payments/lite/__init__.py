@@ -7,6 +7,8 @@ seen = await chain.account(account)
 from cocoon_p2p.payments.lite.client import Limits as Limits
 from cocoon_p2p.payments.lite.client import LiteChain as LiteChain
 from cocoon_p2p.payments.lite.client import open_chain as open_chain
+from cocoon_p2p.payments.lite.following import BlockFollower as BlockFollower
+from cocoon_p2p.payments.lite.following import BlocksRead as BlocksRead
 from cocoon_p2p.payments.lite.networks import LOCAL as LOCAL
 from cocoon_p2p.payments.lite.networks import MAINNET as MAINNET
 from cocoon_p2p.payments.lite.networks import NETWORKS as NETWORKS

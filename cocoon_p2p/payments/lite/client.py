@@ -26,7 +26,7 @@ from cocoon_p2p.payments.lite.history import read_history
 from cocoon_p2p.payments.lite.loop import AsyncioLoop, open_asyncio_loop
 from cocoon_p2p.payments.lite.networks import PUBLIC, Directory, Network, read_directory
 from cocoon_p2p.payments.lite.proofs import Header, ProvenAccount, Unreadable, prove_account, prove_header
-from cocoon_p2p.payments.lite.queries import BlockId
+from cocoon_p2p.payments.lite.queries import BlockId, ServerError
 from cocoon_p2p.payments.lite.sending import SERVERS_MAX, check_message, hand_in
 from cocoon_p2p.payments.lite.server import LiteServer
 
@@ -96,11 +96,35 @@ class LiteChain:
         return self._global_id
 
     async def time(self) -> int:
-        async def ask(server: LiteServer, block: BlockId) -> _Found[None]:
-            read = partial(_read_header, block)
-            return _Found(await server.ask(queries.get_header(block), read), None)
+        return (await self._looked_up(_TIME, _ask_header)).header.utime
 
-        return (await self._looked_up(_TIME, ask)).header.utime
+    async def newest(self) -> BlockId:
+        """Name the masterchain's newest block that counts. Raises as `time`."""
+        return (await self._looked_up(_TIME, _ask_header)).value
+
+    async def hint(self, query: bytes, read: Callable[[bytes], T]) -> T | None:
+        """Ask one server, then others, for what nobody proves: good for finding where to look, and no more.
+
+        Returns:
+            What the first that answers says; None: those who answer have nothing there (any more).
+
+        Raises:
+            Unavailable: No server answers.
+        """
+        is_refused = False
+        with self._bounded():
+            async with self._calls:
+                for server in self._heads.askable():
+                    try:
+                        return await server.ask(query, read)
+                    except ServerError:
+                        is_refused = True
+                    except OF_NO_USE:
+                        continue
+            if is_refused:
+                return None
+            raise Unavailable("no lite server answers")
+        raise self._out_of_time()
 
     async def account(self, account: AccountId) -> AccountSeen:
         found = await self._looked_up(account, partial(_ask_account, account))
@@ -222,9 +246,11 @@ class LiteChain:
         return None
 
 
-def _read_header(block: BlockId, answer: bytes) -> Header:
-    found = queries.read_header(answer)
-    return prove_header(found.proof, block)
+async def _ask_header(server: LiteServer, block: BlockId) -> _Found[BlockId]:
+    def read(answer: bytes) -> Header:
+        return prove_header(queries.read_header(answer).proof, block)
+
+    return _Found(await server.ask(queries.get_header(block), read), block)
 
 
 async def _ask_account(account: AccountId, server: LiteServer, block: BlockId) -> _Found[ProvenAccount]:

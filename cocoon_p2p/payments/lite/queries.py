@@ -16,7 +16,8 @@ WHOLE_SHARD = -(1 << 63)
 "A workchain that is not split, as servers spell it."
 
 TRANSACTIONS_A_QUERY = 16
-"What public servers give at most."
+LISTED_A_QUERY = 256
+"What public servers give at most, of an account's transactions and of a block's."
 
 HASH_BYTES = 32
 _MESSAGE_MAX_BYTES = 1024
@@ -29,7 +30,12 @@ _LOOK_UP, _GET_HEADER, _HEADER = 0xFAC8F71E, 0x21EC069E, 0x752D8219
 _GET_ACCOUNT, _ACCOUNT = 0x6B890E25, 0x7079C751
 _GET_TRANSACTIONS, _TRANSACTIONS = 0x1C40E7A1, 0x6F26C60B
 _SEND, _SENT = 0x690AD482, 0x3950E597
+_GET_SHARDS, _SHARDS = 0x74D3FD6B, 0x098FE72D
+_LIST_BLOCK, _LISTED = 0x0079DD5C, 0xFB8FFCE4
+_TRUE, _FALSE = 0x997275B5, 0xBC799737
 _BY_SEQNO = 1
+_NAMED, _AFTER = 0b111, 1 << 7
+"Of a listing: each transaction's account, time and hash are told; it goes on after a place."
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,17 @@ class AccountAnswer:
     "A bag; empty: there is no account."
 
 
+@dataclass(frozen=True, slots=True)
+class ListingAnswer:
+    """Transactions of one block."""
+
+    transactions: bytes
+    "A bag with a root for each, in the order of their accounts and times; empty: there is none."
+
+    is_cut_short: bool
+    "Whether more follow."
+
+
 class ServerError(Exception):
     """A server answers that it will not, or cannot."""
 
@@ -97,10 +114,22 @@ def get_info() -> bytes:
     return _query(_GET_INFO)
 
 
-def look_up(seqno: int) -> bytes:
-    """Ask for the masterchain's block of a number."""
-    block = _int(MASTERCHAIN) + _long(WHOLE_SHARD) + _int(seqno)
+def look_up(seqno: int, *, workchain: int = MASTERCHAIN, shard: int = WHOLE_SHARD) -> bytes:
+    """Ask for the block of a number: the masterchain's, or the one that a shard lay in then."""
+    block = _int(workchain) + _long(shard) + _int(seqno)
     return _query(_LOOK_UP, _int(_BY_SEQNO), block)
+
+
+def get_shards(block: BlockId) -> bytes:
+    """Ask for the shards' newest blocks below one of the masterchain's."""
+    return _query(_GET_SHARDS, _block(block))
+
+
+def list_block(block: BlockId, after: tuple[AccountId, int] | None = None) -> bytes:
+    """Ask for a block's transactions, whole; `after` the one of an account and a logical time."""
+    mode = _NAMED if after is None else _NAMED | _AFTER
+    place = b"" if after is None else after[0] + _long(after[1])
+    return _query(_LIST_BLOCK, _block(block), _int(mode), _int(LISTED_A_QUERY), place)
 
 
 def get_header(block: BlockId) -> bytes:
@@ -189,6 +218,30 @@ def read_sent(answer: bytes) -> bool:
     status = reader.number(4, signed=True)
     reader.end()
     return status == 1
+
+
+def read_shards(answer: bytes) -> bytes:
+    """Give the shards (`ShardHashes`), a bag."""
+    reader = _answered(answer, _SHARDS)
+    reader.block()
+    # The proof, which starts from a block's name that others have not agreed on.
+    reader.octets()
+    shards = reader.octets()
+    reader.end()
+    return shards
+
+
+def read_listing(answer: bytes) -> ListingAnswer:
+    reader = _answered(answer, _LISTED)
+    reader.block()
+    reader.take(4)
+    more = reader.number(4, signed=False)
+    if more not in (_TRUE, _FALSE):
+        raise MalformedMessage("neither true nor false")
+    transactions = reader.octets()
+    reader.octets()
+    reader.end()
+    return ListingAnswer(transactions, more == _TRUE)
 
 
 def read_octets(data: bytes) -> bytes:
