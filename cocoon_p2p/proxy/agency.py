@@ -1,12 +1,13 @@
 """What the parts of one proxy share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
 from cocoon_p2p.attestation.proving import Proving
 from cocoon_p2p.identity import Identity, NetworkId
+from cocoon_p2p.journal import Journal
 from cocoon_p2p.network.transport import Transport
 from cocoon_p2p.payments.settlement import Accounts
 from cocoon_p2p.proxy.policy import ProxyPolicy
@@ -34,3 +35,5 @@ class Agency:
 
     nursery: trio.Nursery
     "Owns what outlives a client's stream: running exchanges, and streams to workers."
+
+    journal: Journal = field(default_factory=Journal)

@@ -12,13 +12,17 @@ import logging
 from dataclasses import dataclass
 
 from cocoon_p2p.identity import peer_id_text
+from cocoon_p2p.journal import Entry
 from cocoon_p2p.ledger import ExchangeRow, Status
+from cocoon_p2p.observability import short
 from cocoon_p2p.payments.channel import Phase
-from cocoon_p2p.payments.pricing import client_amount
+from cocoon_p2p.payments.pricing import client_amount, owed_usage
 from cocoon_p2p.payments.settlement import PayingAccount, ReceivingAccount
 from cocoon_p2p.protocols.exchange.broken import Shown, read_shown
+from cocoon_p2p.protocols.exchange.ending import LOST
+from cocoon_p2p.protocols.exchange.relayed import NOTHING
 from cocoon_p2p.protocols.ids import EXCHANGE_KEPT_SECONDS, Outcome
-from cocoon_p2p.protocols.messages import PaperWanted, Receipt, Settlement, Signed
+from cocoon_p2p.protocols.messages import ExchangeId, Meter, PaperWanted, Receipt, Settlement, Signed, Usage
 from cocoon_p2p.protocols.papers import decode_signed, sign
 from cocoon_p2p.protocols.schema import decode_message, decode_paper
 from cocoon_p2p.proxy.agency import Agency
@@ -40,6 +44,9 @@ class _Due:
     amount: Nano
     "The worker's."
 
+    usage: Usage
+    "What it is owed for."
+
     receipt: Signed | None = None
     meter: Signed | None = None
 
@@ -52,7 +59,8 @@ async def settle_broken(
     A cancel leaves what was charged charged; asked again, the rest follows.
 
     Returns:
-        Whether the exchange still runs.
+        Whether it is to be asked for again later: it still runs, or others run and keep the client's credit
+        from covering it.
 
     Raises:
         RecordRejected, MalformedMessage: What is shown does not hold.
@@ -68,11 +76,17 @@ async def settle_broken(
     shown = read_shown(wanted, proxy=agency.identity.peer_id, network=agency.network)
     worker = _account_of(agency, shown)
     row = None if worker is None else worker.ended(wanted.exchange)
-    due = _booked(row) or _Due(Outcome.FAILED, shown.amount, meter=shown.meter)
+    due = _booked(row) or _Due(Outcome.FAILED, shown.amount, shown.usage, meter=shown.meter)
     if worker is not None and (shown.meter is not None or row is not None):
         await worker.break_off(wanted.exchange, due.amount, shown.quote_signed, due.meter)
-    if due.receipt is not None or due.meter is not None:
-        await _charge(agency, account, worker, shown, due)
+    if due.receipt is None and due.meter is None:
+        return False
+    owed = client_amount(due.amount, shown.quote.commission_basis_points)
+    if owed > _credit(account, wanted.exchange) and account.accrued > account.accrued_by(wanted.exchange):
+        # What runs may have taken ahead what the client had set aside for this one. It gives back what
+        # it does not need, and the client asks again.
+        return True
+    await _charge(agency, account, worker, shown, due)
     return False
 
 
@@ -92,10 +106,17 @@ def _booked(row: ExchangeRow | None) -> _Due | None:
     if row.status is Status.BROKEN:
         question = decode_message(row.paper)
         assert isinstance(question, PaperWanted)
-        return _Due(Outcome.FAILED, row.amount, meter=question.meter)
+        used = NOTHING if question.meter is None else decode_paper(Meter, question.meter.body).usage
+        return _Due(Outcome.FAILED, row.amount, owed_usage(used, Outcome.FAILED), meter=question.meter)
     signed = decode_signed(row.paper)
     receipt = decode_paper(Receipt, signed.body)
-    return _Due(receipt.outcome, Nano(receipt.amount), receipt=signed)
+    usage = owed_usage(receipt.usage, receipt.outcome)
+    return _Due(receipt.outcome, Nano(receipt.amount), usage, receipt=signed)
+
+
+def _credit(account: ReceivingAccount, exchange: ExchangeId) -> Nano:
+    """Say what can be charged for an exchange: what is free, and what was set aside for it already."""
+    return Nano(max(account.credit, 0) + account.accrued_by(exchange))
 
 
 async def _charge(
@@ -103,7 +124,7 @@ async def _charge(
 ) -> None:
     """Charge the client and sign the Settlement. What its credit does not cover is our loss."""
     owed = client_amount(due.amount, shown.quote.commission_basis_points)
-    amount = Nano(min(owed, max(account.credit, 0)))
+    amount = min(owed, _credit(account, shown.quote.exchange))
     if account.phase not in (Phase.OPEN, Phase.DRAINING):
         return
     worker_amount = min(due.amount, amount)
@@ -118,6 +139,21 @@ async def _charge(
         receipt=due.receipt,
         meter=due.meter,
     )
-    facts = {"exchange": shown.quote.exchange.hex(), "client": peer_id_text(account.payer), "amount": amount}
+    facts = {"exchange": short(shown.quote.exchange), "client": peer_id_text(account.payer), "amount": amount}
     log.info("a forgotten exchange was settled", extra=facts)
     await account.charge(shown.quote.exchange, amount, sign(agency.identity, agency.network, settlement))
+    agency.journal.note(
+        Entry(
+            exchange=shown.quote.exchange,
+            role="proxy",
+            model=shown.offer.name,
+            outcome=LOST,
+            began_at=agency.now(),
+            seconds=0.0,
+            prompt_tokens=due.usage.prompt + due.usage.cached,
+            completion_tokens=due.usage.completion + due.usage.reasoning,
+            income=amount,
+            expense=0 if worker is None else due.amount,
+            peer=shown.worker,
+        )
+    )

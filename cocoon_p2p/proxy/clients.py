@@ -9,6 +9,7 @@ Spec: protocols/exchange.md (Ask).
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypedDict
 
 import trio
@@ -304,7 +305,7 @@ class Clients:
             siblings,
             end,
             asked=None if waited is None else waited.since,
-            on_claim=self.waiting_room.poke,
+            on_claim=partial(self.waiting_room.look_again, stream.link.peer),
         )
         self._running[ask.exchange] = relay
         siblings.append(relay)

@@ -18,8 +18,11 @@ import trio
 from cocoon_p2p.errors import Refused as RefusedError
 from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.identity import PeerId, peer_id_text
+from cocoon_p2p.journal import Entry
 from cocoon_p2p.network.messaging import MessageStream
+from cocoon_p2p.observability import short
 from cocoon_p2p.payments.settlement import ReceivingAccount
+from cocoon_p2p.protocols.exchange.ending import ending
 from cocoon_p2p.protocols.exchange.proxy import begin, step
 from cocoon_p2p.protocols.exchange.proxy_events import (
     Charge,
@@ -52,6 +55,7 @@ from cocoon_p2p.protocols.exchange.proxy_state import (
     is_waiting_for_credit,
     next_wake,
 )
+from cocoon_p2p.protocols.exchange.relayed import NOTHING
 from cocoon_p2p.protocols.ids import EXCHANGE, HEARTBEAT_SECONDS, Kind, Outcome, Reason
 from cocoon_p2p.protocols.messages import Assign, ExchangeId, Part, Receipted, Refused, Signed
 from cocoon_p2p.proxy.agency import Agency
@@ -121,7 +125,9 @@ class Relay:
         self._worker_wanted = trio.Event()
         self._due = trio.Event()
         self._sleep = trio.CancelScope()
-        self._exchange, effects = begin(tab.deal, trio.current_time(), asked=asked)
+        now = trio.current_time()
+        self._asked_at = now if asked is None else asked
+        self._exchange, effects = begin(tab.deal, now, asked=asked)
         session.reserve(self.exchange)
         for effect in effects:
             self._carry_out(effect)
@@ -245,7 +251,7 @@ class Relay:
             self._on_claim()
         if after.phase is Phase.ENDED and before.phase is not Phase.ENDED:
             self._due.set()
-            self._on_end(self)
+            self._has_come_to_an_end()
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
@@ -439,7 +445,35 @@ class Relay:
             if not self.has_ended:
                 # It could not be written down. The client learns how it ended when it asks again.
                 self._client.end("the exchange could not be settled")
-                self._on_end(self)
+                self._has_come_to_an_end()
+
+    def _has_come_to_an_end(self) -> None:
+        if self._exchange.is_greeted or self._exchange.parts:
+            # A quote that nobody used is no exchange.
+            self._agency.journal.note(self._entry())
+        self._on_end(self)
+
+    def _entry(self) -> Entry:
+        """Say what became of it. What a question of our own is charged for stays in our pocket."""
+        agency, ask, owed = self._agency, self._tab.deal.ask, self._reckoning if self._is_settled else None
+        seconds, first = trio.current_time() - self._asked_at, self._stopwatch.first_token_at
+        usage = NOTHING if owed is None else owed.usage
+        income = 0 if owed is None or self._witness is OURSELVES else owed.client_amount
+        return Entry(
+            exchange=self.exchange,
+            role="proxy",
+            model=ask.model,
+            outcome=ending(None if owed is None else owed.outcome, self._exchange.reason),
+            began_at=agency.now() - seconds,
+            seconds=seconds,
+            first_token_seconds=None if first is None else first - self._asked_at,
+            prompt_tokens=usage.prompt + usage.cached,
+            completion_tokens=usage.completion + usage.reasoning,
+            income=income,
+            expense=0 if owed is None else owed.worker_amount,
+            peer=self.worker,
+            continues=ask.continues,
+        )
 
     def _facts(self, **facts: object) -> dict[str, object]:
-        return {"exchange": self.exchange.hex(), "worker": peer_id_text(self._session.peer), **facts}
+        return {"exchange": short(self.exchange), "worker": peer_id_text(self._session.peer), **facts}

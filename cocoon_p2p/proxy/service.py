@@ -14,6 +14,7 @@ import trio
 
 from cocoon_p2p.attestation.proving import Proving
 from cocoon_p2p.identity import Identity, NetworkId, PeerId
+from cocoon_p2p.journal import Journal
 from cocoon_p2p.ledger import Store
 from cocoon_p2p.network.directory import Directory
 from cocoon_p2p.network.transport import Stream, StreamAcceptor, Transport
@@ -58,6 +59,11 @@ class Proxy:
         return self._clients.waiting
 
     @property
+    def is_draining(self) -> bool:
+        """Whether it takes nothing new."""
+        return self._workers.is_draining
+
+    @property
     def canaries(self) -> Canaries:
         """Its own questions to its workers."""
         return self._canaries
@@ -66,6 +72,11 @@ class Proxy:
     def record(self) -> Signed | None:
         """The newest record that was published."""
         return self._storefront.record
+
+    @property
+    def statement_expires(self) -> float | None:
+        """When what it says of itself ends, and its proof with it; None: nothing is said yet."""
+        return self._storefront.statement_expires
 
     def explain(self, ask: Ask, client: PeerId | None = None) -> Decision:
         """Say which worker an Ask would get now, why, and why not the others. Nothing is reserved.
@@ -101,6 +112,7 @@ async def serve_proxy(
     policy: ProxyPolicy | None = None,
     proving: Proving | None = None,
     store: Store | None = None,
+    journal: Journal | None = None,
     now: Callable[[], float] = time.time,
     draw: Callable[[int], bytes] = os.urandom,
     task_status: trio.TaskStatus[Proxy] = trio.TASK_STATUS_IGNORED,
@@ -116,6 +128,7 @@ async def serve_proxy(
         policy: How it does business.
         proving: How it proves itself, and what its workers must; None: nothing is proven.
         store: The ledger, for what is known of workers; None: it is forgotten when the proxy stops.
+        journal: Where exchanges are noted once they have ended; None: nobody looks.
         now: Seconds since the Unix epoch.
         draw: Draws random bytes, for the nonce of its statement and among workers that are equally good.
         task_status: Given the `Proxy` once it takes streams.
@@ -129,8 +142,9 @@ async def serve_proxy(
             chosen = policy or ProxyPolicy()
             workers = Workers(network, chosen, now, transport, proving, store)
             await workers.load_known()
+            noted = Journal() if journal is None else journal
             agency = Agency(
-                identity, network, transport, accounts, chosen, workers, now, proving, draw, nursery
+                identity, network, transport, accounts, chosen, workers, now, proving, draw, nursery, noted
             )
             clients = Clients(agency)
             canaries = Canaries(agency, chosen.canary_budget)

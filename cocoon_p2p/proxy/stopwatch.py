@@ -46,6 +46,9 @@ class Stopwatch:
         self._metered_at = 0.0
         self._first: tuple[int, float] | None = None
         self._last: tuple[int, float] | None = None
+        self.first_token_at: float | None = None
+        "When a chunk first counted any, whoever had made the worker wait; None: none did yet."
+
         self._is_held_up = False
 
     def assigned(self, now: float) -> None:
@@ -67,10 +70,13 @@ class Stopwatch:
                 self._answer_seconds = now - self._assigned_at
             case PromptMetered(usage=usage):
                 self._prompt, self._metered_at = usage, now
-            case Chunk(usage=usage) if not self._is_held_up:
+            case Chunk(usage=usage):
                 tokens = usage.completion + usage.reasoning
-                self._first = self._first or (tokens, now)
-                self._last = tokens, now
+                if tokens and self.first_token_at is None:
+                    self.first_token_at = now
+                if not self._is_held_up:
+                    self._first = self._first or (tokens, now)
+                    self._last = tokens, now
             case _:
                 pass
 

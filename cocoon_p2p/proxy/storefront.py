@@ -115,6 +115,11 @@ class Storefront:
         self.record: Signed | None = None
         "The newest that was published."
 
+    @property
+    def statement_expires(self) -> float | None:
+        """When our statement ends, in seconds since the Unix epoch; None: there is none yet."""
+        return None if self._statement is None else self._stated_at + STATEMENT_LIFETIME_MAX_SECONDS
+
     async def keep_fresh(self) -> None:
         """Publish for ever. A cancel leaves the last record to run out."""
         pause = PAUSE_SECONDS

@@ -15,14 +15,16 @@ from typing import Generic, Protocol, TypeVar
 
 import trio
 
-from cocoon_p2p.identity import peer_id_text
+from cocoon_p2p.identity import PeerId, peer_id_text
+from cocoon_p2p.payments.pricing import amount_max_for_worker
 from cocoon_p2p.protocols.exchange.pulse import LOST_SECONDS
 from cocoon_p2p.protocols.ids import HEARTBEAT_SECONDS, Reason
 from cocoon_p2p.protocols.messages import Ask, ExchangeId, Heartbeat, Refused, shorten
 from cocoon_p2p.proxy.admission import Admission, Waiting
 from cocoon_p2p.proxy.agency import Agency
 from cocoon_p2p.proxy.link import Link
-from cocoon_p2p.scheduling import RETRY_SECONDS, Choice, prospect
+from cocoon_p2p.scheduling import RETRY_SECONDS, Choice, may_serve, prospect
+from cocoon_p2p.units import Nano
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +83,13 @@ class WaitingRoom(Generic[V]):
         self._waiting: dict[ExchangeId, Waiting[V]] = {}
         self._woken = trio.Event()
         self._may_have_room = False
-        agency.workers.tell_room(self.poke)
+        self._passed_over: set[ExchangeId] = set()
+        "Whom nobody with room suited, when they were all looked at last."
+
+        self._opened: set[PeerId] = set()
+        "Workers that have come to have room since."
+
+        agency.workers.tell_room(self._note_room)
 
     def __len__(self) -> int:
         return len(self.admission)
@@ -134,6 +142,7 @@ class WaitingRoom(Generic[V]):
 
     def _let_go(self, waiting: Waiting[V]) -> None:
         del self._waiting[waiting.ask.exchange]
+        self._passed_over.discard(waiting.ask.exchange)
         waiting.visitor.waits(False)
 
     def _refuse(self, waiting: Waiting[V], reason: Reason, detail: str, retry_seconds: float | None) -> None:
@@ -145,8 +154,16 @@ class WaitingRoom(Generic[V]):
 
     # ------------------------------------------------------------ whose turn it is
 
-    def poke(self) -> None:
-        """Look soon whether somebody can be served."""
+    def look_again(self, client: PeerId) -> None:
+        """Look soon whether a client can be served that may have quotes again."""
+        self._passed_over -= {one.ask.exchange for one in self.admission if one.client == client}
+        self._look_soon()
+
+    def _note_room(self, worker: PeerId) -> None:
+        self._opened.add(worker)
+        self._look_soon()
+
+    def _look_soon(self) -> None:
         self._may_have_room = True
         self._woken.set()
 
@@ -158,6 +175,7 @@ class WaitingRoom(Generic[V]):
         for model in self.admission.models:
             if any(shelf.open for shelf in self._agency.workers.roster.shelves(model)):
                 self._serve(model)
+        self._opened.clear()
 
     def _serve(self, model: str) -> None:
         chosen: Choice | None = None
@@ -165,7 +183,7 @@ class WaitingRoom(Generic[V]):
 
         def fits(waiting: Waiting[V]) -> bool:
             nonlocal chosen
-            if waiting in misfits:
+            if waiting in misfits or not self._may_suit(waiting.ask):
                 return False
             chosen = self._choose(waiting)
             if chosen is None:
@@ -177,6 +195,21 @@ class WaitingRoom(Generic[V]):
             assert chosen is not None
             self._let_go(waiting)
             self._begin(waiting, chosen)
+        self._passed_over.update(waiting.ask.exchange for waiting in misfits)
+
+    def _may_suit(self, ask: Ask) -> bool:
+        """Say whether there is anybody with room who was not looked at for it yet.
+
+        A thousand who wait for the one worker that suits them cost the others nothing like a look at
+        every worker each time that a slot comes to be free.
+        """
+        if ask.exchange not in self._passed_over:
+            return True
+        agency, now = self._agency, trio.current_time()
+        amount_max = amount_max_for_worker(Nano(ask.max_cost), agency.policy.commission_basis_points)
+        roster = agency.workers.roster
+        opened = (roster[peer] for peer in self._opened if peer in roster)
+        return any(may_serve(ask, worker, amount_max, now, agency.now()) for worker in opened)
 
     # ------------------------------------------------------------ time
 
@@ -189,8 +222,10 @@ class WaitingRoom(Generic[V]):
                 await self._woken.wait()
             self._woken = trio.Event()
             now = trio.current_time()
-            # Workers that rested may work again, or have become cheaper.
-            self._may_have_room |= now >= beat_at
+            if now >= beat_at:
+                # Workers that rested may work again, or have become cheaper.
+                self._may_have_room = True
+                self._passed_over.clear()
             self.serve()
             for waiting, seconds in self.admission.late(now):
                 self._refuse(waiting, Reason.NO_CAPACITY, "no slot comes in time", seconds)

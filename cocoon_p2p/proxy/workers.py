@@ -87,7 +87,7 @@ class Workers:
         self.roster = Roster()
         self.looking_back = LookingBack(self.roster)
         self._changed = trio.Event()
-        self._tell_room: Callable[[], None] = _tell_nobody
+        self._tell_room: Callable[[PeerId], None] = _tell_nobody
         self.is_draining = False
         if proving is not None:
             proving.doorkeeper.watch(self.judge_again)
@@ -103,8 +103,8 @@ class Workers:
         """Set when what is offered may have changed; ask for it again after each wait."""
         return self._changed
 
-    def tell_room(self, listener: Callable[[], None]) -> None:
-        """Call this, from now on, when a slot may have come to be free."""
+    def tell_room(self, listener: Callable[[PeerId], None]) -> None:
+        """Call this, from now on, with each worker that has come to have room."""
         self._tell_room = listener
 
     def _change(self) -> None:
@@ -220,7 +220,7 @@ class Workers:
             had_room = session.peer in self.roster and self.roster[session.peer].has_room
             self.roster.put(session.standing, trio.current_time())
             if session.standing.has_room and not had_room:
-                self._tell_room()
+                self._tell_room(session.peer)
 
     def _recall(self, standing: WorkerStanding) -> WorkerStanding:
         """Give a worker that comes back what was known of it."""
@@ -341,7 +341,7 @@ class Workers:
             self._change()
 
 
-def _tell_nobody() -> None:
+def _tell_nobody(_worker: PeerId) -> None:
     """Nobody waits for a slot."""
 
 

@@ -11,7 +11,9 @@ import logging
 
 from cocoon_p2p.errors import RecordRejected
 from cocoon_p2p.identity import peer_id_text
+from cocoon_p2p.journal import Entry
 from cocoon_p2p.ledger import ExchangeRow
+from cocoon_p2p.observability import short
 from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.payments.settlement import ReceivingAccount
 from cocoon_p2p.protocols.exchange.broken import (
@@ -21,6 +23,7 @@ from cocoon_p2p.protocols.exchange.broken import (
     read_shown,
     receipt_by_meter,
 )
+from cocoon_p2p.protocols.exchange.ending import LOST
 from cocoon_p2p.protocols.ids import EXCHANGE_KEPT_SECONDS
 from cocoon_p2p.protocols.messages import PaperWanted, Receipt
 from cocoon_p2p.protocols.papers import decode_signed, sign
@@ -69,6 +72,19 @@ async def _charge(shop: Workshop, account: ReceivingAccount, shown: Shown) -> No
     receipt = receipt_by_meter(shown, amount, engine=shop.engine.capabilities.engine, now_ms=now_ms)
     log.info("a forgotten exchange was charged by its meter", extra=_facts(account, shown, amount=amount))
     await account.charge(shown.quote.exchange, amount, sign(shop.identity, shop.network, receipt))
+    shop.journal.note(
+        Entry(
+            exchange=shown.quote.exchange,
+            role="worker",
+            model=shown.offer.name,
+            outcome=LOST,
+            began_at=shop.now(),
+            seconds=0.0,
+            completion_tokens=shown.usage.completion + shown.usage.reasoning,
+            income=amount,
+            peer=account.payer,
+        )
+    )
 
 
 async def _lower(
@@ -84,7 +100,8 @@ async def _lower(
     else:
         log.info("a charge was lowered to what the proxy saw", extra=facts)
     await account.lower(row.exchange, Nano(lowered.amount), sign(shop.identity, shop.network, lowered))
+    shop.journal.give_up(row.amount - lowered.amount)
 
 
 def _facts(account: ReceivingAccount, shown: Shown, **facts: object) -> dict[str, object]:
-    return {"exchange": shown.quote.exchange.hex()[:8], "proxy": peer_id_text(account.payer), **facts}
+    return {"exchange": short(shown.quote.exchange), "proxy": peer_id_text(account.payer), **facts}

@@ -15,6 +15,7 @@ import trio
 from cocoon_p2p.errors import LocalProtocolError, Refused, RemoteProtocolError, SealBroken, Unavailable
 from cocoon_p2p.identity import PeerId, peer_id_text
 from cocoon_p2p.network.messaging import MessageStream
+from cocoon_p2p.observability import short
 from cocoon_p2p.payments.settlement import ReceivingAccount
 from cocoon_p2p.protocols.exchange.assignment import Standing
 from cocoon_p2p.protocols.exchange.worker import step
@@ -129,7 +130,7 @@ class _Line:
         """Let go of an exchange that could not end as it should."""
         self._shop.slots.parted(self._last_words)
         if self._work is not None:
-            self._work.dismiss()
+            self._work.dismiss(Reason.PROXY_LOST)
 
     # ------------------------------------------------------------ the machine
 
@@ -199,9 +200,9 @@ class _Line:
                 self._send(work.seal(draft))
             case SaveReceipt():
                 self._nursery.start_soon(self._save, work, effect)
-            case Dismiss():
+            case Dismiss(reason):
                 self._work = None
-                work.dismiss()
+                work.dismiss(reason)
                 if self._unsent:
                     self._last_words += 1
                     self._shop.slots.part()
@@ -259,9 +260,10 @@ class _Line:
             except Unavailable:
                 return True
             except RemoteProtocolError as exc:
-                log.warning(
-                    "proxy broke the protocol", extra={"proxy": peer_id_text(self._proxy), "fault": str(exc)}
-                )
+                facts = {"proxy": peer_id_text(self._proxy), "fault": str(exc)}
+                if self._work is not None:
+                    facts["exchange"] = short(self._work.job.exchange)
+                log.warning("proxy broke the protocol", extra=facts)
                 return True
             while len(self._unsent) > UNSENT_MAX:
                 self._emptied = trio.Event()

@@ -15,7 +15,7 @@ from nacl.bindings import crypto_scalarmult_base
 
 from cocoon_p2p.attestation.evidence import evidence_hash
 from cocoon_p2p.attestation.proving import Attest, Proving
-from cocoon_p2p.errors import ConfigurationError, Unavailable
+from cocoon_p2p.errors import ConfigurationError, LocalProtocolError, Unavailable
 from cocoon_p2p.identity import Identity, NetworkId
 from cocoon_p2p.inference.engine import ModelCard
 from cocoon_p2p.inference.measuring.levels import Speeds
@@ -110,6 +110,18 @@ class Papers:
         """The statement that the newest record names."""
         return self._keys[-1].statement
 
+    @property
+    def statement_expires(self) -> float:
+        """When that statement ends, and with it what was proven of us."""
+        return self._keys[-1].expires
+
+    @property
+    def offers(self) -> tuple[ModelOffer, ...]:
+        """What the newest record names: each model with its price."""
+        return tuple(
+            _offer(model, self._prices[model.name], self._speeds.get(model.name)) for model in self._offered
+        )
+
     def records(self) -> tuple[Signed, ...]:
         """Give the records that hold, the newest last."""
         now = self._now()
@@ -125,9 +137,14 @@ class Papers:
 
         Raises:
             ConfigurationError: A model has no price.
+            LocalProtocolError: With these the record would be too long; what was offered is offered still.
         """
-        self._prices = _complete(self._models, prices)
-        self.renew()
+        before, self._prices = self._prices, _complete(self._models, prices)
+        try:
+            self.renew()
+        except LocalProtocolError:
+            self._prices = before
+            raise
 
     def offer(self, models: Sequence[ModelCard]) -> None:
         """Offer these of the models from now on. What was quoted of others is honoured, if it can be."""
@@ -156,10 +173,7 @@ class Papers:
             role=Role.WORKER,
             statement=self.statement,
             addresses=(),
-            models=[
-                _offer(model, self._prices[model.name], self._speeds.get(model.name))
-                for model in self._offered
-            ],
+            models=self.offers,
             now=now,
             sequence=sequence,
             evidence_hash=self._evidence.get(self._keys[-1].statement_hash),

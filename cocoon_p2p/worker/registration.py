@@ -62,6 +62,9 @@ class ProxyStanding:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     "Cancel it to leave this proxy."
 
+    trouble: str = ""
+    "Why it did not take us, or was lost, the last time. A peer's word: escape it where it is shown."
+
     chances: Chances | None = None
     "What it told last of our chances there."
 
@@ -116,7 +119,8 @@ async def stay_registered(
                 await transport.dial(standing.addresses)
             await _meet(standing, transport, papers, slots, proving)
         except* (Unavailable, Refused, RemoteProtocolError, AttestationFailed) as group:
-            log.info("proxy lost", extra={"proxy": proxy, "why": str(group.exceptions[0])})
+            standing.trouble = str(group.exceptions[0])
+            log.info("proxy lost", extra={"proxy": proxy, "why": standing.trouble})
         was_registered = standing.is_registered
         standing.is_admitted = False
         standing.turn(False)

@@ -18,11 +18,12 @@ from cocoon_p2p.errors import ConfigurationError, RecordRejected, Unavailable
 from cocoon_p2p.identity import Identity, NetworkId, PeerId, parse_peer_id, peer_id_text
 from cocoon_p2p.inference.engine import Capabilities, ChangingEngine, Engine
 from cocoon_p2p.inference.measuring.levels import Speeds
+from cocoon_p2p.journal import Journal
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Stream, Transport
 from cocoon_p2p.payments.settlement import Accounts
 from cocoon_p2p.protocols.ids import EVIDENCE, EXCHANGE
-from cocoon_p2p.protocols.messages import Price, Signed
+from cocoon_p2p.protocols.messages import ModelOffer, Price, Signed
 from cocoon_p2p.worker.broken import settle_broken
 from cocoon_p2p.worker.exchanges import serve_exchanges
 from cocoon_p2p.worker.gauge import Gauge
@@ -61,6 +62,16 @@ class Worker:
     def record(self) -> Signed:
         """What it offers now."""
         return self._shop.papers.record
+
+    @property
+    def offers(self) -> tuple[ModelOffer, ...]:
+        """Its models with their prices."""
+        return self._shop.papers.offers
+
+    @property
+    def statement_expires(self) -> float:
+        """When what it says of its keys ends, and its proof with it; it is renewed at half its life."""
+        return self._shop.papers.statement_expires
 
     @property
     def registered(self) -> frozenset[PeerId]:
@@ -111,8 +122,11 @@ class Worker:
         return True
 
     async def wait_registered(self, proxy: PeerId) -> bool:
-        """Return once this proxy, one of ours, has taken the record (True), or was left (False)."""
-        standing = self._standings[proxy]
+        """Return once this proxy has taken the record (True), or is none of ours any more (False)."""
+        standing = self._standings.get(proxy)
+        if standing is None:
+            # Left already: of many that the directory names at once, before whoever waits came to run.
+            return False
         while not standing.is_registered and not standing.scope.cancel_called:
             await standing.changed.wait()
         return standing.is_registered
@@ -175,6 +189,7 @@ async def serve_worker(
     prices: Mapping[str, Price],
     proving: Proving | None = None,
     speeds: Mapping[str, Speeds] | None = None,
+    journal: Journal | None = None,
     now: Callable[[], float] = time.time,
     draw: Callable[[int], bytes] = os.urandom,
     task_status: trio.TaskStatus[Worker] = trio.TASK_STATUS_IGNORED,
@@ -192,6 +207,7 @@ async def serve_worker(
         prices: For each model of the engine.
         proving: How it proves itself, and what its proxies must prove; None: nothing is proven.
         speeds: What was measured of the models: advertised, and corrected when requests see something else.
+        journal: Where exchanges are noted once they have ended; None: nobody looks.
         now: Seconds since the Unix epoch.
         draw: Draws random bytes: sealing keys, nonces, session ids, pauses.
         task_status: Given the `Worker` once it dials its proxies.
@@ -220,7 +236,8 @@ async def serve_worker(
     slots = Slots(offered.slots)
     seals = Seals(identity, network, papers, now=now, draw=draw)
     gauge = Gauge(papers, speeds or {}, slots.total)
-    shop = Workshop(identity, network, engine, accounts, papers, seals, slots, gauge, now)
+    noted = Journal() if journal is None else journal
+    shop = Workshop(identity, network, engine, accounts, papers, seals, slots, gauge, now, noted)
     named = [_name_proxy(addresses) for addresses in proxies]
     async with trio.open_nursery() as nursery:
 

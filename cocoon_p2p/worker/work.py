@@ -8,7 +8,7 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -16,17 +16,19 @@ from cocoon_p2p.errors import MalformedMessage, Refused, SealBroken
 from cocoon_p2p.identity import Identity, NetworkId, PeerId
 from cocoon_p2p.inference.engine import (
     Engine,
-    EngineError,
     FeatureMissing,
     GenerateRequest,
     PromptTooLong,
     RequestMalformed,
 )
+from cocoon_p2p.journal import Entry, Journal
+from cocoon_p2p.observability import short
 from cocoon_p2p.payments.settlement import Accounts, ReceivingAccount
 from cocoon_p2p.protocols.contents import decode_request, encode_answer
 from cocoon_p2p.protocols.exchange.answer import Draft
 from cocoon_p2p.protocols.exchange.assignment import Job
 from cocoon_p2p.protocols.exchange.carried import Carried, Wanted, carry, wanted_by
+from cocoon_p2p.protocols.exchange.ending import ending
 from cocoon_p2p.protocols.exchange.worker_events import (
     EngineFailed,
     Generated,
@@ -36,8 +38,8 @@ from cocoon_p2p.protocols.exchange.worker_events import (
     RequestRejected,
     SaveReceipt,
 )
-from cocoon_p2p.protocols.ids import TEXT_MAX_BYTES, Reason
-from cocoon_p2p.protocols.messages import Chunk, Meter, Part, Receipt, Signed
+from cocoon_p2p.protocols.ids import Reason
+from cocoon_p2p.protocols.messages import Chunk, Meter, Part, Receipt, Signed, Usage
 from cocoon_p2p.protocols.papers import sign
 from cocoon_p2p.protocols.request_sense import check_request
 from cocoon_p2p.sealing import RequestBinding, Session
@@ -49,6 +51,8 @@ from cocoon_p2p.worker.slots import RunningExchange, Slots
 from cocoon_p2p.worker.spelling import answer_content, engine_request
 
 log = logging.getLogger(__name__)
+
+_NOTHING = Usage(prompt=0, cached=0, completion=0, reasoning=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class Workshop:
     now: Callable[[], float]
     "Seconds since the Unix epoch, for the dates in receipts."
 
+    journal: Journal = field(default_factory=Journal)
+
 
 class Work:
     """One exchange's work.
@@ -80,6 +86,9 @@ class Work:
         self._proxy = proxy
         self._account = account
         self._started_ms = _milliseconds(shop.now())
+        self._began = trio.current_time()
+        self._first_token_at: float | None = None
+        self._charged: SaveReceipt | None = None
         self._binding = RequestBinding(job.exchange, job.quote_hash, job.assign.max_cost, job.assign.trust)
         self._plain: list[bytes] = []
         self._found: Session | None = None
@@ -91,7 +100,6 @@ class Work:
         allowed = job.assign.allowed
         self._allowed = NANO_MAX if allowed is None else allowed
         self._permitted = trio.Event()
-        self._is_charged = False
         self._is_stopped = False
         self._is_dismissed = False
         self._has_left = False
@@ -128,17 +136,40 @@ class Work:
         for scope in self._scopes:
             scope.cancel()
 
-    def dismiss(self) -> None:
-        """The exchange is over. What it accrued and did not charge is given back. Once only."""
+    def dismiss(self, reason: Reason | None = None) -> None:
+        """The exchange is over. What it accrued and did not charge is given back. Once only.
+
+        Args:
+            reason: Why, unless it was completed.
+        """
         assert not self._is_dismissed
         self._is_dismissed = True
         self.stop()
         if self._found is not None:
             self._found.break_off(self._number)
-        if not self._is_charged:
+        if self._charged is None:
             self._account.release(self.job.exchange)
         self._shop.slots.end(self._running)
         self._leave()
+        self._shop.journal.note(self._entry(reason))
+
+    def _entry(self, reason: Reason | None) -> Entry:
+        seconds, first, charged = trio.current_time() - self._began, self._first_token_at, self._charged
+        usage = _NOTHING if charged is None else charged.usage
+        return Entry(
+            exchange=self.job.exchange,
+            role="worker",
+            model=self.job.offer.name,
+            outcome=ending(None if charged is None else charged.outcome, reason),
+            began_at=self._shop.now() - seconds,
+            seconds=seconds,
+            first_token_seconds=None if first is None else first - self._began,
+            prompt_tokens=usage.prompt + usage.cached,
+            completion_tokens=usage.completion + usage.reasoning,
+            income=0 if charged is None else charged.amount,
+            peer=self._proxy,
+            continues=self.job.assign.continues,
+        )
 
     def _leave(self) -> None:
         if self._is_dismissed and not self._scopes and not self._has_left:
@@ -180,25 +211,30 @@ class Work:
         """Let the engine tokenise."""
         try:
             count = await self._shop.engine.count(self._request)
-        except PromptTooLong as exc:
-            return self._rejected(Reason.TOO_LARGE, exc)
-        except FeatureMissing as exc:
-            return self._rejected(Reason.UNKNOWN_FEATURE, exc)
-        except RequestMalformed:
-            # The client's fault, not the engine's. The engine's words may quote the prompt.
-            return RequestRejected(
-                Reason.MALFORMED, "malformed: the engine takes no such request", trio.current_time()
-            )
         except Exception as exc:  # noqa: BLE001  # whatever an engine raises, its worker lives on
-            self._log_engine_error(exc)
-            return RequestRejected(
-                Reason.ENGINE_FAILED, "engine failed: it cannot count", trio.current_time()
-            )
+            reason, detail = self._why_not(exc)
+            return RequestRejected(reason, detail, trio.current_time())
         return PromptCounted(count.prompt_tokens, count.cached_tokens, trio.current_time())
 
-    def _rejected(self, reason: Reason, exc: EngineError) -> RequestRejected:
-        detail = str(exc).encode()[:TEXT_MAX_BYTES].decode(errors="ignore")
-        return RequestRejected(reason, detail, trio.current_time())
+    def _why_not(self, exc: Exception) -> tuple[Reason, str]:
+        """Say why there is no count, in words of our own: the proxy reads them, and an engine's may quote."""
+        offer = self.job.offer
+        match exc:
+            case PromptTooLong():
+                context = f"context={offer.context_tokens} tokens"
+                return Reason.TOO_LARGE, f"too large: the prompt does not fit the model ({context})"
+            case FeatureMissing():
+                missing = sorted(self._request.features - set(offer.features))
+                lacks = (
+                    f"has no {', '.join(missing)}" if missing else "takes no chat, or not all this at once"
+                )
+                return Reason.UNKNOWN_FEATURE, f"unknown feature: the model {lacks}"
+            case RequestMalformed():
+                # The client's fault, not the engine's.
+                return Reason.MALFORMED, "malformed: the engine takes no such request"
+            case _:
+                self._log_engine_error(exc)
+                return Reason.ENGINE_FAILED, "engine failed: it cannot count"
 
     # ------------------------------------------------------------ the answer
 
@@ -240,6 +276,8 @@ class Work:
         content, is_final = encode_answer(draft.content), draft.content.finish is not None
         sealed = self._session.seal_chunk(self._number, draft.number, is_final, draft.usage, content)
         self._answer_hash.update(sealed)
+        if self._first_token_at is None and draft.usage.completion + draft.usage.reasoning:
+            self._first_token_at = trio.current_time()
         signature = None
         if draft.is_signed:
             meter = Meter(self.job.exchange, self.job.quote_hash, draft.usage)
@@ -272,7 +310,7 @@ class Work:
         try:
             await self._account.cover(self.job.exchange, accrued)
         except Refused as exc:
-            log.info("no credit", extra={"exchange": self.job.exchange.hex()[:8], "why": str(exc)})
+            log.info("no credit", extra={"exchange": short(self.job.exchange), "why": str(exc)})
             return False
         return True
 
@@ -296,11 +334,11 @@ class Work:
         signed = sign(self._shop.identity, self._shop.network, receipt)
         with trio.CancelScope(shield=True):
             await self._account.charge(job.exchange, save.amount, signed)
-        self._is_charged = True
+        self._charged = save
         log.info(
             "exchange ended",
             extra={
-                "exchange": job.exchange.hex()[:8],
+                "exchange": short(job.exchange),
                 "outcome": save.outcome.name.lower(),
                 "nano": save.amount,
             },
@@ -309,9 +347,7 @@ class Work:
 
     def _log_engine_error(self, exc: Exception) -> None:
         # An engine's own words may quote the prompt.
-        log.error(
-            "engine failed", extra={"exchange": self.job.exchange.hex()[:8], "error": type(exc).__name__}
-        )
+        log.error("engine failed", extra={"exchange": short(self.job.exchange), "error": type(exc).__name__})
 
 
 def _milliseconds(seconds: float) -> int:

@@ -11,6 +11,7 @@ import trio.testing
 
 from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.identity import Identity, PeerId, network_id, peer_id_text
+from cocoon_p2p.journal import Journal
 from cocoon_p2p.network.messaging import MessageStream
 from cocoon_p2p.network.transport import Stream
 from cocoon_p2p.payments.pricing import client_amount, worker_amount
@@ -302,6 +303,9 @@ class Scene:
         self.directory = directory
         self.dice = dice
         self.proxy_store = MemoryStore()
+        self.journal = Journal()
+        "The proxy's."
+
         self.remembers = False
         "Whether the proxy writes down what it knows of workers."
 
@@ -442,6 +446,7 @@ async def _serve_proxy(
         accounts=stage.proxy_accounts,
         policy=policy,
         store=stage.proxy_store if stage.remembers else None,
+        journal=stage.journal,
         now=now,
         draw=stage.dice,
         task_status=task_status,

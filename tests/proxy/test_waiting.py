@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from cocoon_p2p.errors import Unavailable
+from cocoon_p2p.identity import Identity
 from cocoon_p2p.payments.settlement import open_accounts
 from cocoon_p2p.protocols.exchange.pulse import LOST_SECONDS
 from cocoon_p2p.protocols.ids import UNCLAIMED_RESERVATIONS_MAX, Reason
@@ -26,10 +27,11 @@ from cocoon_p2p.protocols.messages import (
     Refused,
     Settled,
 )
-from cocoon_p2p.proxy import admission
+from cocoon_p2p.proxy import admission, clients
+from cocoon_p2p.scheduling import pick
 from cocoon_p2p.testing.store import MemoryStore
 from cocoon_p2p.units import Nano
-from tests.proxy.scene import NETWORK, OTHER, POLICY, End, HandClient, Job, Scene, now, scene
+from tests.proxy.scene import NETWORK, OFFER, OTHER, POLICY, PRICE, End, HandClient, Job, Scene, now, scene
 
 PATIENT_MS = 50_000
 
@@ -212,6 +214,34 @@ async def test_a_client_with_unused_quotes_is_passed_over_until_it_uses_one(
         await end.say(Part(ask.exchange, bytes(16), 0, 0, True, b"sealed"))
 
         assert await is_quoted(first[-1][1])
+
+
+async def test_who_was_passed_over_is_looked_at_for_what_is_new_only(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = list[Ask]()
+
+    def counted(ask: Ask, *args: Any, **kwargs: Any) -> Any:
+        looks.append(ask)
+        return pick(ask, *args, **kwargs)
+
+    monkeypatch.setattr(clients, "pick", counted)
+    async with full() as (stage, _):
+        dear = await stage.add_worker(Identity.from_seed(b"9" * 32))
+        dear.slots = (0, 1)
+        await dear.register(replace(OFFER, price=replace(PRICE, prompt=10**9)))
+        ends = [(await wait(stage))[1] for _ in range(3)]
+        looks.clear()
+        for _ in range(4):
+            await dear.tell_load(1, 1)
+            await dear.tell_load(0, 1)
+        assert len(looks) == 3, "each once, while the dear one has opened four times"
+
+        await dear.tell_load(1, 1)
+        await stage.worker.tell_load(3, 3)
+        assert await is_quoted(ends[0])
+        await trio.sleep(1.5)
+        assert len({ask.exchange for ask in looks}) == 3, "and each second all are looked at again"
 
 
 # ---------------------------------------------------------------- in vain

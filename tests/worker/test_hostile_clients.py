@@ -1,9 +1,17 @@
 """What a client seals, and what a proxy forges: it costs them their own exchange, and nobody else's."""
 
+import pytest
 import trio
 from trio.testing import MockClock
 
-from cocoon_p2p.inference.engine import GenerateRequest, PromptCount, RequestMalformed
+from cocoon_p2p.inference.engine import (
+    EngineError,
+    FeatureMissing,
+    GenerateRequest,
+    PromptCount,
+    PromptTooLong,
+    RequestMalformed,
+)
 from cocoon_p2p.protocols.ids import REPLAY_WINDOW, Outcome, Reason
 from cocoon_p2p.protocols.messages import Part, PromptMetered
 from cocoon_p2p.testing.engine import ScriptedEngine
@@ -19,6 +27,21 @@ async def test_a_request_that_no_engine_takes_is_not_the_engines_failure(autojum
         ask = await here.run(here.ask())
 
         assert ask.refused.reason is Reason.MALFORMED
+        assert "secret" not in ask.refused.detail
+
+
+@pytest.mark.parametrize("error", [PromptTooLong, FeatureMissing, RequestMalformed, EngineError, KeyError])
+async def test_no_word_of_an_engine_about_a_prompt_reaches_the_proxy(
+    error: type[Exception], autojump_clock: MockClock
+) -> None:
+    class Quoting(ScriptedEngine):
+        async def count(self, request: GenerateRequest) -> PromptCount:
+            raise error(f"not this: {request.messages} my secret")
+
+    async with scene(Quoting()) as here:
+        ask = await here.run(here.ask())
+
+        assert ask.refused.reason.code == (getattr(error, "code", "engine-failed"))
         assert "secret" not in ask.refused.detail
 
 

@@ -221,6 +221,16 @@ async def test_dead_names_hold_no_place_for_ever(autojump_clock: MockClock) -> N
                 here.worker.join(dead[0], [f"/memory/1/p2p/{peer_id_text(dead[0])}"])
 
 
+async def test_who_waits_for_a_proxy_that_was_left_meanwhile_is_told_so(autojump_clock: MockClock) -> None:
+    async with scene() as here:
+        dead = [Identity.from_seed(bytes([201, number] * 16)).peer_id for number in range(PROXIES_MAX)]
+        for peer in dead:
+            here.worker.join(peer, [f"/memory/1/p2p/{peer_id_text(peer)}"])
+
+        with trio.fail_after(5):
+            assert not await here.worker.wait_registered(dead[0])
+
+
 async def test_a_proxy_that_is_known_already_only_gets_its_newest_addresses(
     autojump_clock: MockClock,
 ) -> None:

@@ -8,6 +8,7 @@ Spec: protocols/exchange.md (Amounts; Cancel and loss). The machine: `proxy`.
 
 from cocoon_p2p.errors import LocalProtocolError
 from cocoon_p2p.frozen import replace
+from cocoon_p2p.payments.pricing import worker_amount
 from cocoon_p2p.protocols.exchange.proxy_events import (
     Charge,
     Effects,
@@ -75,8 +76,11 @@ def lose_worker(exchange: Exchange, reason: Reason, detail: str, now: float) -> 
         exchange, refused = refuse(exchange, exchange.reason or reason, detail, now)
         return exchange, (leave, *refused)
     deal, passed = exchange.deal, exchange.passed
-    amount = owed_without_receipt(passed, deal)
-    reckoning = Reckoning(Outcome.FAILED, amount, deal.for_client(amount), receipt=None, meter=passed.meter)
+    usage = owed_without_receipt(passed)
+    amount = worker_amount(usage, deal.offer.price)
+    reckoning = Reckoning(
+        Outcome.FAILED, amount, deal.for_client(amount), usage, receipt=None, meter=passed.meter
+    )
     exchange = replace(
         exchange, phase=Phase.SETTLING, patience=None, reason=reason, detail=_spell(reason, detail)
     )
@@ -89,7 +93,7 @@ def refuse(
     """End with nothing owed, by our own decision."""
     refusal = Refused(exchange.deal.ask.exchange, reason, _spell(reason, detail), (), 0, need=need)
     exchange, told = to_client(exchange, now, refusal)
-    return replace(exchange, phase=Phase.ENDED), (*told, Release())
+    return replace(exchange, phase=Phase.ENDED, reason=reason), (*told, Release())
 
 
 def pass_on_refusal(exchange: Exchange, refusal: Refused, now: float) -> tuple[Exchange, Effects]:
@@ -102,7 +106,8 @@ def pass_on_refusal(exchange: Exchange, refusal: Refused, now: float) -> tuple[E
     # A worker knows nothing of other candidates.
     passed_on = replace(refusal, reason=reason, detail=detail, need=need, candidates=(), candidates_more=0)
     exchange, told = to_client(exchange, now, passed_on)
-    return replace(exchange, phase=Phase.ENDED), (*told, LeaveWorker(is_stream_clean=True), Release())
+    exchange = replace(exchange, phase=Phase.ENDED, reason=reason)
+    return exchange, (*told, LeaveWorker(is_stream_clean=True), Release())
 
 
 def accept_receipt(exchange: Exchange, message: Receipted, now: float) -> tuple[Exchange, Effects]:
@@ -112,7 +117,9 @@ def accept_receipt(exchange: Exchange, message: Receipted, now: float) -> tuple[
         message.receipt, passed=exchange.passed, deal=deal, may_cancel=_may_cancel(exchange, now)
     )
     amount = Nano(receipt.amount)
-    reckoning = Reckoning(receipt.outcome, amount, deal.for_client(amount), message.receipt, meter=None)
+    reckoning = Reckoning(
+        receipt.outcome, amount, deal.for_client(amount), receipt.usage, message.receipt, meter=None
+    )
     exchange = replace(
         exchange, phase=Phase.SETTLING, patience=None, reason=_why(exchange, receipt, message.reason)
     )

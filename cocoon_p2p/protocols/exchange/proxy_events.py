@@ -9,7 +9,7 @@ Spec: protocols/exchange.md. The machine: `proxy`.
 from dataclasses import dataclass
 
 from cocoon_p2p.protocols.ids import Outcome
-from cocoon_p2p.protocols.messages import ChannelId, Signed
+from cocoon_p2p.protocols.messages import ChannelId, Signed, Usage
 from cocoon_p2p.units import Nano
 
 # ---------------------------------------------------------------- events: the two peers
@@ -175,6 +175,9 @@ class Reckoning:
     worker_amount: Nano
     client_amount: Nano
     "Commission included."
+
+    usage: Usage
+    "What is charged for."
 
     receipt: Signed | None
     meter: Signed | None

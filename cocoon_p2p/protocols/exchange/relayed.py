@@ -211,9 +211,9 @@ def _check_usage(receipt: Receipt, passed: Passed, *, may_cancel: bool) -> None:
         raise RecordRejected("receipt: for more than was delivered")
 
 
-def owed_without_receipt(passed: Passed, deal: Deal) -> Nano:
-    """Say what a worker that vanished has earned: what its newest Meter says was delivered."""
-    return worker_amount(owed_usage(passed.signed, Outcome.FAILED), deal.offer.price)
+def owed_without_receipt(passed: Passed) -> Usage:
+    """Say what a worker that vanished is owed for: what its newest Meter says was delivered."""
+    return owed_usage(passed.signed, Outcome.FAILED)
 
 
 def is_next_token_held(passed: Passed, held: Nano, deal: Deal) -> bool:

@@ -25,7 +25,7 @@ from cocoon_p2p.protocols.messages import (
     Usage,
 )
 from cocoon_p2p.protocols.papers import check, message_hash, paper_hash
-from cocoon_p2p.records import check_pair, check_record
+from cocoon_p2p.records import CLOCK_HINT, check_pair, check_record
 from cocoon_p2p.units import Nano
 
 Appraise = Callable[[Record, Signed], Proof]
@@ -133,7 +133,8 @@ def _check_answers(quote: Quote, ask: Ask, now: float) -> None:
     if quote.exchange != ask.exchange or quote.ask_hash != message_hash(ask):
         raise RecordRejected("quote: answers another question")
     if not now < quote.expires <= now + QUOTE_LIFETIME_SECONDS + CLOCK_SKEW_SECONDS:
-        raise RecordRejected(f"quote: outside its dates (ends_in={quote.expires - now:.0f} seconds)")
+        ends_in = quote.expires - now
+        raise RecordRejected(f"quote: outside its dates (ends_in={ends_in:.0f} seconds)", hint=CLOCK_HINT)
     if quote.reserved is not (ask.channel is not None):
         raise RecordRejected(f"quote: reserved={quote.reserved} is not what was asked for")
 

@@ -211,7 +211,7 @@ def _lose(state: State) -> Step:
         case Idle() | Gone():
             return Gone(), (Reset(),)
         case Opening() | Counting() | Covering():
-            return Gone(), (StopWork(), Dismiss(), Reset())
+            return Gone(), (StopWork(), Dismiss(Reason.PROXY_LOST), Reset())
         case Answering():
             ending, effects = _end(state, Outcome.FAILED, Reason.PROXY_LOST)
             return replace(ending, is_gone=True), (*effects, Reset())
@@ -384,7 +384,7 @@ def _break_off(state: Running, outcome: Outcome, reason: Reason, detail: str) ->
 def _refuse(state: Unpaid, reason: Reason, detail: str, *, need: Nano | None = None) -> Step:
     """End what nothing is owed for."""
     refused = refusal(state.job.exchange, reason, detail, need=need)
-    return Idle(state.job.exchange), (StopWork(), Send(refused), Dismiss())
+    return Idle(state.job.exchange), (StopWork(), Send(refused), Dismiss(reason))
 
 
 def _end(state: Answering, outcome: Outcome, reason: Reason | None) -> tuple[Ending, tuple[Effect, ...]]:
@@ -396,9 +396,9 @@ def _end(state: Answering, outcome: Outcome, reason: Reason | None) -> tuple[End
 
 def _hand_over(state: State, saved: ReceiptSaved) -> Step:
     match state:
-        case Ending(is_gone=True):
-            return Gone(), (Dismiss(),)
+        case Ending(is_gone=True, reason=reason):
+            return Gone(), (Dismiss(reason),)
         case Ending(job=job, reason=reason):
-            return Idle(job.exchange), (Send(Receipted(job.exchange, saved.receipt, reason)), Dismiss())
+            return Idle(job.exchange), (Send(Receipted(job.exchange, saved.receipt, reason)), Dismiss(reason))
         case _:
             raise LocalProtocolError(f"a receipt that nobody asked for (state={type(state).__name__})")

@@ -242,6 +242,9 @@ class SaveReceipt:
 class Dismiss:
     """The exchange is over: free its slot, forget its request, release what it accrued but did not charge."""
 
+    reason: Reason | None = None
+    "Why, unless it was completed."
+
 
 @dataclass(frozen=True, slots=True)
 class Reset:

@@ -380,9 +380,9 @@ def test_what_is_sealed_must_be_what_was_assigned(opened: RequestOpened, reason:
     line.feed(opened)
 
     assert line.effects[0] == StopWork()
-    assert line.effects[-1] == Dismiss()
     (message,) = said(line.effects)
     assert isinstance(message, Refused)
+    assert line.effects[-1] == Dismiss(message.reason)
     assert message.reason is reason
 
 
@@ -602,7 +602,7 @@ def test_cancelled_before_anything_was_computed_nothing_is_owed(line: Callable[[
 
     assert stream.effects[0] == StopWork()
     assert refused_reason(stream) is Reason.CLIENT_LOST
-    assert stream.effects[-1] == Dismiss()
+    assert stream.effects[-1] == Dismiss(Reason.CLIENT_LOST)
 
 
 def refused_reason(line: Line) -> Reason:
@@ -649,12 +649,12 @@ def test_a_lost_proxy_gets_no_message_but_the_receipt_is_saved() -> None:
     line.feed(PeerLost(0))
     assert line.effects == [StopWork(), SaveReceipt(Usage(0, 0, 1, 0), Nano(10), Outcome.FAILED), Reset()]
 
-    assert line.feed(ReceiptSaved(PAPER, 0)) == [Dismiss()]
+    assert line.feed(ReceiptSaved(PAPER, 0)) == [Dismiss(Reason.PROXY_LOST)]
     assert line.state == Gone()
 
 
 def test_a_proxy_lost_before_anything_was_computed_owes_nothing() -> None:
-    assert covering().feed(PeerLost(0)) == [StopWork(), Dismiss(), Reset()]
+    assert covering().feed(PeerLost(0)) == [StopWork(), Dismiss(Reason.PROXY_LOST), Reset()]
 
 
 def test_an_engine_that_stumbles_after_its_last_word_has_not_failed() -> None:
