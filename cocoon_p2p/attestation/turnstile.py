@@ -15,8 +15,9 @@ from cocoon_p2p.protocols.ids import Reason
 PER_SENDER = 8
 "Appraisals at once: a client that meets a proxy sees a few workers in its first quotes."
 
-PER_SENDER_SECONDS = 5.0
-"After so long a sender may ask for one more."
+PER_SENDER_SECONDS = 1.0
+"""After so long a sender may ask for one more: a proxy stands for all its workers, and each that starts anew
+has a new statement. With eight GPUs that is a twenty-fifth of a core; `TOTAL_SECONDS` bounds them all."""
 
 TOTAL = 64
 TOTAL_SECONDS = 0.02
