@@ -28,6 +28,21 @@ def load_or_create(path: Path) -> Identity:
         ) from exc
 
 
+def load(path: Path) -> Identity:
+    """Read the identity in `path`.
+
+    Raises:
+        FileNotFoundError: There is none.
+        ConfigurationError: As `load_or_create`.
+    """
+    try:
+        return _load(path)
+    except FileNotFoundError:
+        raise
+    except OSError as exc:
+        raise ConfigurationError(f"cannot use {path}: {exc.strerror}", hint="run this as its owner") from exc
+
+
 def _create(path: Path) -> Identity:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     seed = os.urandom(32)

@@ -213,8 +213,92 @@ class Note:
     "None drops it."
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What was delivered for a charge, as its paper says; kept for as long as the lines are.
+
+    Writing a delivery replaces the one of the same channel and exchange.
+    """
+
+    name: ChannelName
+    exchange: ExchangeId
+    model: str
+    "A worker's word, unescaped; empty where the paper names none: the exchange broke off."
+
+    prompt: int
+    cached: int
+    completion: int
+    reasoning: int
+    "Tokens. The classes do not overlap."
+
+    commission: Nano
+    "What of the charge is the proxy's; 0 where the paper is the worker's."
+
+    at: int
+    "When it was first charged, in seconds since the Unix epoch."
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the chain took for one transaction of ours, beyond what came out of a deposit.
+
+    Writing a cost replaces the one of the same transaction.
+    """
+
+    account: bytes
+    "Whose transaction: our wallet, or the contract of a claim."
+
+    lt: int
+    "The transaction's logical time."
+
+    what: str
+    "`wallet`: the fees of a payment. `claim`: what a claim brought less than the contract paid out by it."
+
+    amount: Nano
+    at: int
+
+
+DAY_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turnover:
+    """A day's sums of one kind at one channel's end; amounts in nanoTON, counts of tokens.
+
+    There may be several of the same name, day and label: what was booked, and what was delivered.
+    """
+
+    name: ChannelName | None
+    "None: a cost of ours that belongs to no channel's end."
+
+    day: int
+    "Days (UTC) since the Unix epoch."
+
+    label: str
+    "The model; of a cost, what it was."
+
+    exchanges: int = 0
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+    reasoning: int = 0
+    commission: int = 0
+    income: int = 0
+    expense: int = 0
+    fees: int = 0
+
+
 Change = (
-    ChannelRow | ChannelForgotten | ExchangeRow | ExchangeForgotten | EndedForgotten | Line | Evidence | Note
+    ChannelRow
+    | ChannelForgotten
+    | ExchangeRow
+    | ExchangeForgotten
+    | EndedForgotten
+    | Line
+    | Evidence
+    | Note
+    | Delivery
+    | Cost
 )
 
 
@@ -262,6 +346,10 @@ class Store(Protocol):
 
     async def lines(self) -> Sequence[Line]:
         """Read the books, in order."""
+        ...
+
+    async def turnover(self, since: int, until: int) -> Sequence[Turnover]:
+        """Add up what was booked from one time until another, in seconds since the Unix epoch."""
         ...
 
     async def notes(self, prefix: str) -> Mapping[str, bytes]:

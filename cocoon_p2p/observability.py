@@ -11,8 +11,14 @@ from typing import TextIO
 # What every record has; the rest was given as `extra` and is a fact to show.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
-_TALKATIVE = ("httpx", "httpcore")
-"They write down each question's address and what the server calls its answer, which may quote either."
+_QUIETED = {
+    # They write down each question's address and what the server calls its answer, which may quote either.
+    "httpx": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "urllib3": logging.WARNING,
+    # A line and a trace for each batch that a collector does not take: `spans` says it once.
+    "opentelemetry": logging.CRITICAL,
+}
 
 
 def _facts(record: logging.LogRecord) -> dict[str, object]:
@@ -48,6 +54,11 @@ class TextFormatter(logging.Formatter):
         return "\n".join((line, *map(escaped, trace)))
 
 
+def short(exchange: bytes) -> str:
+    """Name an exchange as every role's log does: the beginning of the id that receipts and traces have."""
+    return exchange[:4].hex()
+
+
 def escaped(text: str) -> str:
     """Spell out what could steer a terminal or pass for another line: many facts are a peer's words."""
     if text.isprintable():
@@ -64,5 +75,5 @@ def configure_logging(stream: TextIO, *, level: str, as_json: bool) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for library in _TALKATIVE:
-        logging.getLogger(library).setLevel(logging.WARNING)
+    for library, least in _QUIETED.items():
+        logging.getLogger(library).setLevel(least)

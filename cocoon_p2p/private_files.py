@@ -13,6 +13,9 @@ SIZE_MAX_BYTES = 1 << 20
 "Far more than a wallet, or a payment under way, comes to."
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_FOREIGN = stat.S_IWGRP | stat.S_IRWXO
+"""What a systemd credential must not allow. It lets the unit's user in by an access list, whose mask reads as
+the group's right to read; its folder lets nobody else in."""
 
 
 def create(path: Path, data: bytes) -> None:
@@ -23,7 +26,7 @@ def create(path: Path, data: bytes) -> None:
     """
     try:
         _write(path, data)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except FileExistsError:
         raise ConfigurationError(
             f"{path} is there already", hint="nothing was written over; name another file"
@@ -46,7 +49,7 @@ def replace(path: Path, data: bytes) -> None:
         beside.unlink(missing_ok=True)
         _write(beside, data)
         beside.replace(path)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except OSError as exc:
         raise _unusable(path, exc) from exc
 
@@ -59,13 +62,13 @@ def remove(path: Path) -> None:
     """
     try:
         path.unlink(missing_ok=True)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except OSError as exc:
         raise _unusable(path, exc) from exc
 
 
 def read(path: Path) -> bytes:
-    """Read a file that only its owner can read.
+    """Read a file that only its owner can read, or a credential that systemd has handed to this process.
 
     Raises:
         FileNotFoundError: It is not there.
@@ -78,7 +81,7 @@ def read(path: Path) -> bytes:
             mode = os.fstat(descriptor).st_mode
             if not stat.S_ISREG(mode):
                 raise ConfigurationError(f"{path} is not a file")
-            if mode & _OTHERS:
+            if mode & (_FOREIGN if _is_credential(path) else _OTHERS):
                 raise ConfigurationError(f"{path} can be read by others", hint=f"chmod 600 {path}")
             data = file.read(SIZE_MAX_BYTES + 1)
     except FileNotFoundError:
@@ -88,6 +91,11 @@ def read(path: Path) -> bytes:
     if len(data) > SIZE_MAX_BYTES:
         raise ConfigurationError(f"{path} is too large (limit={SIZE_MAX_BYTES} bytes)")
     return data
+
+
+def _is_credential(path: Path) -> bool:
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return folder is not None and path.parent == Path(folder)
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -103,7 +111,7 @@ def _write(path: Path, data: bytes) -> None:
         raise
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Put names on disk; without it a new file could be gone after a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -38,6 +38,9 @@ from cocoon_p2p.protocols.schema import decode_paper
 NOTHING_MEASURED = bytes(32)
 "The configuration hash of a node that nothing measures."
 
+CLOCK_HINT = "is this machine's clock right? (timedatectl set-ntp true); if it is, the signer's is wrong"
+"For papers whose dates do not fit: most often it is a clock."
+
 # ---------------------------------------------------------------- making
 
 
@@ -329,11 +332,11 @@ def _check_role(what: str, got: Role, expected: Role | None) -> None:
 
 def _check_dates(what: str, begins: int, expires: int, most: int, *, now: float) -> None:
     if begins > now + CLOCK_SKEW_SECONDS:
-        raise RecordRejected(f"{what}: from the future (by={begins - now:.0f} seconds)")
+        raise RecordRejected(f"{what}: from the future (by={begins - now:.0f} seconds)", hint=CLOCK_HINT)
     if not 0 < expires - begins <= most:
         raise RecordRejected(f"{what}: lifetime out of range (got={expires - begins} max={most} seconds)")
     if expires <= now:
-        raise RecordRejected(f"{what}: expired (by={now - expires:.0f} seconds)")
+        raise RecordRejected(f"{what}: expired (by={now - expires:.0f} seconds)", hint=CLOCK_HINT)
 
 
 def _fault(record: Record) -> str | None:
