@@ -36,7 +36,7 @@ def test_what_is_not_written_has_its_default(file: Path) -> None:
     loaded = load(WorkerFile, file, {})
 
     assert loaded.settings.worker.model == "demo"
-    assert loaded.settings.price.completion == 20_000
+    assert loaded.settings.price.completion == "auto"
     assert loaded.data_directory == file.parent / "data"
 
 
@@ -78,6 +78,39 @@ def test_a_negative_price_is_refused(file: Path) -> None:
     wrong = mistakes_of(file, GOOD + "[price]\nprompt = -1\n")
 
     assert "`prompt`: expected `int` >= 0" in str(wrong)
+
+
+@pytest.mark.parametrize(
+    ("price", "wrong"),
+    [
+        ('completion = "Auto"', "`completion`"),
+        ("floor = 9\nceiling = 8", "the floor is above the ceiling (floor=9 ceiling=8)"),
+        ("ceiling = 4_999", "the floor is above the ceiling (floor=5000 ceiling=4999)"),
+        ('source = "https://a.example/"', "`source` without a `unit`"),
+        ('unit = "usd"', "`pointer` is missing in [price]: a `unit` needs it"),
+        ('unit = "usd"\nsource = "https://a.example/"\npointer = "/a"', "`floor` is missing in [price]"),
+        ('unit = "usd"\nprompt = "auto"', "`prompt` must be a number"),
+        ('unit = "usd"', "`completion` must be a number"),
+        ('unit = "usd"\npointer = "rates"', "not a JSON Pointer"),
+        ('unit = "usd"\npointer = "/a~2"', "not a JSON Pointer"),
+        ('unit = "usd"\nsource = "http://a.example/"', "`source`"),
+        ('unit = "usd"\nsource = "http://127.0.0.1.example/"', "`source`"),
+        ('unit = "usd"\nsource = "file:///etc/passwd"', "`source`"),
+        ('unit = "US$"', "`unit`"),
+    ],
+)
+def test_prices_that_do_not_go_together_are_refused(file: Path, price: str, wrong: str) -> None:
+    assert wrong in str(mistakes_of(file, GOOD + f"[price]\n{price}\n"))
+
+
+@pytest.mark.parametrize("floor", ["4_000", "300_000"])
+def test_prices_in_a_unit_with_all_that_they_need_are_taken(file: Path, floor: str) -> None:
+    file.write_text(
+        GOOD + '[price]\nunit = "usd"\nsource = "http://127.0.0.1:8080/ton"\npointer = "/a~1b/0"\n'
+        f"prompt = 15\ncompletion = 60\nfloor = {floor}\n"
+    )
+
+    assert load(WorkerFile, file, {}).settings.price.unit == "usd"
 
 
 def test_the_environment_overrides_the_file(file: Path) -> None:
@@ -148,3 +181,34 @@ def test_what_is_no_list_of_models_is_refused(file: Path, text: str) -> None:
     wrong = mistakes_of(file, f'{text}[worker]\n[network]\nname = "local"\n')
 
     assert "[[model]]" in str(wrong)
+
+
+def test_a_misspelt_variable_is_a_mistake_where_its_section_is_ours(file: Path) -> None:
+    with pytest.raises(ConfigurationMistakes, match=r"COCOON_WORKER__MODLE: .*did you mean `model`"):
+        load(WorkerFile, file, {"COCOON_WORKER__MODLE": "demo"})
+
+    assert load(WorkerFile, file, {"COCOON_PROXY__GRANT": "1", "COCOON_MODELS": "x"}).settings
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['api_key = "SECRET"', "api_key = SECRET", 'name = "http://me:SECRET@host" oops', "passphrase=SECRET"],
+)
+def test_what_looks_like_a_secret_is_not_echoed_with_a_mistake(file: Path, line: str) -> None:
+    wrong = mistakes_of(file, GOOD.replace('model = "demo"', line))
+
+    assert "SECRET" not in str(wrong)
+
+
+def test_a_credential_is_looked_for_where_systemd_puts_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text(GOOD + '[wallet]\npassphrase_file = "$CREDENTIALS_DIRECTORY/wallet"\n')
+    loaded = load(WorkerFile, file, {})
+
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/cocoon")
+    assert loaded.resolve(loaded.settings.wallet.passphrase_file) == Path("/run/credentials/cocoon/wallet")
+
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    with pytest.raises(ConfigurationError, match="there is no credential here"):
+        loaded.resolve(loaded.settings.wallet.passphrase_file)

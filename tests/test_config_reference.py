@@ -1,6 +1,7 @@
 """What is said of a node's file is what is read from it."""
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -8,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cocoon_p2p.config import BootstrapFile, ClientFile, ProxyFile, WorkerFile
-from cocoon_p2p.config.reference import File, Setting, json_schema, meanings, write_toml
+from cocoon_p2p.config import BootstrapFile, ClientFile, ProxyFile, WorkerFile, load
+from cocoon_p2p.config.reference import File, Setting, in_effect, json_schema, meanings, write_toml
 from cocoon_p2p.config.roles import ProxySection
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)))
@@ -46,3 +47,17 @@ def test_a_text_of_several_lines_is_one_line_and_belongs_to_the_key_above_it() -
 def _struct(annotation: Any) -> type[msgspec.Struct]:
     named = (annotation, *getattr(annotation, "__args__", ()))
     return next(each for each in named if isinstance(each, type) and issubclass(each, msgspec.Struct))
+
+
+@pytest.mark.parametrize("query", ["", "?api_key=SECRET", "?a=b&access_token=SECRET", "?key=SECRET&c=d"])
+def test_no_password_is_shown_with_what_holds(tmp_path: Path, query: str) -> None:
+    path = tmp_path / "worker.toml"
+    path.write_text(
+        f'[worker]\nmodel = "https://me:SECRET@engine.example/v1{query}"\n[network]\nname = "ours"\n'
+        '[data]\nledger = "postgresql://me@host/db?password=SECRET&sslmode=require"\n'
+    )
+
+    shown = write_toml(in_effect(load(WorkerFile, path, {})))
+
+    assert "SECRET" not in shown
+    assert "https://me:...@engine.example" in shown

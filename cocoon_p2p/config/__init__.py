@@ -18,5 +18,6 @@ from cocoon_p2p.config.sections import AttestationSection as AttestationSection
 from cocoon_p2p.config.sections import ChainSection as ChainSection
 from cocoon_p2p.config.sections import DataSection as DataSection
 from cocoon_p2p.config.sections import NetworkSection as NetworkSection
+from cocoon_p2p.config.sections import PageSection as PageSection
 from cocoon_p2p.config.sections import TrustSection as TrustSection
 from cocoon_p2p.config.sections import WalletSection as WalletSection

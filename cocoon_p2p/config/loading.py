@@ -1,25 +1,25 @@
 """Reads a node's file, and judges it whole: every mistake at once."""
 
 import dataclasses
+import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast, get_args, get_origin
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
+from cocoon_p2p.config.judging import is_array, kind_of, section_mistakes
+from cocoon_p2p.config.naming import Named, take_network, take_payout
+from cocoon_p2p.config.pricing import price_mistakes
 from cocoon_p2p.config.roles import BootstrapFile, ClientFile, ProxyFile, WorkerFile
-from cocoon_p2p.config.sections import Section
-from cocoon_p2p.strict_toml import (
-    ConfigurationMistakes,
-    Mistake,
-    Where,
-    locate,
-    meant,
-    read_toml,
-    table_mistakes,
-)
+from cocoon_p2p.errors import ConfigurationError
+from cocoon_p2p.strict_toml import ConfigurationMistakes, Mistake, Where, locate, meant, read_toml
+
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+"""Where systemd puts a unit's credentials. A path in a node's file may begin with `$CREDENTIALS_DIRECTORY/`:
+only the running unit knows where that is."""
 
 F = TypeVar("F", WorkerFile, ProxyFile, BootstrapFile, ClientFile)
 
@@ -34,8 +34,20 @@ class Loaded(Generic[F]):
     "Where each key was set: `worker.toml:5`, or the name of a variable. What is missing has its default."
 
     def resolve(self, relative: str) -> Path:
-        """Make a path that was written in the file absolute."""
-        return (self.path.parent / relative).resolve()
+        """Make a path that was written in the file absolute.
+
+        Raises:
+            ConfigurationError: It is a credential, and this process has none.
+        """
+        credential = relative.removeprefix(f"${CREDENTIALS}/")
+        if credential == relative:
+            return (self.path.parent / relative).resolve()
+        if not (folder := os.environ.get(CREDENTIALS)):
+            raise ConfigurationError(
+                f"there is no credential here: {relative}",
+                hint="systemd gives it to a unit with LoadCredential=; elsewhere name a file of mode 0600",
+            )
+        return Path(folder) / credential
 
     @property
     def data_directory(self) -> Path:
@@ -51,16 +63,31 @@ def load(kind: type[F], path: Path, environment: Mapping[str, str]) -> Loaded[F]
     """
     source, tables = read_toml(path, what="the node's TOML file")
     overridden = _override(tables, kind, environment)
+    origins = {where: f"{path.name}:{locate(source, where)[0]}" for where in _written(tables)} | overridden
+    named = take_network(kind, tables, path)
+    found = _found(kind, tables, origins, named)
     mistakes = [
         Mistake(0, 0, f"{overridden[where]}: {text}")
         if where in overridden
         else Mistake(*locate(source, where), text)
-        for where, text in _mistakes(kind, tables)
+        for where, text in found
     ]
+    mistakes += [Mistake(0, 0, text) for text in _stray(kind, environment)]
     if mistakes:
-        raise ConfigurationMistakes(path, source, mistakes)
-    origins = {where: f"{path.name}:{locate(source, where)[0]}" for where in _written(tables)}
-    return Loaded(msgspec.convert(tables, kind), path.resolve(), origins | overridden)
+        raise ConfigurationMistakes(path, source, mistakes, others=named.others)
+    return Loaded(msgspec.convert(tables, kind), path.resolve(), {**origins, **named.origins})
+
+
+def _found(
+    kind: type, tables: dict[str, Any], origins: dict[Where, str], named: Named
+) -> list[tuple[Where, str]]:
+    """Say what is wrong with a file's tables; a worker's payout is laid into its wallet."""
+    found = [*named.mistakes, *section_mistakes(kind, tables)]
+    if kind is WorkerFile:
+        found += _served_mistakes(tables)
+        found += price_mistakes(tables)
+        found += take_payout(tables, origins, is_network_known=named.is_known)
+    return found
 
 
 def _override(tables: dict[str, Any], kind: type, environment: Mapping[str, str]) -> dict[Where, str]:
@@ -71,16 +98,16 @@ def _override(tables: dict[str, Any], kind: type, environment: Mapping[str, str]
     """
     overridden: dict[Where, str] = {}
     for section in msgspec.structs.fields(kind):
-        if _is_array(section):
+        if is_array(section):
             continue
-        for field in msgspec.structs.fields(_kind_of(section)):
+        for field in msgspec.structs.fields(kind_of(section)):
             variable = f"COCOON_{section.name}__{field.name}".upper()
             text = environment.get(variable)
             if text is None:
                 continue
             try:
                 value = tomllib.loads(f"value = {text}")["value"]
-            except tomllib.TOMLDecodeError:
+            except (ValueError, RecursionError):
                 value = text
             table = tables.setdefault(section.name, {})
             if isinstance(table, dict):
@@ -92,45 +119,22 @@ def _override(tables: dict[str, Any], kind: type, environment: Mapping[str, str]
 def _written(tables: Mapping[str, Any]) -> Iterator[Where]:
     for name, table in tables.items():
         if isinstance(table, list):
-            for number, each in enumerate(cast("list[dict[str, Any]]", table), 1):
-                yield from ((f"{name} {number}", key) for key in each)
-        else:
-            yield from ((name, key) for key in table)
+            for number, each in enumerate(cast("list[object]", table), 1):
+                if isinstance(each, dict):
+                    yield from ((f"{name} {number}", key) for key in cast("dict[str, Any]", each))
+        elif isinstance(table, dict):
+            yield from ((name, key) for key in cast("dict[str, Any]", table))
 
 
-def _mistakes(kind: type, tables: Mapping[str, Any]) -> list[tuple[Where, str]]:
-    sections = {field.name: field for field in msgspec.structs.fields(kind)}
-    found: list[tuple[Where, str]] = []
-    for name in tables:
-        if name not in sections:
-            found.append(((name, ""), f"unknown section [{name}]{meant(name, sections)}"))
-    for name, section in sections.items():
-        table = tables.get(name)
-        if table is None:
-            if section.required:
-                found.append(((name, ""), f"section [{name}] is missing"))
-        elif _is_array(section):
-            found += _array_mistakes(name, _kind_of(section), table)
-        elif not isinstance(table, dict):
-            found.append(((name, ""), f"[{name}] is a section, not a value"))
-        else:
-            found += table_mistakes(name, _kind_of(section), cast("dict[str, Any]", table))
-    if kind is WorkerFile:
-        found += _served_mistakes(tables)
-        found += _paid_mistakes(tables)
-    return found
-
-
-def _array_mistakes(name: str, kind: type[Section], tables: object) -> list[tuple[Where, str]]:
-    if not isinstance(tables, list):
-        return [((name, ""), f"[{name}] is one of several: write [[{name}]]")]
-    found: list[tuple[Where, str]] = []
-    for number, table in enumerate(cast("list[object]", tables), 1):
-        if isinstance(table, dict):
-            found += table_mistakes(f"{name} {number}", kind, cast("dict[str, Any]", table))
-        else:
-            found.append(((name, ""), f"[[{name}]] is a section, not a value"))
-    return found
+def _stray(kind: type, environment: Mapping[str, str]) -> Iterator[str]:
+    """Say which variables look like one of this file's keys, and are none."""
+    for section in msgspec.structs.fields(kind):
+        prefix = f"COCOON_{section.name}__".upper()
+        keys = {field.name for field in msgspec.structs.fields(kind_of(section))}
+        for variable in environment:
+            key = variable.removeprefix(prefix).lower()
+            if variable.startswith(prefix) and (is_array(section) or key not in keys):
+                yield f"{variable}: unknown key `{key}` in [{section.name}]{meant(key, keys)}"
 
 
 def _served_mistakes(tables: Mapping[str, Any]) -> list[tuple[Where, str]]:
@@ -145,23 +149,3 @@ def _served_mistakes(tables: Mapping[str, Any]) -> list[tuple[Where, str]]:
     if "model" not in said:
         return [(("worker", "model"), "`model` is missing in [worker]")]
     return []
-
-
-def _paid_mistakes(tables: Mapping[str, Any]) -> list[tuple[Where, str]]:
-    """Say whether a worker on a chain says where it is paid: its proxies could open no channel to it."""
-    wallet = tables.get("wallet", {})
-    if "chain" not in tables or not isinstance(wallet, dict):
-        return []
-    if any(cast("dict[str, Any]", wallet).get(key) for key in ("payout", "file")):
-        return []
-    return [(("wallet", "payout"), "`payout` in [wallet] is missing: with a [chain], say where you are paid")]
-
-
-def _is_array(section: msgspec.structs.FieldInfo) -> bool:
-    return get_origin(section.type) is list
-
-
-def _kind_of(section: msgspec.structs.FieldInfo) -> type[Section]:
-    """Give a section's class, also of one that may be left out."""
-    kinds = (section.type, *get_args(section.type))
-    return next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section))

@@ -21,6 +21,7 @@ import msgspec
 from cocoon_p2p.config.loading import Loaded
 from cocoon_p2p.config.roles import BootstrapFile, ClientFile, ProxyFile, WorkerFile
 from cocoon_p2p.config.sections import Section
+from cocoon_p2p.strict_toml import without_secrets
 
 File = WorkerFile | ProxyFile | BootstrapFile | ClientFile
 FILES: dict[str, type[File]] = {
@@ -52,12 +53,12 @@ class Setting:
 
 
 def in_effect(loaded: Loaded[Any]) -> tuple[Setting, ...]:
-    """List every key of a file, written or not, in the vocabulary's order."""
+    """List every key of a file, written or not, in the vocabulary's order; of passwords only dots."""
     return tuple(
         Setting(
             name,
             field.name,
-            getattr(section, field.name),
+            _shown(getattr(section, field.name)),
             loaded.origins.get((name, field.name), ""),
             meanings(type(section)).get(field.name, ""),
         )
@@ -109,6 +110,16 @@ def meanings(kind: type[Section]) -> dict[str, str]:
             case _:
                 pass
     return told
+
+
+def _shown(value: object) -> object:
+    match value:
+        case str():
+            return without_secrets(value)
+        case list():
+            return [_shown(each) for each in cast("list[object]", value)]
+        case _:
+            return value
 
 
 def _sections(settings: File) -> Iterator[tuple[str, Section]]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from cocoon_p2p.config.pricing import PriceSection
 from cocoon_p2p.config.sections import (
     AttestationSection,
     BasisPoints,
@@ -16,8 +17,10 @@ from cocoon_p2p.config.sections import (
     LogSection,
     NetworkSection,
     NonNegative,
+    PageSection,
     Positive,
     Section,
+    TelemetrySection,
     TrustName,
     TrustSection,
     WalletSection,
@@ -27,23 +30,15 @@ SLOTS_UNMEASURED = 4
 "Taken where nobody knows yet how many are worth having. Each has the memory of its whole context."
 
 
-class PriceSection(Section, frozen=True, kw_only=True):
-    """nanoTON per 1,000 tokens."""
-
-    prompt: NonNegative = 4_000
-    cached: NonNegative | None = None
-    "Left out: a quarter of `prompt`. It cannot be more than that."
-
-    completion: NonNegative = 20_000
-    reasoning: NonNegative = 20_000
-
-
 class WorkerSection(Section, frozen=True, kw_only=True):
     model: str = ""
     """What it serves; several models have a `[[model]]` each instead. A GGUF file, relative to this file (a
     path has a slash, or ends in .gguf); the name of a model that `cocoon model pull` fetched; `demo` for the
     built-in demo model; or the address of a server that runs the model, such as http://127.0.0.1:8000
     (section `upstream`)."""
+
+    payout: str = ""
+    "An address: where it is paid. The same as `payout` in `[wallet]`."
 
     models: str = ""
     "The folder in which pulled models lie. Left out: COCOON_MODELS, else the user's data folder."
@@ -97,7 +92,9 @@ class ModelSection(Section, frozen=True, kw_only=True):
     price_cached: NonNegative | None = None
     price_completion: NonNegative | None = None
     price_reasoning: NonNegative | None = None
-    "nanoTON per 1,000 tokens. Left out: as in `[price]`."
+    price_floor: NonNegative | None = None
+    price_ceiling: NonNegative | None = None
+    "As in `[price]`, which holds where they are left out."
 
 
 class ExllamaSection(Section, frozen=True, kw_only=True):
@@ -205,6 +202,8 @@ class WorkerFile(msgspec.Struct, frozen=True, kw_only=True):
     attestation: AttestationSection = AttestationSection()
     trust: TrustSection = TrustSection()
     data: DataSection = DataSection()
+    page: PageSection = PageSection()
+    telemetry: TelemetrySection = TelemetrySection()
     log: LogSection = LogSection()
 
 
@@ -216,6 +215,8 @@ class ProxyFile(msgspec.Struct, frozen=True, kw_only=True):
     attestation: AttestationSection = AttestationSection()
     trust: TrustSection = TrustSection()
     data: DataSection = DataSection()
+    page: PageSection = PageSection()
+    telemetry: TelemetrySection = TelemetrySection()
     log: LogSection = LogSection()
 
 
@@ -223,6 +224,7 @@ class BootstrapFile(msgspec.Struct, frozen=True, kw_only=True):
     network: NetworkSection
     bootstrap: BootstrapSection = BootstrapSection()
     data: DataSection = DataSection()
+    page: PageSection = PageSection()
     log: LogSection = LogSection()
 
 
@@ -233,4 +235,5 @@ class ClientFile(msgspec.Struct, frozen=True, kw_only=True):
     wallet: WalletSection = WalletSection()
     trust: TrustSection = TrustSection()
     data: DataSection = DataSection()
+    telemetry: TelemetrySection = TelemetrySection()
     log: LogSection = LogSection()

@@ -26,9 +26,12 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
 class NetworkSection(Section, frozen=True, kw_only=True):
     """Which network this node belongs to, and how it is reached."""
 
-    name: NetworkName
-    bootstrap: list[str] = []
-    "Multiaddrs of bootstrap nodes, each ending in `/p2p/<peer id>`."
+    name: NetworkName = ""
+    "Left out: what the network's file says, if `bootstrap` names one."
+
+    bootstrap: Annotated[list[str], msgspec.Meta(extra_json_schema={"type": ["array", "string"]})] = []
+    """The file that a network's founder publishes (`network.toml`), relative to this one; name and chain are
+    taken from it. Or the multiaddrs of its bootstrap nodes, each ending in `/p2p/<peer id>`."""
 
     listen: list[str] = []
     "Multiaddrs to listen on. A worker or client needs none: it only dials out."
@@ -45,11 +48,13 @@ class NetworkSection(Section, frozen=True, kw_only=True):
 class ChainSection(Section, frozen=True, kw_only=True):
     """The TON network that stands behind this node's channels; without it, peers' words alone do."""
 
-    network: ChainName
-    "mainnet, testnet or local. All nodes that pay each other must name the same."
+    network: ChainName = ""
+    """mainnet, testnet or local. All nodes that pay each other must name the same. Left out: what the file of
+    the network says."""
 
-    servers: str
-    "TON's global configuration with its lite servers, a JSON file relative to this one."
+    servers: str = ""
+    """TON's global configuration with its lite servers, a JSON file relative to this one. Left out: what the
+    network's file names."""
 
     close_delay_seconds: Annotated[int, msgspec.Meta(ge=600, le=(1 << 24) - 1)] = 24 * 3600
     "How long whoever is paid may still claim once a payer closes alone. Shorter ones are not taken."
@@ -59,6 +64,10 @@ class ChainSection(Section, frozen=True, kw_only=True):
 
     claim_days: Annotated[int, msgspec.Meta(ge=1, le=365)] = 7
     "And however little is due, this often."
+
+    claim_on_stop: NonNegative = 100_000_000
+    """When the node is told to stop, this much is reason enough, in nanoTON: while it is away, nobody claims
+    for it. 0: a stop is no reason."""
 
 
 class WalletSection(Section, frozen=True, kw_only=True):
@@ -130,6 +139,30 @@ class DataSection(Section, frozen=True, kw_only=True):
 
     directory: str = "data"
     "Relative to the file. Made with mode 0700 when it is missing."
+
+
+class PageSection(Section, frozen=True, kw_only=True):
+    """The page on which this node shows its owner how it does, and its metrics (docs/page.md)."""
+
+    listen: str | None = None
+    """An IP address and a port; 0 takes any that is free. Empty: there is no page. Left out: 127.0.0.1, and
+    8910 for a worker, 8911 for a proxy, 8912 for a bootstrap node."""
+
+    public: bool = False
+    """Whether others may see it: without it `listen` must be an address that only this machine reaches. Such
+    a page shows what the node earns to whoever asks, and nothing can be done on it."""
+
+    hosts: Annotated[list[str], msgspec.Meta(max_length=16)] = []
+    """Names in browsers' address lines that mean this page, beside `localhost` and IP addresses; for example
+    that of a reverse proxy in front of it."""
+
+
+class TelemetrySection(Section, frozen=True, kw_only=True):
+    """Where this node sends a span of each exchange, beside the metrics on its page (docs/monitoring.md)."""
+
+    otlp: Annotated[str, msgspec.Meta(pattern=r"^(https?://[^/?#@\s]+(/[^?#@\s]*)?)?$", max_length=256)] = ""
+    """The base URL of a collector that takes OTLP over HTTP, such as http://127.0.0.1:4318. Empty: no spans.
+    Needs the extra `otel`."""
 
 
 class LogSection(Section, frozen=True, kw_only=True):
