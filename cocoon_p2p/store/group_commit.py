@@ -29,6 +29,7 @@ from cocoon_p2p.ledger import (
     Line,
     Side,
     Status,
+    Turnover,
 )
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.protocols.messages import ExchangeId
@@ -180,6 +181,9 @@ class DatabaseStore:
 
     async def lines(self) -> Sequence[Line]:
         return await self._read(self._database.statements.lines)
+
+    async def turnover(self, since: int, until: int) -> Sequence[Turnover]:
+        return await self._read(self._database.statements.turnover, *(since, until) * 3)
 
     async def notes(self, prefix: str) -> Mapping[str, bytes]:
         return dict(await self._read(self._database.statements.notes, prefix, prefix))

@@ -99,6 +99,10 @@ def _check_tables(session: Session, statements: Statements) -> None:
         version = _first(session, "select version from cocoon_ledger")
         if version != schema.VERSION:
             raise _not_a_ledger(session, schema.other_version(version))
+        if not tables.issuperset(table.name for table in schema.ADDED):
+            with session.connection.transaction():
+                for text in statements.added:
+                    session.execute(text)
 
 
 def _first(session: Session, text: str, *values: object) -> Any:

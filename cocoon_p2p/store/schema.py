@@ -138,4 +138,38 @@ NOTES = Table(
     is_narrow=True,
 )
 
-TABLES = (CHANNELS, EXCHANGES, LINES, EVIDENCE, NOTES)
+DELIVERIES = Table(
+    "deliveries",
+    key=("channel", "side", "exchange"),
+    columns=(
+        *_NAME,
+        Column("exchange", Kind.BLOB),
+        Column("model", Kind.TEXT),
+        Column("prompt", Kind.AMOUNT),
+        Column("cached", Kind.AMOUNT),
+        Column("completion", Kind.AMOUNT),
+        Column("reasoning", Kind.AMOUNT),
+        Column("commission", Kind.AMOUNT),
+        Column("at", Kind.NUMBER, fixed=True),
+    ),
+    is_narrow=True,
+)
+
+COSTS = Table(
+    "costs",
+    key=("account", "lt"),
+    columns=(
+        Column("account", Kind.BLOB),
+        Column("lt", Kind.NUMBER),
+        Column("what", Kind.TEXT),
+        Column("amount", Kind.AMOUNT),
+        Column("at", Kind.NUMBER),
+    ),
+    is_narrow=True,
+)
+
+ADDED = (DELIVERIES, COSTS)
+"""Tables that ledgers of this version were made without at first. They are added when such a ledger is
+opened; a program that does not know them passes them over, so the version stays."""
+
+TABLES = (CHANNELS, EXCHANGES, LINES, EVIDENCE, NOTES, *ADDED)

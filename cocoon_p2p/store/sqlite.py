@@ -147,6 +147,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"begin; pragma application_id={APPLICATION}; pragma user_version={schema.VERSION};"
             f"{';'.join(STATEMENTS.schema)}; commit;"
         )
+    else:
+        connection.executescript(f"begin; {';'.join(STATEMENTS.added)}; commit;")
 
 
 def _not_a_ledger(path: Path, why: str) -> ConfigurationError:

@@ -12,11 +12,14 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar, assert_never
 
 from cocoon_p2p.errors import LocalProtocolError
 from cocoon_p2p.ledger import (
+    DAY_SECONDS,
     Account,
     Change,
     ChannelForgotten,
     ChannelName,
     ChannelRow,
+    Cost,
+    Delivery,
     EndedForgotten,
     Evidence,
     ExchangeForgotten,
@@ -25,6 +28,7 @@ from cocoon_p2p.ledger import (
     Note,
     Side,
     Status,
+    Turnover,
 )
 from cocoon_p2p.protocols.messages import ChannelId
 from cocoon_p2p.store import schema
@@ -65,6 +69,7 @@ class Statements:
 
     Attributes:
         schema: Makes the tables.
+        added: Makes those that an older ledger may lack; where they are there, it does nothing.
     """
 
     def __init__(self, dialect: Dialect) -> None:
@@ -72,10 +77,15 @@ class Statements:
             return text.replace("?", dialect.mark)
 
         self.schema = tuple(text for table in schema.TABLES for text in _create(table, dialect))
+        self.added = tuple(
+            text.replace("create table", "create table if not exists", 1)
+            for table in schema.ADDED
+            for text in _create(table, dialect)
+        )
         self._write = {table.name: spell(_upsert(table)) for table in schema.TABLES}
         self._forget_channel = tuple(
             spell(f"delete from {table} where channel = ? and side = ?")  # noqa: S608 (names of ours)
-            for table in ("lines", "channels")
+            for table in ("lines", "deliveries", "channels")
         )
         self._forget_exchange = spell("delete from exchanges where exchange = ? and channel = ? and side = ?")
         self._forget_ended = spell("delete from exchanges where at < ? and status = 3")
@@ -92,6 +102,7 @@ class Statements:
             ),
             _pair,
         )
+        self.turnover = Query(spell(_TURNOVER), _turnover)
         self.notes = Query(
             spell("select key, value from notes where substr(key, 1, length(?)) = ? order by key"), _pair
         )
@@ -109,6 +120,11 @@ class Statements:
                 for number, paper in enumerate(change.papers):
                     named = (*_key(change.name), change.reason, number, sha256(paper).digest())
                     yield self._write["evidence"], (*named, paper, change.at)
+            case Delivery():
+                yield self._write["deliveries"], (*_key(change.name), *_DELIVERY_VALUES(change))
+            case Cost():
+                values = (change.account, change.lt, change.what, change.amount, change.at)
+                yield self._write["costs"], values
             case Note(key=key, value=None):
                 yield self._forget_note, (key,)
             case Note():
@@ -199,6 +215,7 @@ def _values(table: Table) -> Callable[[object], tuple[object, ...]]:
 _CHANNEL_VALUES = _values(schema.CHANNELS)
 _EXCHANGE_VALUES = _values(schema.EXCHANGES)
 _LINE_VALUES = _values(schema.LINES)
+_DELIVERY_VALUES = _values(schema.DELIVERIES)
 
 
 def _key(name: ChannelName) -> tuple[bytes, int]:
@@ -220,6 +237,48 @@ def _exchange(row: Columns) -> ExchangeRow:
 
 def _line(row: Columns) -> Line:
     return Line(_name(row), row[2], Account(row[3]), Account(row[4]), *row[5:])
+
+
+# One statement, so that all of it is of one moment: what was booked, what was delivered for it, what it cost.
+_TURNOVER = f"""
+select lines.channel, lines.side, lines.at / {DAY_SECONDS}, coalesce(model, ''), 0, 0, 0, 0, 0, 0,
+    sum(amount * (case {Account.INCOME:d} when source then 1 when target then -1 else 0 end)),
+    sum(amount * (case {Account.EXPENSE:d} when target then 1 when source then -1 else 0 end)),
+    sum(amount * (case {Account.FEES:d} when target then 1 else 0 end))
+from lines left join deliveries
+    on deliveries.channel = lines.channel and deliveries.side = lines.side
+    and deliveries.exchange = lines.exchange
+where lines.at >= ? and lines.at < ? and (
+    source in ({Account.INCOME:d}, {Account.EXPENSE:d})
+    or target in ({Account.INCOME:d}, {Account.EXPENSE:d}, {Account.FEES:d})
+) group by 1, 2, 3, 4
+union all
+select channel, side, at / {DAY_SECONDS}, model, count(*),
+    sum(prompt), sum(cached), sum(completion), sum(reasoning), sum(commission), 0, 0, 0
+from deliveries where at >= ? and at < ? group by 1, 2, 3, 4
+union all
+select null, 0, at / {DAY_SECONDS}, what, 0, 0, 0, 0, 0, 0, 0, 0, sum(amount)
+from costs where at >= ? and at < ? group by 3, 4
+"""  # noqa: S608 (numbers of ours)
+
+
+def _turnover(row: Columns) -> Turnover:
+    # PostgreSQL's sums are decimals.
+    counts = dict(zip(_COUNTS, map(int, row[4:]), strict=True))
+    return Turnover(name=_name(row) if row[1] else None, day=int(row[2]), label=row[3], **counts)
+
+
+_COUNTS = (
+    "exchanges",
+    "prompt",
+    "cached",
+    "completion",
+    "reasoning",
+    "commission",
+    "income",
+    "expense",
+    "fees",
+)
 
 
 def _pair(row: Columns) -> tuple[str, bytes]:

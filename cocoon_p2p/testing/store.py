@@ -4,16 +4,21 @@ Nothing waits for a disk or a thread, so trio's `autojump_clock` works with it. 
 over lands a scheduler turn later, so code that counts on a write before it waited for it fails here too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import trio
 
 from cocoon_p2p.errors import CocoonError, Unavailable
 from cocoon_p2p.ledger import (
+    DAY_SECONDS,
+    Account,
     Change,
     ChannelForgotten,
     ChannelName,
     ChannelRow,
+    Cost,
+    Delivery,
     EndedForgotten,
     Evidence,
     ExchangeForgotten,
@@ -22,6 +27,7 @@ from cocoon_p2p.ledger import (
     Note,
     Side,
     Status,
+    Turnover,
 )
 from cocoon_p2p.protocols.messages import ExchangeId
 
@@ -35,6 +41,8 @@ class MemoryDisk:
         self.lines: dict[tuple[ChannelName, int], Line] = {}
         self.evidence: list[Evidence] = []
         self.notes: dict[str, bytes] = {}
+        self.deliveries: dict[tuple[ChannelName, ExchangeId], Delivery] = {}
+        self.costs: dict[tuple[bytes, int], Cost] = {}
 
     def copy(self) -> "MemoryDisk":
         """Keep a backup."""
@@ -42,7 +50,43 @@ class MemoryDisk:
         other.channels, other.exchanges = dict(self.channels), dict(self.exchanges)
         other.lines, other.evidence = dict(self.lines), list(self.evidence)
         other.notes = dict(self.notes)
+        other.deliveries, other.costs = dict(self.deliveries), dict(self.costs)
         return other
+
+    def turnover(self) -> Iterator[tuple[int, Turnover]]:
+        """Give every booking as a turnover of its own, with its time."""
+        for line in self.lines.values():
+            delivery = None if line.exchange is None else self.deliveries.get((line.name, line.exchange))
+            income = (line.source is Account.INCOME) - (line.target is Account.INCOME)
+            expense = (line.target is Account.EXPENSE) - (line.source is Account.EXPENSE)
+            yield (
+                line.at,
+                Turnover(
+                    name=line.name,
+                    day=line.at // DAY_SECONDS,
+                    label="" if delivery is None else delivery.model,
+                    income=income * line.amount,
+                    expense=expense * line.amount,
+                    fees=(line.target is Account.FEES) * line.amount,
+                ),
+            )
+        for each in self.deliveries.values():
+            yield (
+                each.at,
+                Turnover(
+                    name=each.name,
+                    day=each.at // DAY_SECONDS,
+                    label=each.model,
+                    exchanges=1,
+                    prompt=each.prompt,
+                    cached=each.cached,
+                    completion=each.completion,
+                    reasoning=each.reasoning,
+                    commission=each.commission,
+                ),
+            )
+        for cost in self.costs.values():
+            yield cost.at, Turnover(name=None, day=cost.at // DAY_SECONDS, label=cost.what, fees=cost.amount)
 
     def write(self, change: Change) -> None:
         match change:
@@ -55,6 +99,9 @@ class MemoryDisk:
                 for name, number in tuple(self.lines):
                     if name == change.name:
                         del self.lines[name, number]
+                for name, exchange in tuple(self.deliveries):
+                    if name == change.name:
+                        del self.deliveries[name, exchange]
             case ExchangeForgotten():
                 self.exchanges.pop((change.name, change.exchange), None)
             case EndedForgotten():
@@ -63,6 +110,13 @@ class MemoryDisk:
                         del self.exchanges[key]
             case Line():
                 self.lines[change.name, change.number] = change
+            case Delivery():
+                known = self.deliveries.get((change.name, change.exchange))
+                # The day of the first charge holds.
+                kept = change if known is None else replace(change, at=known.at)
+                self.deliveries[change.name, change.exchange] = kept
+            case Cost():
+                self.costs[change.account, change.lt] = change
             case Evidence():
                 if change not in self.evidence:
                     self.evidence.append(change)
@@ -165,6 +219,10 @@ class MemoryStore:
     async def lines(self) -> Sequence[Line]:
         await self.submit().wait()
         return tuple(line for _, line in sorted(self.disk.lines.items(), key=lambda item: item[0][1]))
+
+    async def turnover(self, since: int, until: int) -> Sequence[Turnover]:
+        await self.submit().wait()
+        return [each for at, each in self.disk.turnover() if since <= at < until]
 
     async def notes(self, prefix: str) -> Mapping[str, bytes]:
         await self.submit().wait()

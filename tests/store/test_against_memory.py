@@ -1,7 +1,8 @@
 """A ledger on a disk against one in memory, which says in the fewest lines what a store promises."""
 
 import tempfile
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,6 +15,8 @@ from cocoon_p2p.ledger import (
     Account,
     Change,
     ChannelName,
+    Cost,
+    Delivery,
     EndedForgotten,
     ExchangeForgotten,
     ExchangeRow,
@@ -21,6 +24,7 @@ from cocoon_p2p.ledger import (
     Side,
     Status,
     Store,
+    Turnover,
 )
 from cocoon_p2p.protocols.messages import ChannelId, ExchangeId
 from cocoon_p2p.store import open_store
@@ -34,8 +38,10 @@ EXCHANGES = [ExchangeId(bytes([which]) * 16) for which in range(3)]
 
 names, exchange_ids = st.sampled_from(NAMES), st.sampled_from(EXCHANGES)
 amounts = st.sampled_from([0, 1, 7, NANO_MAX]).map(Nano)
+# What a database adds up must fit a column; no supply of TON comes near that.
+summed = st.sampled_from([0, 1, 7, 10**15]).map(Nano)
 papers = st.none() | st.binary(max_size=8)
-times = st.integers(0, 5)
+times = st.sampled_from([0, 1, 2, 5, 86_399, 86_400, 86_401])
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,17 @@ changes: st.SearchStrategy[Change] = st.one_of(
         st.integers(0, 3),
         st.sampled_from(Account),
         st.sampled_from(Account),
-        amounts,
+        summed,
         st.none() | exchange_ids,
         times,
+    ),
+    st.builds(
+        Delivery,
+        *(names, exchange_ids, st.sampled_from(["", "a", "é"]), *[st.integers(0, 3)] * 4, summed, times),
+    ),
+    st.builds(
+        Cost,
+        *(st.sampled_from([b"w", b"c"]), times, st.sampled_from(["wallet", "claim"]), summed, times),
     ),
 )
 Actions: TypeAlias = list[list[Change] | Wait | Reopen]
@@ -120,4 +134,14 @@ async def contents(store: Store) -> list[object]:
         await store.unsettled(), key=lambda row: (row.name.channel, row.name.side, row.exchange)
     )
     lines = sorted(await store.lines(), key=lambda line: (line.name.channel, line.name.side, line.number))
-    return [set(await store.channels()), unsettled, lines]
+    spans = [added(await store.turnover(since, until)) for since, until in ((0, 200_000), (1, 86_400))]
+    return [set(await store.channels()), unsettled, lines, spans]
+
+
+def added(turnovers: Iterable[Turnover]) -> dict[tuple[object, ...], list[int]]:
+    """Put what belongs together into one, as whoever reads a turnover does."""
+    sums: dict[tuple[object, ...], list[int]] = {}
+    for name, day, label, *figures in map(astuple, turnovers):
+        known = sums.setdefault((name, day, label), [0] * len(figures))
+        sums[name, day, label] = [one + more for one, more in zip(known, figures, strict=True)]
+    return {named: figures for named, figures in sums.items() if any(figures)}

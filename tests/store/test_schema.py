@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from cocoon_p2p.ledger import ChannelRow, ExchangeRow, Line, Note
+from cocoon_p2p.ledger import ChannelRow, Cost, Delivery, ExchangeRow, Line, Note
 from cocoon_p2p.store import schema
 from cocoon_p2p.store.schema import Table
 
@@ -16,6 +16,8 @@ from cocoon_p2p.store.schema import Table
         (schema.EXCHANGES, ExchangeRow),
         (schema.LINES, Line),
         (schema.NOTES, Note),
+        (schema.DELIVERIES, Delivery),
+        (schema.COSTS, Cost),
     ],
 )
 def test_a_table_has_a_column_for_each_field_of_its_noun(table: Table, noun: type) -> None:
