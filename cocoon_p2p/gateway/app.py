@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cocoon_p2p.client import Client
 from cocoon_p2p.errors import CocoonError
-from cocoon_p2p.gateway.bodies import Bodies, ClientGone, refuse_unread, unread
+from cocoon_p2p.gateway.bodies import Bodies, ClientGone, refuse_unread
 from cocoon_p2p.gateway.chat_request import ChatRequest
 from cocoon_p2p.gateway.completion_request import CompletionRequest
 from cocoon_p2p.gateway.door import KEY
@@ -33,6 +33,7 @@ from cocoon_p2p.gateway.settings import Settings
 from cocoon_p2p.gateway.telling import Telling
 from cocoon_p2p.gateway.transcription import read_transcription
 from cocoon_p2p.gateway.works import Counter
+from cocoon_p2p.web.bodies import unread
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from cocoon_p2p.gateway.flights import BUSY
 from cocoon_p2p.gateway.refusals import Refusal, RequestRefused
 from cocoon_p2p.gateway.settings import Settings
 from cocoon_p2p.gateway.telling import send_refusal
-from cocoon_p2p.nursery import open_service_nursery
+from cocoon_p2p.web.bodies import unread
 
 SIZE_MAX_BYTES = 20 * 1024 * 1024
 "The longest request the network takes (12 MiB), as JSON spells pictures: a third longer, and some room."
@@ -79,20 +79,3 @@ async def refuse_unread(receive: Receive, send: Send, refusal: Refusal) -> None:
     """Refuse a request whose body may still be coming."""
     async with unread(receive):
         await send_refusal(send, refusal)
-
-
-@asynccontextmanager
-async def unread(receive: Receive) -> AsyncIterator[None]:
-    """Answer in this block what is not read.
-
-    The server hands bodies on through a short queue. Nobody may stop taking from it before the answer is
-    out: the server would wait for room in it, and never close the connection.
-    """
-    async with open_service_nursery() as nursery:
-        nursery.start_soon(_discard, receive)
-        yield
-
-
-async def _discard(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

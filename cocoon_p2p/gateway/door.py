@@ -1,13 +1,11 @@
 """Who may come in: whatever is asked, this is judged first, by nothing but the request's head.
 
-* **Host.** A page on the web can have its own name resolve to this machine, and then ask as if it came from
-  here (DNS rebinding). An IP address and `localhost` cannot be taken over so; other names are told to us.
+* **Host.** One of our names (`web.names`): a page on the web can have its own resolve to this machine.
 * **Origin.** Browsers say from which page a request comes. No page may ask, so there is no CORS either.
 * **Key.** Once there is an API key, nobody asks without one.
 * **Room.** So many requests at once, and no more.
 """
 
-import ipaddress
 import logging
 from collections.abc import Callable
 
@@ -15,11 +13,12 @@ import trio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cocoon_p2p.gateway.bodies import refuse_unread
-from cocoon_p2p.gateway.faults import fault_facts
 from cocoon_p2p.gateway.flights import BUSY
 from cocoon_p2p.gateway.keys import ApiKey, Keys
 from cocoon_p2p.gateway.refusals import Refusal, RequestRefused
 from cocoon_p2p.gateway.settings import Settings
+from cocoon_p2p.web.faults import fault_facts
+from cocoon_p2p.web.names import Names, is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +67,7 @@ class Door:
         self._settings = settings
         self._keys = keys
         self._steady = steady
-        self._names = {"localhost", *(name.lower() for name in settings.names)}
+        self._names = Names(settings.names)
         self._needs_key = not is_loopback(settings.host)
         self.inside = 0
 
@@ -99,7 +98,7 @@ class Door:
             RequestRefused: It may not come in.
         """
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        if not self._is_ours(headers.get(b"host", b"")):
+        if not self._names.has(headers.get(b"host", b"")):
             raise RequestRefused(_HOST)
         if b"origin" in headers:
             raise RequestRefused(_ORIGIN)
@@ -129,15 +128,6 @@ class Door:
             raise RequestRefused(_WRONG_KEY)
         return key
 
-    def _is_ours(self, host: bytes) -> bool:
-        name = _without_port(host.decode("latin-1").lower())
-        return name in self._names or _is_address(name)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
-    return ipaddress.ip_address(host).is_loopback
-
 
 def _too_often(key: ApiKey, seconds: float) -> Refusal:
     return Refusal(
@@ -147,17 +137,3 @@ def _too_often(key: ApiKey, seconds: float) -> Refusal:
         type="requests",
         retry_after=seconds,
     )
-
-
-def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

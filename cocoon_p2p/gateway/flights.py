@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import trio
 
 from cocoon_p2p.errors import CocoonError
-from cocoon_p2p.gateway.faults import fault_facts
 from cocoon_p2p.gateway.flow import KEPT_MAX_BYTES, Flow, Reader
 from cocoon_p2p.gateway.refusals import FAULT, Refusal, RequestRefused, after_charges, refusal_of
 from cocoon_p2p.gateway.repeats import Repeats, Ticket
+from cocoon_p2p.web.faults import fault_facts
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,12 @@ import trio
 from cocoon_p2p.client import Client
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.gateway.app import Gateway, build_app
-from cocoon_p2p.gateway.connections import Connections
-from cocoon_p2p.gateway.door import Door, is_loopback
+from cocoon_p2p.gateway.door import Door
 from cocoon_p2p.gateway.flights import Flights
 from cocoon_p2p.gateway.keys import Keys
 from cocoon_p2p.gateway.settings import Settings
+from cocoon_p2p.web.connections import Connections
+from cocoon_p2p.web.names import is_loopback
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from cocoon_p2p.gateway.connections import _BoundedStream
+from cocoon_p2p.web.connections import _BoundedStream
 
 MORE_THAN_A_SOCKET_HOLDS = bytes(n * n % 251 for n in range(1 << 16)) * 256
 

@@ -15,9 +15,9 @@ from starlette.types import Receive, Scope, Send
 from cocoon_p2p.client import Budget, Client, Offered
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.gateway import Settings, bodies, serve
-from cocoon_p2p.gateway.connections import Connections
 from cocoon_p2p.testing.engine import ScriptedEngine
 from cocoon_p2p.units import Nano
+from cocoon_p2p.web.connections import Connections
 from tests.gateway.scene import SDK, Scene, chunks_of, error_of, open_gateway, until
 from tests.gateway.test_door import ANN, SomeKeys
 

@@ -33,7 +33,6 @@ from cocoon_p2p.payments.address import spell_address
 from cocoon_p2p.payments.chain import Chain
 from cocoon_p2p.payments.contract import AccountId
 from cocoon_p2p.payments.wallet import Transfer
-from cocoon_p2p.telegram.mini_app.event_stream import EventStream, Say
 from cocoon_p2p.telegram.mini_app.guard import Guard, check_origin
 from cocoon_p2p.telegram.mini_app.init_data import bot_id_of, check_init_data
 from cocoon_p2p.telegram.mini_app.orders import manifest, spell_order
@@ -55,6 +54,7 @@ from cocoon_p2p.telegram.mini_app.spelling import (
 )
 from cocoon_p2p.telegram.mini_app.wallets import key_of_account, key_of_state_init
 from cocoon_p2p.units import Nano
+from cocoon_p2p.web.event_stream import EventStream, Say, spell_event
 
 _BEARER = "Bearer "
 
@@ -202,7 +202,7 @@ class Door:
                 async with self._channels.use(user) as channel:
                     await self._answer(channel, messages, say)
             except CocoonError as error:
-                await say("error", {**told(error), "charged": error.charged})
+                await say(spell_event("error", {**told(error), "charged": error.charged}))
 
         return EventStream(work)
 
@@ -215,10 +215,10 @@ class Door:
             completion_tokens_max=settings.completion_tokens_max,
         ) as answer:
             async for piece in answer:
-                await say("piece", {"text": piece.text})
+                await say(spell_event("piece", {"text": piece.text}))
         standing = spell_standing(channel.standing(), self._chain.global_id)
         trust = None if answer.trust is None else trust_text(answer.trust)
-        await say("end", {"cost": answer.cost, "trust": trust, "balance": standing})
+        await say(spell_event("end", {"cost": answer.cost, "trust": trust, "balance": standing}))
 
     # ------------------------------------------------------------ the rest
 

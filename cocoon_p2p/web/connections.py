@@ -7,8 +7,10 @@ need all of that again, is not spoken: hypercorn would change to it for whoever 
 """
 
 import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
@@ -18,15 +20,33 @@ from hypercorn.trio.worker_context import EventWrapper, WorkerContext
 from hypercorn.typing import ConnectionState
 from starlette.types import ASGIApp
 
-from cocoon_p2p.gateway.faults import fault_facts
-from cocoon_p2p.gateway.settings import Settings
+from cocoon_p2p.web.faults import fault_facts
 
 log = logging.getLogger(__name__)
 
 AHEAD_MAX_BYTES = 64 * 1024
 "What a client may send while it waits for an answer. Clients do not, as a rule."
 
-_HTTP_LOG = logging.getLogger("cocoon_p2p.gateway.hypercorn")
+_HTTP_LOG = logging.getLogger("cocoon_p2p.web.hypercorn")
+
+
+class Bearable(Protocol):
+    """How much is borne of those who connect."""
+
+    @property
+    def connections_max(self) -> int:
+        """Connections that are open at once; one more is closed."""
+        ...
+
+    @property
+    def send_seconds(self) -> float:
+        """How long a client may leave what it was sent unread, before it is taken for gone."""
+        ...
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long a connection is kept that nothing is asked on."""
+        ...
 
 
 class Connections:
@@ -34,10 +54,10 @@ class Connections:
 
     Args:
         app: What is served.
-        settings: The gateway's.
+        settings: How much to bear.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Bearable) -> None:
         self.open = 0
         self._closed = trio.Event()
         self._ending = EventWrapper()
@@ -83,16 +103,35 @@ class Connections:
 
 
 class _Http1Server(TCPServer):
-    """A connection that stays what it is: an `Upgrade: h2c` is an offer, and may be ignored."""
+    """A connection that stays what it is: an `Upgrade` is an offer, and may be ignored (RFC 9110, 7.8).
+
+    One to WebSocket, when it is malformed, hypercorn refuses and never closes. And a client that has left it
+    takes for an idle one, until its time is over.
+    """
+
+    _has_left = False
 
     async def _read_data(self) -> None:
         # Hypercorn has no setting for it.
-        cast("Any", self.protocol).protocol._check_protocol = _stay
+        protocol = cast("Any", self.protocol).protocol
+        protocol._check_protocol = _stay
+        protocol._create_stream = partial(_ignore_offer, protocol._create_stream)
         await super()._read_data()
+        self._has_left = True
+        await self.idle_task.stop()
+
+    async def _idle_timeout(self) -> None:
+        # An answer that ends only now counts as idle, too.
+        if not self._has_left:
+            await super()._idle_timeout()
 
 
 async def _stay(_request: object) -> None:
     pass
+
+
+async def _ignore_offer(begin: Callable[[Any], Awaitable[None]], request: Any) -> None:
+    await begin(replace(request, headers=[each for each in request.headers if each[0] != b"upgrade"]))
 
 
 class _HungUp(Exception):

@@ -1,4 +1,4 @@
-"""Server-sent events as an answer to a POST, for as long as its reader is there.
+"""Server-sent events, for as long as their reader is there.
 
 The work is done inside of the answer and not in a generator beside it: when the reader hangs up the work
 is cancelled where it stands, and is left in good order, before the connection is given up.
@@ -13,8 +13,8 @@ from typing import Any
 import trio
 from starlette.types import Receive, Scope, Send
 
-Say = Callable[[str, Mapping[str, Any]], Awaitable[None]]
-"Sends one event: its name, and its data as JSON."
+Say = Callable[[bytes], Awaitable[None]]
+"Sends an event that `spell_event` has spelled, or several of them."
 
 _START = {
     "type": "http.response.start",
@@ -28,6 +28,12 @@ _START = {
 }
 
 
+def spell_event(name: str, data: Mapping[str, Any]) -> bytes:
+    """Spell an event: its name, and its data as JSON."""
+    # JSON has no line breaks of its own, so one line of data holds it.
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
+
+
 class EventStream:
     """An ASGI answer that is told while it is worked out.
 
@@ -39,10 +45,8 @@ class EventStream:
         self._work = work
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def say(name: str, data: Mapping[str, Any]) -> None:
-            # JSON has no line breaks of its own, so one line of data holds it.
-            text = f"event: {name}\ndata: {json.dumps(data)}\n\n"
-            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+        async def say(events: bytes) -> None:
+            await send({"type": "http.response.body", "body": events, "more_body": True})
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_until_gone, receive, nursery.cancel_scope)
