@@ -28,14 +28,21 @@ Q = TypeVar("Q", bound=Request)
 R = TypeVar("R")
 
 
-def ask(path: Path, verb: Verb[Q, R], request: Q) -> R:
+def ask(path: Path, verb: Verb[Q, R], request: Q, *, patience_seconds: float | None = None) -> R:
     """Ask once.
+
+    Args:
+        path: The socket.
+        verb: What is asked.
+        request: The question.
+        patience_seconds: How long to wait for the reply; by default as long as the verb may take.
 
     Raises:
         Unavailable: No process answers there (or, as any other `CocoonError`, the process itself raised it).
         CocoonError: What the verb raised, with its class, message, hint and code.
     """
-    with closing(_replies(path, verb.reply, request, verb.limit_seconds + MARGIN_SECONDS)) as replies:
+    patience = verb.limit_seconds + MARGIN_SECONDS if patience_seconds is None else patience_seconds
+    with closing(_replies(path, verb.reply, request, patience)) as replies:
         for reply in replies:
             return reply
     raise Unavailable(f"no reply in the answer (socket={path})", hint=_HINT)

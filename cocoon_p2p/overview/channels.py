@@ -9,13 +9,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TypedDict
 
-import msgspec
 import trio
 
 from cocoon_p2p.control import Feed, Request
 from cocoon_p2p.control.verbs import Say
 from cocoon_p2p.identity import peer_id_text
 from cocoon_p2p.ledger import ChannelName, ChannelRow, ExchangeRow, Side, Store
+from cocoon_p2p.overview.channel_view import ChannelView as ChannelView
 from cocoon_p2p.payments.address import spell_address
 from cocoon_p2p.payments.books import backing_of, channel_of_row
 from cocoon_p2p.payments.channel import Backing, Phase, capacity
@@ -29,49 +29,6 @@ _SILENT_SECONDS = 30.0
 
 class ListChannels(Request, tag="channels", frozen=True):
     """Ask for every channel, one a reply."""
-
-
-class ChannelView(msgspec.Struct, frozen=True, kw_only=True):
-    """One end of one channel. Amounts are in nanoTON."""
-
-    channel: str
-    side: str
-    "Which end we are: `payer` or `payee`."
-
-    peer: str
-    phase: str
-    has_contract: bool
-    "Whether a contract on the chain stands behind it."
-
-    is_settled: bool
-    is_connected: bool | None
-    "None: only a running node knows."
-
-    capacity_nano: int
-    vouchered_nano: int
-    charged_nano: int
-    running_nano: int | None
-    """What is held (by a payer) or accrued (at a payee) for exchanges that have not ended; None: only a
-    running node knows."""
-
-    credit_nano: int | None
-    "What may still be used up before more is vouchered; None: only a running node knows."
-
-    address: str | None
-    "The contract's, as TON's explorers take it; None without one."
-
-    deposit_nano: int
-    "What was put into the contract, less what its storage cost; what was collected is still counted."
-
-    claimed_nano: int
-    "What the payee has collected from the contract; once that is gone, what it was paid all told."
-
-    close_delay_seconds: int | None
-    "How long the payee may still collect once the payer closes alone; None without a contract."
-
-    close_at: int
-    """From when the payer may take back what was not claimed, in seconds since the Unix epoch; 0: it has
-    not begun to close."""
 
 
 CHANNELS = Feed(ListChannels, ChannelView, silent_seconds=_SILENT_SECONDS)

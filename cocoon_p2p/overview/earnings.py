@@ -114,7 +114,7 @@ def reckon(lines: Iterable[Line], rows: Iterable[ChannelRow], since: int) -> Ear
     for row in rows:
         peers[row.name] = row.peer
         if row.name.side is Side.PAYEE and row.epoch:
-            uncollected[row.name] = _uncollected(row)
+            uncollected[row.name] = uncollected_of(row)
     collected = 0
     by_channel: dict[ChannelName, tuple[int, int]] = {}
     by_day: dict[int, tuple[int, int]] = {}
@@ -137,7 +137,8 @@ def reckon(lines: Iterable[Line], rows: Iterable[ChannelRow], since: int) -> Ear
     )
 
 
-def _uncollected(row: ChannelRow) -> int:
+def uncollected_of(row: ChannelRow) -> int:
+    """Say what a payee's channel with a contract has to collect yet, in nanoTON."""
     if row.is_settled:
         return 0
     # Both have agreed to a close at what was charged: vouchers beyond it are worth nothing.

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Literal
 
 import msgspec
-import trio
 
 from cocoon_p2p.control import Request, Verb
 from cocoon_p2p.network.health import Health
@@ -38,5 +37,7 @@ async def show_peers(
     _request: ShowPeers,
 ) -> Peers:
     """Say how a running node stands."""
+    import trio
+
     await trio.lowlevel.checkpoint()
     return Peers(role, network, health(), reach())

@@ -65,6 +65,31 @@ class WorkerView(msgspec.Struct, frozen=True):
     "What came of the proxy's last own question, or why there was none."
 
 
+class PriceView(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker asks for one model, and why. Prices are in nanoTON for 1,000 tokens."""
+
+    model: str
+    prompt: int
+    completion: int
+    follows: str
+    "`market`, `nothing` (it is fixed), or a unit such as `usd`."
+
+    why: str
+    "One line for its owner."
+
+    floor: int | None = None
+    ceiling: int | None = None
+    since_seconds: float = 0.0
+    "For how long it has been asked."
+
+    rate: str = ""
+    "Units a TON; empty where it follows no unit."
+
+    rate_seconds_ago: float | None = None
+    is_stale: bool = False
+    "Whether the source has told no rate that counts for longer than its owner allows."
+
+
 class Selling(msgspec.Struct, frozen=True):
     """What there is to say of a node that sells."""
 
@@ -80,6 +105,9 @@ class Selling(msgspec.Struct, frozen=True):
 
     canaries_spent: int = 0
     "nanoTON, since the proxy was started."
+
+    prices: list[PriceView] = []
+    "A worker's."
 
 
 SELLING = Verb(ShowSelling, Selling)

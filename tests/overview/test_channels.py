@@ -92,7 +92,7 @@ async def test_the_ledger_alone_shows_the_same_but_for_what_only_the_node_knows(
                 assert (other.is_connected, other.credit_nano) == (None, None)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_a_channel_that_the_node_has_done_with_is_shown_from_its_ledger(
     autojump_clock: MockClock,
 ) -> None:

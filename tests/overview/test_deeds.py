@@ -255,7 +255,7 @@ async def test_a_payer_whose_payee_is_gone_begins_alone_and_finishes_when_it_ask
         assert done.deposit_nano - done.claimed_nano >= CAPACITY - 100_000_000
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_waiting_for_a_close_alone_ends_soon_after_the_delay(autojump_clock: MockClock) -> None:
     async with pair() as both:
         await both.fund()
@@ -267,7 +267,7 @@ async def test_waiting_for_a_close_alone_ends_soon_after_the_delay(autojump_cloc
         assert DELAY_SECONDS < trio.current_time() < DELAY_SECONDS + 120
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_who_waits_for_a_close_alone_bears_a_chain_that_is_away_meanwhile(
     autojump_clock: MockClock,
 ) -> None:
