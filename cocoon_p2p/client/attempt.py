@@ -18,6 +18,7 @@ from cocoon_p2p.client.transcript import Transcript
 from cocoon_p2p.errors import MalformedMessage, Refused, RemoteProtocolError, SealBroken, Unavailable
 from cocoon_p2p.identity import PeerId
 from cocoon_p2p.network.messaging import MessageStream
+from cocoon_p2p.observability import short
 from cocoon_p2p.payments.settlement import PayingAccount
 from cocoon_p2p.protocols.contents import AnswerContent
 from cocoon_p2p.protocols.exchange.client import Order, begin, next_wake, prompt_tokens, step
@@ -46,7 +47,7 @@ from cocoon_p2p.protocols.exchange.client_events import (
 from cocoon_p2p.protocols.exchange.delivery import Delivery
 from cocoon_p2p.protocols.exchange.terms import Terms
 from cocoon_p2p.protocols.ids import HEARTBEAT_SECONDS, RESERVATION_SECONDS
-from cocoon_p2p.protocols.messages import Chunk, Hello, Part, Quoted, Signed, Usage
+from cocoon_p2p.protocols.messages import Ask, Chunk, Hello, Part, Quoted, Signed, Usage
 from cocoon_p2p.units import Nano
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,13 @@ class Attempt:
     ) -> None:
         self.heard_at: float | None = None
         "When the proxy first answered, on trio's clock."
+
+        self.asked_at = trio.current_time()
+        self.first_token_at: float | None = None
+        "When a chunk first counted any, on the same clock; None: none did yet."
+
+        self.was_quote_used = False
+        "Whether anything was said beyond the Ask."
 
         self._order = order
         self._stream = stream
@@ -146,6 +154,11 @@ class Attempt:
         if self.terms is None or not self.held:
             return Nano(0)
         return cost_bound(self._order.ask, self.terms, self._order.rules.window_tokens_max)
+
+    @property
+    def ask(self) -> Ask:
+        """What was asked."""
+        return self._order.ask
 
     @property
     def proxy(self) -> PeerId:
@@ -244,6 +257,8 @@ class Attempt:
         if not isinstance(message, Chunk) or self._seals is None or not self._seals.is_sealed:
             credit = None if self._paying is None else self._paying.credit
             return Received(message, now, self._clock(), credit)
+        if self.first_token_at is None and message.usage.completion + message.usage.reasoning:
+            self.first_token_at = now
         try:
             return ChunkOpened(message, self._seals.open(message), now)
         except RemoteProtocolError as error:
@@ -254,7 +269,8 @@ class Attempt:
         try:
             self._exchange, effects = step(self._exchange, event)
         except RemoteProtocolError as error:
-            log.warning("a peer broke the rules", extra={"phase": before.name.lower(), "error": str(error)})
+            facts = {"exchange": short(self.ask.exchange), "phase": before.name.lower(), "error": str(error)}
+            log.warning("a peer broke the rules", extra=facts)
             self._exchange, effects = step(self._exchange, PeerLost(error))
         else:
             if self.transcript is not None and isinstance(event, ChunkOpened):
@@ -311,6 +327,7 @@ class Attempt:
             if scope.cancelled_caught:
                 return PeerLost(Unavailable(f"the proxy does not read (for={SEND_SECONDS:.0f} seconds)"))
             if isinstance(message, Hello | Part):
+                self.was_quote_used = True
                 self._claim()
         return None
 

@@ -8,10 +8,12 @@ from cocoon_p2p.client.answer import AnswerPart, Report
 from cocoon_p2p.client.blame import hold_against, keep_evidence
 from cocoon_p2p.client.desk import Desk
 from cocoon_p2p.client.late import settle_late
+from cocoon_p2p.client.noting import entry_of
 from cocoon_p2p.client.purses import Reservation
 from cocoon_p2p.client.race import Racer, Try
 from cocoon_p2p.client.standing import PROVEN, SUSPECTED
-from cocoon_p2p.errors import CocoonError, RemoteProtocolError
+from cocoon_p2p.errors import CocoonError, RemoteProtocolError, Unavailable
+from cocoon_p2p.observability import short
 from cocoon_p2p.protocols.exchange.bill import Bill
 from cocoon_p2p.protocols.exchange.bundle import Bundle
 from cocoon_p2p.protocols.exchange.client_events import Declined, Disputed, Dropped, End, Lost, Paid, Priced
@@ -71,6 +73,8 @@ class Bookings:
         Raises:
             Unavailable: The ledger cannot be written.
         """
+        if not isinstance(end, Lost) or not end.owed_max:
+            self._note(made, end, end.bill if isinstance(end, Paid) else None)
         match end:
             case Paid():
                 if end.reason is Reason.NO_CREDIT:
@@ -90,6 +94,15 @@ class Bookings:
             case Dropped() | Priced():
                 self._free(made)
 
+    def cut_off(self, made: Try) -> None:
+        """Note a try that a cancel ended, or a ledger that cannot be written: its cost is not known here."""
+        self._note(made, Lost(Unavailable("it was cut off"), made.attempt.terms, Nano(0), None), None)
+
+    def _note(self, made: Try, end: End, bill: Bill | None) -> None:
+        entry = entry_of(made, end, bill, date=self._desk.clock())
+        if entry is not None:
+            self._desk.journal.note(entry)
+
     def _free(self, made: Try) -> None:
         """Note that nothing is charged, where something might have been."""
         for part in self._report.parts:
@@ -105,7 +118,7 @@ class Bookings:
         log.info(
             "exchange settled",
             extra={
-                "exchange": made.exchange.hex(),
+                "exchange": short(made.exchange),
                 "amount": bill.amount,
                 "outcome": bill.settlement.outcome.name.lower(),
             },
@@ -152,6 +165,9 @@ class Bookings:
                 hold_against(self._desk.standings, made.attempt, error, proxy_by=PROVEN)
         except CocoonError as error:
             log.error("a lost exchange was not settled", extra={"error": str(error)})
+        finally:
+            # Its bill has come by now, unless the client is being closed.
+            self._note(made, lost, part.bill)
 
     def _bundle(self, made: Try, bill: Bill) -> Bundle:
         terms, transcript = made.attempt.terms, made.attempt.transcript

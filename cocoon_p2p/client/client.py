@@ -38,6 +38,7 @@ from cocoon_p2p.client.request import Request, build_request
 from cocoon_p2p.client.wishes import Wishes
 from cocoon_p2p.errors import AttestationFailed, ConfigurationError, Refused, Unavailable
 from cocoon_p2p.identity import NetworkId, PeerId
+from cocoon_p2p.journal import Journal
 from cocoon_p2p.ledger import Store
 from cocoon_p2p.network.directory import Directory
 from cocoon_p2p.network.transport import Transport
@@ -72,6 +73,7 @@ class Client:
         policy: Policy | None = None,
         clock: Callable[[], float] = time.time,
         doorkeeper: Doorkeeper | None = None,
+        journal: Journal | None = None,
         draw: Callable[[int], bytes] = os.urandom,
     ) -> "AsyncIterator[Client]":
         """Run a client while the block runs.
@@ -84,6 +86,7 @@ class Client:
             policy: Its own rules.
             clock: Seconds since the Unix epoch.
             doorkeeper: Finds out what machines prove; None: nothing is ever proven.
+            journal: Where exchanges are noted once they have ended; None: nobody looks.
             draw: Draws random bytes.
 
         A cancel ends the block's body first; answers that are open in it are cancelled and
@@ -93,7 +96,18 @@ class Client:
         view = ProxyView(directory, network, clock, policy.refresh_seconds)
         async with open_service_nursery() as outer:
             inner: trio.Nursery = await outer.start(_keep_open)
-            desk = Desk(transport, accounts, network, policy, view, inner, clock, draw, doorkeeper)
+            desk = Desk(
+                transport,
+                accounts,
+                network,
+                policy,
+                view,
+                inner,
+                clock,
+                draw,
+                doorkeeper,
+                Journal() if journal is None else journal,
+            )
             try:
                 await desk.standings.load()
                 await desk.purses.load()

@@ -21,6 +21,7 @@ from cocoon_p2p.client.request import Request, is_plain_text
 from cocoon_p2p.client.standing import Standings
 from cocoon_p2p.errors import Refused, RemoteProtocolError, Unavailable
 from cocoon_p2p.identity import NetworkId, PeerId, peer_id_text
+from cocoon_p2p.journal import Journal
 from cocoon_p2p.network.transport import Transport
 from cocoon_p2p.payments.settlement import Accounts
 from cocoon_p2p.protocols.exchange.carried import wanted_by
@@ -73,6 +74,7 @@ class Desk:
     doorkeeper: Doorkeeper | None = None
     "Finds out what machines prove; None: nothing is proven."
 
+    journal: Journal = field(default_factory=Journal)
     standings: Standings = field(init=False)
     "What the client holds against peers."
 

@@ -33,6 +33,7 @@ from cocoon_p2p.errors import (
     Unavailable,
 )
 from cocoon_p2p.identity import PeerId, peer_id_text
+from cocoon_p2p.observability import short
 from cocoon_p2p.protocols.contents import AnswerContent, FinishReason
 from cocoon_p2p.protocols.exchange.client_events import Declined, Disputed, Dropped, End, Lost, Paid, Priced
 from cocoon_p2p.protocols.ids import Outcome, Reason
@@ -145,11 +146,19 @@ class Inquiry:
             error = await self._try(link)
             if error is None or self._reception.is_left:
                 return None
-            facts = {"proxy": peer_id_text(link.peer), "error": str(error), "code": error.code}
-            log.info("try failed", extra=facts)
+            log.info("try failed", extra=self._facts(link, error))
             if error is not self._broke:
                 self._failure = more_telling(self._failure, error)
         return self._failure or self._broke
+
+    def _facts(self, link: Link, error: CocoonError) -> dict[str, object]:
+        facts: dict[str, object] = {"proxy": peer_id_text(link.peer), "code": error.code}
+        if self._race is not None and (made := (self._race.winner or self._race.racers[0]).made) is not None:
+            facts["exchange"] = short(made.exchange)
+        if not isinstance(error, Refused | AnswerBroken):
+            # Those are told in a worker's words, and its engine's may quote the prompt.
+            facts["error"] = str(error)
+        return facts
 
     async def _wait_for_room(self) -> bool:
         """Wait in line at the next try, where somebody offers that.
@@ -353,7 +362,7 @@ class Inquiry:
             self._report.finish = FinishReason.LENGTH
             return None
         self._go_on()
-        log.info("an answer goes on elsewhere", extra={"exchange": made.exchange.hex(), "code": error.code})
+        log.info("an answer goes on elsewhere", extra={"exchange": short(made.exchange), "code": error.code})
         return error
 
     def _go_on(self) -> None:

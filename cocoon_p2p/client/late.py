@@ -9,6 +9,7 @@ from cocoon_p2p.client.answer import AnswerPart, Report
 from cocoon_p2p.client.link import Link
 from cocoon_p2p.errors import Refused, RemoteProtocolError, Unavailable
 from cocoon_p2p.identity import NetworkId
+from cocoon_p2p.observability import short
 from cocoon_p2p.payments.settlement import PayingAccount
 from cocoon_p2p.protocols.exchange.bill import Bill, judge_settlement
 from cocoon_p2p.protocols.exchange.bundle import Bundle
@@ -61,7 +62,7 @@ async def settle_late(
     assert lost.terms is not None, "nothing is owed without terms"
     dispute: RemoteProtocolError | None = None
     settlement = await _ask(link, account, exchange, lost)
-    facts = {"exchange": exchange.hex()}
+    facts = {"exchange": short(exchange)}
     if settlement is None:
         log.info("a lost exchange cost nothing", extra=facts)
         account.release(exchange)
@@ -110,6 +111,6 @@ async def _ask(link: Link, account: PayingAccount, exchange: ExchangeId, lost: L
                 paper = await account.paper(exchange, quote=quote, meter=lost.meter)
                 return None if paper is None else paper.settlement
         except (Unavailable, Refused) as error:
-            log.debug("no settlement yet", extra={"exchange": exchange.hex(), "error": str(error)})
+            log.debug("no settlement yet", extra={"exchange": short(exchange), "error": str(error)})
         await trio.sleep(pause)
         pause = min(pause * 2, ASK_AGAIN_LAST_SECONDS)

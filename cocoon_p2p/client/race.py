@@ -21,6 +21,8 @@ class Try:
     account: PayingAccount
     attempt: Attempt
     exchange: ExchangeId
+    beside: ExchangeId | None = None
+    "The exchange whose first token is late: this is the second try."
 
 
 @dataclass(slots=True, eq=False)
@@ -59,6 +61,12 @@ class Racer:
 
     failure: Exception | None = None
     "Why the request has failed for good."
+
+    @property
+    def beside(self) -> ExchangeId | None:
+        """The exchange that this is the second try beside, if it is one."""
+        first = self.race.racers[0]
+        return None if first is self or first.made is None else first.made.exchange
 
     @property
     def terms(self) -> Terms | None:

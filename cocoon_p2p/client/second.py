@@ -16,6 +16,7 @@ from cocoon_p2p.client.hedging import expected_seconds, may_hedge
 from cocoon_p2p.client.race import Racer
 from cocoon_p2p.client.reception import Reception
 from cocoon_p2p.client.request import Request
+from cocoon_p2p.observability import short
 from cocoon_p2p.protocols.ids import PEERS_MAX
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class Second:
             return None
         desk.allowance, self.is_wanted = allowance, False
         self._bookings.reservation.lower(first.made.exchange, bound)
-        log.info("a first token is late", extra={"exchange": first.made.exchange.hex()})
+        log.info("a first token is late", extra={"exchange": short(first.made.exchange)})
         return first.race.enter(link, room, without=first.terms.worker)
 
     def decided(self, racers: Iterable[Racer]) -> None:

@@ -81,6 +81,7 @@ class Trying:
             link.give_back(borrowed, is_clean=True)
             return None
         is_clean, racer.asked_at = False, trio.current_time()
+        made: Try | None = None
         try:
             racer.made = made = self._make(racer, asked, progress, account, borrowed)
             attempt = made.attempt
@@ -91,6 +92,8 @@ class Trying:
             self._bookings.reservation.untie(made.exchange)
         finally:
             link.give_back(borrowed, is_clean=is_clean)
+            if made is not None and not made.attempt.has_ended:
+                self._bookings.cut_off(made)
         if attempt.terms is not None:
             link.quoted(attempt.terms)
         if attempt.heard_at is not None:
@@ -136,7 +139,7 @@ class Trying:
             seals=Seals(order, asked.content, link=link, clock=desk.clock, draw=desk.draw),
             account=account,
         )
-        return Try(link, account, attempt, ask.exchange)
+        return Try(link, account, attempt, ask.exchange, racer.beside)
 
 
 def _claim(racer: Racer, borrowed: Borrowed) -> None:

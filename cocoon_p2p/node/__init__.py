@@ -8,12 +8,12 @@ libp2p, pytoniq and the engines are imported inside the functions: whoever reads
 help does not pay for them.
 """
 
+from cocoon_p2p.config.folder import CONTROL_SOCKET as CONTROL_SOCKET
+from cocoon_p2p.config.folder import IDENTITY_KEY as IDENTITY_KEY
+from cocoon_p2p.config.folder import LEDGER as LEDGER
 from cocoon_p2p.node.buying import OpenedClient as OpenedClient
 from cocoon_p2p.node.buying import open_client as open_client
 from cocoon_p2p.node.buying import open_paying_client as open_paying_client
-from cocoon_p2p.node.parts import CONTROL_SOCKET as CONTROL_SOCKET
-from cocoon_p2p.node.parts import IDENTITY_KEY as IDENTITY_KEY
-from cocoon_p2p.node.parts import LEDGER as LEDGER
 from cocoon_p2p.node.parts import Parts as Parts
 from cocoon_p2p.node.parts import ledger_of as ledger_of
 from cocoon_p2p.node.parts import open_parts as open_parts

@@ -9,6 +9,7 @@ from cocoon_p2p.client.purses import open_purses
 from cocoon_p2p.config import ClientFile, Loaded
 from cocoon_p2p.control import Answer
 from cocoon_p2p.node.parts import Parts, open_parts
+from cocoon_p2p.node.self_checks import Check
 from cocoon_p2p.payments.treasury.funding import FundingPolicy
 from cocoon_p2p.units import Nano
 
@@ -22,24 +23,31 @@ class OpenedClient:
 
 
 @asynccontextmanager
-async def open_client(loaded: Loaded[ClientFile], *, answers: Sequence[Answer] = ()) -> AsyncIterator[Client]:
+async def open_client(
+    loaded: Loaded[ClientFile], *, answers: Sequence[Answer] = (), check: Check | None = None
+) -> AsyncIterator[Client]:
     """Open a client over real parts for as long as the block lasts.
 
     Args:
         loaded: The client's file.
         answers: What can be asked through its control socket beyond what every node answers.
+        check: What looks it over now and then; None: nothing does.
 
     Raises:
         ConfigurationError: Something in the file or its folder cannot be used, or another process
             owns the ledger.
     """
-    async with open_paying_client(loaded, answers=answers) as opened:
+    async with open_paying_client(loaded, answers=answers, check=check) as opened:
         yield opened.client
 
 
 @asynccontextmanager
 async def open_paying_client(
-    loaded: Loaded[ClientFile], *, tops_up: bool = True, answers: Sequence[Answer] = ()
+    loaded: Loaded[ClientFile],
+    *,
+    tops_up: bool = True,
+    answers: Sequence[Answer] = (),
+    check: Check | None = None,
 ) -> AsyncIterator[OpenedClient]:
     """Open a client whose channels are to be opened and closed too. Raises as `open_client`.
 
@@ -47,6 +55,7 @@ async def open_paying_client(
         loaded: The client's file.
         tops_up: Whether channels are topped up before they run dry.
         answers: As for `open_client`.
+        check: Likewise.
     """
     settings = loaded.settings.client
     policy = Policy(
@@ -67,6 +76,7 @@ async def open_paying_client(
             grant=Nano(0),
             funding=funding if tops_up else None,
             answers=answers,
+            check=check,
             beside=open_purses,
         ) as parts,
         Client.open(
@@ -76,6 +86,7 @@ async def open_paying_client(
             parts.network,
             policy=policy,
             doorkeeper=parts.doorkeeper,
+            journal=parts.journal,
         ) as client,
     ):
         parts.deeds.reach, parts.deeds.connect = client.account, client.connect

@@ -10,16 +10,21 @@ from typing import TYPE_CHECKING, Literal
 from cocoon_p2p.attestation.doorkeeper import Doorkeeper
 from cocoon_p2p.attestation.showing import Showcase
 from cocoon_p2p.config import ClientFile, Loaded, ProxyFile, WorkerFile
+from cocoon_p2p.config.folder import CONTROL_SOCKET, IDENTITY_KEY, KEPT_PEERS, LEDGER
 from cocoon_p2p.control import Answer, serve_control
 from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.identity import Identity, NetworkId, network_id
+from cocoon_p2p.journal import Journal
 from cocoon_p2p.keyfile import load_or_create
 from cocoon_p2p.ledger import Store
-from cocoon_p2p.network.directory import Directory
-from cocoon_p2p.network.transport import Transport
-from cocoon_p2p.node.chain_side import open_treasury, serve_treasury
+from cocoon_p2p.node.chain_side import open_node_chain, open_treasury, serve_treasury
+from cocoon_p2p.node.last_shown import kept_shown
+from cocoon_p2p.node.money_shown import MoneyShown
 from cocoon_p2p.node.proving_side import open_doorkeeper
 from cocoon_p2p.node.reaching import open_reach
+from cocoon_p2p.node.self_checks import Check, Insides, start_checks
+from cocoon_p2p.node.showing import Showing
+from cocoon_p2p.node.steps import Steps
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.overview import (
     CHANNELS,
@@ -32,21 +37,20 @@ from cocoon_p2p.overview import (
     earnings_of,
     list_channels,
     show_peers,
+    statement_from,
 )
 from cocoon_p2p.payments.party import Beside
 from cocoon_p2p.payments.settlement import Accounts, open_accounts
 from cocoon_p2p.payments.treasury.funding import FundingPolicy
 from cocoon_p2p.payments.treasury.rounds import Treasury
+from cocoon_p2p.spans import open_spans
 from cocoon_p2p.store import is_server, open_store
 from cocoon_p2p.units import Nano
 
 if TYPE_CHECKING:
+    from cocoon_p2p.network.libp2p.host import Libp2pTransport
+    from cocoon_p2p.network.libp2p.kad import KadDirectory
     from cocoon_p2p.network.libp2p.reachability_check import ReachabilityCheck
-
-LEDGER = "ledger.db"
-CONTROL_SOCKET = "control.sock"
-IDENTITY_KEY = "identity.key"
-KEPT_PEERS = "peers.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,8 @@ class Parts:
 
     identity: Identity
     network: NetworkId
-    transport: Transport
-    directory: Directory
+    transport: "Libp2pTransport"
+    directory: "KadDirectory"
     accounts: Accounts
     store: Store
     "The ledger."
@@ -72,6 +76,15 @@ class Parts:
     reach: "ReachabilityCheck"
     "What others say of where they reach this node."
 
+    journal: Journal
+    "What this node did lately."
+
+    showing: Showing
+    "What it shows of itself."
+
+    insides: Insides
+    "What its checks look at."
+
 
 @asynccontextmanager
 async def open_parts(
@@ -82,6 +95,8 @@ async def open_parts(
     funding: FundingPolicy | None = None,
     answers: Sequence[Answer] = (),
     beside: Callable[[Store], Awaitable[Beside]] | None = None,
+    steps: Steps | None = None,
+    check: Check | None = None,
 ) -> AsyncIterator[Parts]:
     """Open what every role with a ledger stands on; its parts close in the other order.
 
@@ -92,6 +107,8 @@ async def open_parts(
         funding: What it puts into channels by itself; None: nothing.
         answers: What can be asked through its control socket beyond what every node answers.
         beside: As for `open_accounts`.
+        steps: What it says of its way in, for who looks.
+        check: What looks the node over now and then; None: nothing does.
 
     Raises:
         ConfigurationError: An address, the network's name, the folder, the chain's configuration or the
@@ -106,7 +123,8 @@ async def open_parts(
     this_network = network_id(network.name)
     async with (
         open_store(ledger_of(loaded)) as store,
-        open_treasury(loaded, store, funding) as treasury,
+        open_node_chain(loaded) as chain,
+        open_treasury(loaded, store, funding, chain) as treasury,
         open_transport(identity, listen=network.listen, announce=network.announce) as transport,
         open_reach(transport, network, is_server=mode == "server") as reach,
         open_directory(
@@ -133,25 +151,43 @@ async def open_parts(
         if treasury is not None:
             nursery.start_soon(serve_treasury, treasury, accounts, loaded)
         deeds = Deeds(store, accounts, treasury)
+        wallet = None if treasury is None else treasury.wallet or treasury.payout
+        if chain is not None and wallet is not None:
+            chain.watched = frozenset([wallet])
+        money = MoneyShown(accounts, ledger_of(loaded), store, chain, wallet)
+        nursery.start_soon(money.keep_books)
+        showing = Showing(role_of(loaded), network.name, steps)
+        showing.stands_on(directory.health, reach.view, money)
+        insides = Insides(showing, chain)
         all_answers = (
             *answers,
+            *showing.answers,
+            *start_checks(check, insides, nursery),
             *_answers(ledger_of(loaded), store, accounts, deeds),
             PEERS.by(partial(show_peers, role_of(loaded), network.name, directory.health, reach.view)),
         )
         await nursery.start(serve_control, data / CONTROL_SOCKET, all_answers)
-        yield Parts(
-            identity,
-            this_network,
-            transport,
-            directory,
-            accounts,
-            store,
-            showcase,
-            doorkeeper,
-            treasury,
-            deeds,
-            reach,
-        )
+        telemetry, role = loaded.settings.telemetry, role_of(loaded)
+        async with (
+            kept_shown(showing, data),
+            open_spans(telemetry.otlp, showing.journal, role=role, peer=identity.peer_id),
+        ):
+            yield Parts(
+                identity,
+                this_network,
+                transport,
+                directory,
+                accounts,
+                store,
+                showcase,
+                doorkeeper,
+                treasury,
+                deeds,
+                reach,
+                showing.journal,
+                showing,
+                insides,
+            )
 
 
 def role_of(
@@ -189,4 +225,5 @@ def _answers(ledger: Path | str, store: Store, accounts: Accounts, deeds: Deeds)
         CLOSE.by(deeds.close),
         CHANNELS.by(partial(list_channels, store, accounts)),
         EARNINGS.by(earnings_of(ledger) if isinstance(ledger, Path) else earnings_from(store)),
+        statement_from(store),
     )

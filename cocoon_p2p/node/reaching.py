@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cocoon_p2p.config import NetworkSection
 from cocoon_p2p.network.reachability import Reachability
-from cocoon_p2p.node.announce import Announce
+from cocoon_p2p.node.steps import Steps
 
 if TYPE_CHECKING:
     from cocoon_p2p.network.libp2p.host import Libp2pTransport
@@ -36,10 +36,31 @@ async def open_reach(
         yield check
 
 
-async def tell_reachability(check: "ReachabilityCheck", announce: Announce) -> None:
-    """Announce each change of how others reach this node, with what to do about it, until cancelled."""
+async def tell_reachability(check: "ReachabilityCheck", steps: Steps, *, listens: bool = True) -> None:
+    """Tell of each change of how others reach this node, with what to do about it, until cancelled.
+
+    Args:
+        check: Finds it out.
+        steps: Told.
+        listens: Whether it wants to be reached: who only dials says so, and nothing changes about that.
+    """
+    if not listens:
+        steps("reachability", state="dials only", addresses=[], advice="")
+        return
     found: Reachability = "unknown"
     while True:
         view = await check.wait_found(found)
         found = view.reachability
-        announce("reachability", state=found, addresses=list(view.told), advice=view.advice)
+        addresses, is_relayed = list(view.told), any("/p2p-circuit" in address for address in view.told)
+        if found == "private" and not is_relayed:
+            steps.failed(
+                "reachability",
+                view.advice,
+                state=found,
+                way="nobody",
+                addresses=addresses,
+                advice=view.advice,
+            )
+        else:
+            way = "relay" if found == "private" else "direct" if found == "public" else ""
+            steps("reachability", state=found, way=way, addresses=addresses, advice=view.advice)

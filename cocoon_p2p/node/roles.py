@@ -1,47 +1,64 @@
 """What a bootstrap node, a proxy and a worker do from start to stop."""
 
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import trio
 
 from cocoon_p2p.bootstrap import serve_bootstrap
 from cocoon_p2p.config import BootstrapFile, Loaded, NetworkSection, ProxyFile, WorkerFile
+from cocoon_p2p.config.folder import CONTROL_SOCKET, IDENTITY_KEY, KEPT_PEERS
 from cocoon_p2p.control import serve_control
-from cocoon_p2p.errors import ConfigurationError, RemoteProtocolError
+from cocoon_p2p.errors import ConfigurationError
 from cocoon_p2p.identity import PeerId, peer_id_text
+from cocoon_p2p.inference.engine import Engine
 from cocoon_p2p.keyfile import load_or_create
 from cocoon_p2p.node.announce import Announce
+from cocoon_p2p.node.asking import open_prices
 from cocoon_p2p.node.engine import measured, open_engine
+from cocoon_p2p.node.joining import (
+    tell_attestation,
+    tell_bootstrap,
+    tell_chain,
+    tell_first_job,
+    tell_seen,
+)
+from cocoon_p2p.node.last_shown import kept_shown
+from cocoon_p2p.node.leaving import leave, stoppable
 from cocoon_p2p.node.measuring import kept_speeds, measure_when_idle, with_slots
-from cocoon_p2p.node.parts import CONTROL_SOCKET, IDENTITY_KEY, KEPT_PEERS, Parts, open_parts
+from cocoon_p2p.node.paging import serve_page
+from cocoon_p2p.node.parts import Parts, open_parts
+from cocoon_p2p.node.payable import check_addresses
 from cocoon_p2p.node.proving_side import prove
 from cocoon_p2p.node.reaching import open_reach, tell_reachability
-from cocoon_p2p.node.selling import SellingShown
-from cocoon_p2p.node.served import prices
+from cocoon_p2p.node.self_checks import Check, Insides, start_checks
+from cocoon_p2p.node.showing import Showing
 from cocoon_p2p.node.sole import sole
+from cocoon_p2p.node.steps import Steps, open_steps
+from cocoon_p2p.node.through_proxies import ThroughProxies
+from cocoon_p2p.node.warming import TOKENS as WARM_TOKENS
+from cocoon_p2p.node.warming import warm_all
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.overview import PEERS, show_peers
 from cocoon_p2p.payments.treasury.funding import FundingPolicy
-from cocoon_p2p.protocols.ids import Role
-from cocoon_p2p.protocols.papers import decode_signed
-from cocoon_p2p.proxy import ProxyPolicy, serve_proxy
-from cocoon_p2p.records import check_record
+from cocoon_p2p.protocols.messages import Record
+from cocoon_p2p.proxy import Proxy, ProxyPolicy, serve_proxy
 from cocoon_p2p.units import Nano
 from cocoon_p2p.worker import Worker, serve_worker
 
-DRAIN_SECONDS = 30.0
-"How long a node that was told to stop lets what runs go on."
-
-LOOK_FIRST_SECONDS = 0.5
-LOOK_LAST_SECONDS = 60.0
-"A worker looks for proxies this often: soon while it has none, seldom once it has."
+HINT_ATTESTATION = (
+    'see `cocoon attest show` and docs/trust.md; without evidence, [attestation] evidence = "none"'
+)
 
 
 # ---------------------------------------------------------------- bootstrap
 
 
-async def run_bootstrap(loaded: Loaded[BootstrapFile], announce: Announce, stop: trio.Event) -> None:
+async def run_bootstrap(
+    loaded: Loaded[BootstrapFile], announce: Announce, stop: trio.Event, check: Check | None = None
+) -> None:
     """Run a bootstrap node."""
     from cocoon_p2p.network.libp2p.host import open_transport
     from cocoon_p2p.network.libp2p.kad import open_directory
@@ -52,8 +69,8 @@ async def run_bootstrap(loaded: Loaded[BootstrapFile], announce: Announce, stop:
     _require_listen(network, "a bootstrap node")
     data = loaded.data_directory
     identity = load_or_create(data / IDENTITY_KEY)
-    announce("identity", peer=peer_id_text(identity.peer_id))
     async with (
+        open_steps(announce) as steps,
         sole(data),
         open_transport(identity, listen=network.listen, announce=network.announce) as transport,
         open_reach(transport, network, is_server=True) as reach,
@@ -66,6 +83,7 @@ async def run_bootstrap(loaded: Loaded[BootstrapFile], announce: Announce, stop:
         ) as directory,
         open_service_nursery() as nursery,
     ):
+        steps("identity", peer=peer_id_text(identity.peer_id))
         if (relay := loaded.settings.bootstrap).relay:
             limits = RelayLimits(
                 reservations_max=relay.relay_reservations,
@@ -76,12 +94,18 @@ async def run_bootstrap(loaded: Loaded[BootstrapFile], announce: Announce, stop:
             )
             Relay(transport, identity, limits)
         peers = PEERS.by(partial(show_peers, "bootstrap", network.name, directory.health, reach.view))
-        await nursery.start(serve_control, data / CONTROL_SOCKET, [peers])
-        announce("listening", addresses=list(transport.addresses))
-        nursery.start_soon(tell_reachability, reach, announce)
+        showing = Showing("bootstrap", network.name, steps)
+        showing.stands_on(directory.health, reach.view, None)
+        answers = peers, *showing.answers, *start_checks(check, Insides(showing), nursery)
+        await nursery.start(serve_control, data / CONTROL_SOCKET, answers)
+        steps("listening", addresses=list(transport.addresses))
+        nursery.start_soon(tell_reachability, reach, steps)
+        nursery.start_soon(tell_bootstrap, steps, directory)
         nursery.start_soon(serve_bootstrap, lambda: directory.servers_known)
-        announce("ready")
-        await stop.wait()
+        nursery.start_soon(serve_page, loaded, steps, showing)
+        steps("ready")
+        async with kept_shown(showing, data):
+            await stop.wait()
 
 
 def _require_listen(network: NetworkSection, who: str) -> None:
@@ -95,9 +119,11 @@ def _require_listen(network: NetworkSection, who: str) -> None:
 # ---------------------------------------------------------------- proxy
 
 
-async def run_proxy(loaded: Loaded[ProxyFile], announce: Announce, stop: trio.Event) -> None:
+async def run_proxy(
+    loaded: Loaded[ProxyFile], announce: Announce, stop: trio.Event, check: Check | None = None
+) -> None:
     """Run a proxy."""
-    settings = loaded.settings
+    began, settings = int(time.time()), loaded.settings
     _require_listen(settings.network, "a proxy")
     grant = Nano(settings.proxy.grant)
     policy = ProxyPolicy(
@@ -113,14 +139,17 @@ async def run_proxy(loaded: Loaded[ProxyFile], announce: Announce, stop: trio.Ev
         deposits_max=Nano(settings.wallet.deposits_max),
         channels_max=settings.proxy.channels_max,
     )
-    shown = SellingShown()
     async with (
-        open_parts(loaded, mode="server", grant=grant, funding=funding, answers=[shown.answer]) as parts,
+        open_steps(announce) as steps,
+        open_parts(loaded, mode="server", grant=grant, funding=funding, steps=steps, check=check) as parts,
         open_service_nursery() as nursery,
     ):
-        announce("identity", peer=peer_id_text(parts.identity.peer_id))
-        announce("listening", addresses=list(parts.transport.addresses))
-        nursery.start_soon(tell_reachability, parts.reach, announce)
+        steps("identity", peer=peer_id_text(parts.identity.peer_id))
+        steps("listening", addresses=list(parts.transport.addresses))
+        nursery.start_soon(tell_reachability, parts.reach, steps)
+        nursery.start_soon(tell_bootstrap, steps, parts.directory)
+        nursery.start_soon(tell_chain, steps, parts.treasury, loaded)
+        nursery.start_soon(serve_page, loaded, steps, parts.showing, parts.deeds)
         proving = await prove(settings.attestation, parts.network, parts.showcase, parts.doorkeeper)
         serve = partial(
             serve_proxy,
@@ -132,33 +161,60 @@ async def run_proxy(loaded: Loaded[ProxyFile], announce: Announce, stop: trio.Ev
             store=parts.store,
             policy=policy,
             proving=proving,
+            journal=parts.journal,
         )
-        proxy = shown.seller = await nursery.start(serve)
-        announce("ready")
+        with steps.expect("attestation", HINT_ATTESTATION, evidence=settings.attestation.evidence):
+            proxy = parts.showing.seller = await nursery.start(serve)
+        tell_attestation(steps, settings.attestation)
+        steps("ready")
+        nursery.start_soon(_tell_own_record, steps, parts, proxy, began)
+        nursery.start_soon(tell_first_job, steps, parts.journal, str(loaded.path))
         await stop.wait()
-        with trio.move_on_after(DRAIN_SECONDS):
-            await proxy.drain()
+        await leave(proxy, parts.treasury)
+
+
+async def _tell_own_record(steps: Steps, parts: Parts, proxy: Proxy, began: int) -> None:
+    def holds(record: Record) -> Mapping[str, object] | None:
+        # One from before this start is out there too, and may name another place.
+        if record.issued < began:
+            return None
+        return {"addresses": list(record.addresses), "models": [offer.name for offer in record.models]}
+
+    us = parts.identity.peer_id
+    await tell_seen(steps, parts.directory, parts.network, lambda: [us] if proxy.record else [], holds)
 
 
 # ---------------------------------------------------------------- worker
 
 
-async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.Event) -> None:
+async def run_worker(
+    loaded: Loaded[WorkerFile], announce: Announce, stop: trio.Event, check: Check | None = None
+) -> None:
     """Run a model, and sell it through the proxies that are configured or, by default, found."""
+    check_addresses(loaded)
     loaded = with_slots(loaded)
-    settings, shown = loaded.settings, SellingShown()
-    # The engine comes first: before it has loaded, there is nothing to offer.
+    settings = loaded.settings
+    identity = load_or_create(loaded.data_directory / IDENTITY_KEY)
+    # The engine comes first: before it has loaded there is nothing to offer, nor to wait for at a stop.
     async with (
-        open_engine(loaded, announce) as engine,
-        open_parts(loaded, mode="client", grant=Nano(settings.worker.grant), answers=[shown.answer]) as parts,
+        stoppable(stop) as loading,
+        open_steps(announce) as steps,
+        _open_engine_told(loaded, steps, identity.peer_id) as engine,
+        open_parts(
+            loaded, mode="client", grant=Nano(settings.worker.grant), steps=steps, check=check
+        ) as parts,
         open_service_nursery() as nursery,
     ):
-        cards, speeds = engine.capabilities.models, kept_speeds(loaded, engine)
-        announce("identity", peer=peer_id_text(parts.identity.peer_id))
-        announce(
-            "engine", engine=engine.capabilities.engine, models=[card.name for card in cards],
-            slots=engine.capabilities.slots,
-        )  # fmt: skip
+        loading.cancel()
+        speeds = kept_speeds(loaded, engine)
+        listens = bool(settings.network.listen)
+        nursery.start_soon(partial(tell_reachability, parts.reach, steps, listens=listens))
+        nursery.start_soon(tell_bootstrap, steps, parts.directory)
+        nursery.start_soon(tell_chain, steps, parts.treasury, loaded)
+        nursery.start_soon(serve_page, loaded, steps, parts.showing, parts.deeds)
+        if not await _before(stop, partial(_warm, loaded, engine, steps)):
+            return
+        asked = await open_prices(loaded, engine, parts.store, parts.network, parts.directory)
         serve = partial(
             serve_worker,
             transport=parts.transport,
@@ -167,8 +223,9 @@ async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.
             engine=engine,
             accounts=parts.accounts,
             proxies=[[address] for address in settings.worker.proxies],
-            prices=prices(loaded, engine),
+            prices=asked.prices,
             speeds=speeds,
+            journal=parts.journal,
             proving=await prove(
                 settings.attestation,
                 parts.network,
@@ -177,55 +234,52 @@ async def run_worker(loaded: Loaded[WorkerFile], announce: Announce, stop: trio.
                 measured(loaded, engine),
             ),
         )
-        worker = shown.seller = await nursery.start(serve)
-        nursery.start_soon(
-            measure_when_idle, loaded, engine, worker.slots, speeds, worker.set_speeds, announce
-        )
-        tell = _Joining(worker, announce, nursery)
-        for proxy in worker.proxies:
-            tell.joined(proxy)
-        if not settings.worker.proxies:
-            nursery.start_soon(_find_proxies, tell, parts)
+        with steps.expect("attestation", HINT_ATTESTATION, evidence=settings.attestation.evidence):
+            worker = parts.showing.seller = await nursery.start(serve)
+        parts.showing.prices = asked.views
+        nursery.start_soon(asked.keep, worker)
+        tell_attestation(steps, settings.attestation)
+        parts.insides.engine = engine
+        nursery.start_soon(measure_when_idle, loaded, engine, worker.slots, speeds, worker.set_speeds, steps)
+        through = ThroughProxies(worker, parts, steps, nursery)
+        nursery.start_soon(partial(through.run, finds=not settings.worker.proxies))
+        nursery.start_soon(_tell_our_models, steps, parts, worker)
+        nursery.start_soon(tell_first_job, steps, parts.journal, str(loaded.path))
         await stop.wait()
-        with trio.move_on_after(DRAIN_SECONDS):
-            await worker.drain()
+        await leave(worker, parts.treasury)
 
 
-class _Joining:
-    """Announces each proxy that takes the worker's record; the first makes the worker ready."""
-
-    def __init__(self, worker: Worker, announce: Announce, nursery: trio.Nursery) -> None:
-        self.worker = worker
-        self._announce = announce
-        self._nursery = nursery
-        self._is_ready = False
-
-    def joined(self, proxy: PeerId) -> None:
-        """Wait in the background for a proxy that was joined."""
-        self._nursery.start_soon(self._tell, proxy)
-
-    async def _tell(self, proxy: PeerId) -> None:
-        if not await self.worker.wait_registered(proxy):
-            return
-        self._announce("registered", proxy=peer_id_text(proxy))
-        if not self._is_ready:
-            self._is_ready = True
-            self._announce("ready")
+@asynccontextmanager
+async def _open_engine_told(loaded: Loaded[WorkerFile], steps: Steps, peer: PeerId) -> AsyncIterator[Engine]:
+    """Open a worker's engine, and tell of it."""
+    steps("identity", peer=peer_id_text(peer))
+    async with AsyncExitStack() as stack:
+        with steps.expect("engine", "a large model takes its time; the log says what the engine does"):
+            engine = await stack.enter_async_context(open_engine(loaded, steps))
+        offered = engine.capabilities
+        models = [card.name for card in offered.models]
+        steps("engine", engine=offered.engine, models=models, slots=offered.slots)
+        yield engine
 
 
-async def _find_proxies(joining: _Joining, parts: Parts) -> None:
-    """Join every proxy that the directory names, for as long as the worker runs."""
-    worker, pause = joining.worker, LOOK_FIRST_SECONDS
-    while True:
-        for found in await parts.directory.find_proxies():
-            try:
-                record = check_record(
-                    decode_signed(found), network=parts.network, now=time.time(), role=Role.PROXY
-                )
-            except RemoteProtocolError:
-                # Nothing that others put into the directory is to be relied on.
-                continue
-            if worker.join(PeerId(record.peer), record.addresses):
-                joining.joined(PeerId(record.peer))
-        pause = LOOK_FIRST_SECONDS if not worker.registered else min(2 * pause, LOOK_LAST_SECONDS)
-        await trio.sleep(pause)
+async def _warm(loaded: Loaded[WorkerFile], engine: Engine, steps: Steps) -> None:
+    # The first token of a paced answer comes as soon as it is there.
+    tokens = 1 if loaded.settings.worker.tokens_per_second else WARM_TOKENS
+    await warm_all(engine, engine.capabilities.models, steps, tokens=tokens)
+
+
+async def _before(stop: trio.Event, do: Callable[[], Awaitable[None]]) -> bool:
+    """Do something, unless the node is told to stop meanwhile; say whether it was done."""
+    async with stoppable(stop):
+        await do()
+        return True
+    return False
+
+
+async def _tell_our_models(steps: Steps, parts: Parts, worker: Worker) -> None:
+    def holds(record: Record) -> Mapping[str, object] | None:
+        ours = {offer.name for offer in worker.offers}
+        named = [offer.name for offer in record.models if offer.name in ours]
+        return {"models": named} if named else None
+
+    await tell_seen(steps, parts.directory, parts.network, lambda: worker.registered, holds)

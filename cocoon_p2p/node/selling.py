@@ -1,44 +1,25 @@
 """Shows a running worker's or proxy's owner how its selling goes (`overview.selling`)."""
 
+from collections.abc import Sequence
+
 import trio
 
 from cocoon_p2p.attestation.verdict import trust_text
-from cocoon_p2p.control import Answer
-from cocoon_p2p.errors import Unavailable
 from cocoon_p2p.identity import peer_id_text
-from cocoon_p2p.overview.selling import (
-    SELLING,
-    Selling,
-    ShowSelling,
-    StandingView,
-    WorkerView,
-    why_not,
-)
+from cocoon_p2p.overview.selling import PriceView, Selling, StandingView, WorkerView, why_not
 from cocoon_p2p.proxy import Proxy
 from cocoon_p2p.scheduling import WorkerStanding
 from cocoon_p2p.worker import Worker
 from cocoon_p2p.worker.registration import ProxyStanding
 
 
-class SellingShown:
-    """Answers once there is something to show: the socket is there before the role is."""
-
-    def __init__(self) -> None:
-        self.seller: Worker | Proxy | None = None
-
-    @property
-    def answer(self) -> Answer:
-        return SELLING.by(self._show)
-
-    async def _show(self, _request: ShowSelling) -> Selling:
-        await trio.lowlevel.checkpoint()
-        if self.seller is None:
-            raise Unavailable("the node is still starting", retry_after=1.0)
-        return _of_worker(self.seller) if isinstance(self.seller, Worker) else _of_proxy(self.seller)
+def selling_of(seller: Worker | Proxy, prices: Sequence[PriceView] = ()) -> Selling:
+    """Say how what a node sells is doing now, and at which prices a worker sells."""
+    return _of_worker(seller, prices) if isinstance(seller, Worker) else _of_proxy(seller)
 
 
-def _of_worker(worker: Worker) -> Selling:
-    return Selling("worker", proxies=[_standing(each) for each in worker.standings])
+def _of_worker(worker: Worker, prices: Sequence[PriceView]) -> Selling:
+    return Selling("worker", proxies=[_standing(each) for each in worker.standings], prices=list(prices))
 
 
 def _standing(standing: ProxyStanding) -> StandingView:

@@ -11,12 +11,17 @@ from cocoon_p2p.errors import ConfigurationError
 LOCK = "node.lock"
 
 
+class InUse(ConfigurationError):
+    """Another process is the one in a data folder."""
+
+
 @asynccontextmanager
 async def sole(folder: Path) -> AsyncIterator[None]:
     """Be the only node in a data folder while the block runs. The kernel lets go of it after a crash.
 
     Raises:
-        ConfigurationError: Another process is, or there can be no file.
+        InUse: Another process is.
+        ConfigurationError: There can be no file.
     """
     path = folder / LOCK
     try:
@@ -29,7 +34,7 @@ async def sole(folder: Path) -> AsyncIterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ConfigurationError(
+            raise InUse(
                 f"another node runs in this data folder (folder={folder})",
                 hint="stop it, or give this node a folder of its own",
             ) from None

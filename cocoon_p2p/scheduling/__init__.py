@@ -15,6 +15,7 @@ Spec: protocols/exchange.md (Ask).
 
 from cocoon_p2p.scheduling.choosing import Choice as Choice
 from cocoon_p2p.scheduling.choosing import choose as choose
+from cocoon_p2p.scheduling.choosing import may_serve as may_serve
 from cocoon_p2p.scheduling.choosing import pick as pick
 from cocoon_p2p.scheduling.expected import slowing as slowing
 from cocoon_p2p.scheduling.explaining import Considered as Considered

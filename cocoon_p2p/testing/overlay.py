@@ -18,6 +18,7 @@ import trio
 from cocoon_p2p.client import Client, Policy
 from cocoon_p2p.identity import Identity, NetworkId, network_id, peer_id_text
 from cocoon_p2p.inference.engine import Engine
+from cocoon_p2p.journal import Journal
 from cocoon_p2p.ledger import audit
 from cocoon_p2p.payments.settlement import Accounts, open_accounts
 from cocoon_p2p.protocols.ids import Trust
@@ -62,6 +63,8 @@ class MemoryNode:
     name: str
     identity: Identity
     disk: MemoryDisk = field(default_factory=MemoryDisk)
+    journal: Journal = field(default_factory=Journal)
+    "Of its life: in memory."
 
     @classmethod
     def named(cls, name: str) -> "MemoryNode":
@@ -172,6 +175,7 @@ async def open_overlay(
                 network,
                 policy=client_policy or Policy(trust=Trust.OPEN, max_cost=Nano(10**9)),
                 clock=date,
+                journal=nodes["client"].journal,
                 draw=parts.draw("client"),
             )
         )
@@ -246,6 +250,7 @@ class _Parts:
                     network=self.network,
                     accounts=accounts,
                     policy=self.proxy_policy,
+                    journal=node.journal,
                     now=date,
                     draw=self.draw(f"{node.name}/{self.lives}"),
                 )
@@ -274,6 +279,7 @@ class _Parts:
                     accounts=accounts,
                     proxies=[[address]],
                     prices={card.name: self.price for card in engine.capabilities.models},
+                    journal=node.journal,
                     now=date,
                     draw=self.draw(f"{node.name}/{self.lives}"),
                 )
@@ -281,6 +287,6 @@ class _Parts:
 
     def kill(self, node: MemoryNode) -> None:
         """End a node's life as `kill -9` does: whatever it still writes goes to a disk that nobody reads."""
-        node.disk = node.disk.copy()
+        node.disk, node.journal = node.disk.copy(), Journal()
         self.scopes[node.name].cancel()
         self.links.crash(node.identity.peer_id)

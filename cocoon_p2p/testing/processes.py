@@ -200,6 +200,11 @@ class LocalNetwork:
         """The config of a client of this network, for this and any other command."""
         return self.place / "client.toml"
 
+    @property
+    def network_file(self) -> Path:
+        """What a node of one's own names as `bootstrap`, to join this network."""
+        return self.place / "network.toml"
+
     def data_directory(self, name: str) -> Path:
         """Where a node keeps its ledger, and its control socket while it runs."""
         return self.place / f"{name}-data"
@@ -313,6 +318,7 @@ async def _bring_up(
 ) -> None:
     addresses = (await bootstrap.wait_for("listening"))["addresses"]
     _write(network.client_file, _tables(network, "client", "client", {"trust": "sim"}, addresses))
+    _write_network_file(network, addresses)
     for gate in plan.gates:
         await _start(network, nursery, watch, gate, "proxy", plan.proxy_keys, addresses, listens=True)
     served: list[list[str]] = []
@@ -387,6 +393,8 @@ def _tables(
         **money,
         **_PRETENCE.get(role, {}),
         "data": {"directory": f"{name}-data"},
+        # Several nodes of a role on one machine would want one port.
+        **({} if role == "client" else {"page": {"listen": ""}}),
         "log": {"level": "warning", "json": True},
     }
     more = network.more.get(name, {})
@@ -401,6 +409,13 @@ def _write(file: Path, tables: Tables) -> None:
         lines += [f"{key} = {_toml(value)}" for key, value in keys.items()]
         lines.append("")
     file.write_text("\n".join(lines))
+
+
+def _write_network_file(network: LocalNetwork, addresses: list[str]) -> None:
+    tables: Tables = {"network": {"name": network.name, "bootstrap": addresses}}
+    if network.fortune is not None:
+        tables = {**tables, "chain": network.fortune.tables("client")["chain"]}
+    _write(network.network_file, tables)
 
 
 def _toml(value: object) -> str:

@@ -11,6 +11,7 @@ from cocoon_p2p.network.libp2p.addresses import parse_address
 from cocoon_p2p.network.libp2p.announced import Announced
 from cocoon_p2p.network.libp2p.host import open_transport
 from cocoon_p2p.node.reaching import open_reach, tell_reachability
+from cocoon_p2p.node.steps import open_steps
 
 NODE = Identity.from_seed(bytes(32))
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
@@ -60,12 +61,13 @@ async def test_a_person_is_told_that_nobody_gets_in_and_what_to_do(monkeypatch: 
         async with (
             open_transport(NODE, listen=[LOOPBACK]) as transport,
             open_reach(transport, NetworkSection(name="test"), is_server=False) as reach,
+            open_steps(announce) as steps,
             trio.open_nursery() as nursery,
         ):
             announced = transport.announced
             announced.offer("listening", [HOME])
             announced.offer("observed", [PUBLIC])
-            nursery.start_soon(tell_reachability, reach, announce)
+            nursery.start_soon(tell_reachability, reach, steps)
 
             announced.judge({parse_address(PUBLIC)[0]: False})
             private = await told.receive()
@@ -74,6 +76,8 @@ async def test_a_person_is_told_that_nobody_gets_in_and_what_to_do(monkeypatch: 
             nursery.cancel_scope.cancel()
 
     assert (private["step"], private["state"]) == ("reachability", "private")
+    assert (private["status"], private["way"]) == ("failed", "nobody")
     assert "forward TCP port 4001 to this machine (192.168.1.5)" in str(private["advice"])
-    assert (public["state"], public["advice"]) == ("public", "")
+    assert private["hint"] == private["advice"]
+    assert (public["state"], public["way"], public["advice"]) == ("public", "direct", "")
     assert str(public["addresses"]).startswith(f"['{PUBLIC}/p2p/")

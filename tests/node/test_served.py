@@ -102,6 +102,14 @@ def test_a_cached_token_dearer_than_a_computed_one_is_refused_before_a_client_wo
         one_each(worker(text))
 
 
+@pytest.mark.parametrize("bounds", ["price_floor = 300_000", "price_floor = 9\nprice_ceiling = 8"])
+def test_a_model_whose_floor_is_above_its_ceiling_is_not_sold_below_the_floor(
+    worker: Write, bounds: str
+) -> None:
+    with pytest.raises(ConfigurationError, match="floor is above its ceiling"):
+        one_each(worker(f'[worker]\n[[model]]\nmodel = "demo"\n{bounds}\n'))
+
+
 def test_a_cached_token_costs_a_quarter_where_the_file_does_not_say(worker: Write) -> None:
     loaded = worker('[worker]\nmodel = "demo"\n[price]\nprompt = 500\n')
 

@@ -10,6 +10,7 @@ told in docs/decisions/0003-libp2p-behind-one-door.md.
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Literal
 
 import trio
 from libp2p.abc import INetStream
@@ -34,7 +35,7 @@ from cocoon_p2p.network.libp2p.peers import BoundedPeerStore
 from cocoon_p2p.network.libp2p.relayed import RelayedConnections
 from cocoon_p2p.network.libp2p.security import security_options
 from cocoon_p2p.network.libp2p.stream import Libp2pStream, open_on
-from cocoon_p2p.network.libp2p.swarm import RuledSwarm
+from cocoon_p2p.network.libp2p.swarm import RuledSwarm, is_relayed
 from cocoon_p2p.network.libp2p.upstream_log import quieten
 from cocoon_p2p.network.transport import StreamAcceptor
 
@@ -147,6 +148,13 @@ class Libp2pTransport:
     def is_connected(self, peer: PeerId) -> bool:
         """Say whether a connection to this peer stands right now."""
         return self.swarm.is_connected(peer)
+
+    def way_to(self, peer: PeerId) -> Literal["", "direct", "relay"]:
+        """Say how this peer is reached right now; empty: it is not."""
+        conns = self.swarm.open_connections(peer)
+        if not conns:
+            return ""
+        return "relay" if is_relayed(conns[-1]) else "direct"
 
     async def wait_disconnected(self, peer: PeerId) -> None:
         """Return once no connection to this peer stands (at once if there is none)."""

@@ -12,8 +12,8 @@ Spec: protocols/records.md; network/directory.py says what is promised.
 
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import trio
@@ -26,10 +26,12 @@ from cocoon_p2p.network.libp2p.host import Libp2pTransport
 from cocoon_p2p.network.libp2p.kad_health import health_of
 from cocoon_p2p.network.libp2p.kad_keys import KadKeys
 from cocoon_p2p.network.libp2p.kad_node import KadNode, Mode
-from cocoon_p2p.network.libp2p.kad_search import Search
+from cocoon_p2p.network.libp2p.kad_search import ASKED_FOR, SEARCH_SECONDS, Search
 from cocoon_p2p.network.libp2p.kad_server import KadServer, Select, Validate
+from cocoon_p2p.network.libp2p.kad_survey import Survey, Surveyed
 from cocoon_p2p.network.libp2p.kad_upkeep import Upkeep
 from cocoon_p2p.network.libp2p.kad_wire import (
+    Answer,
     add_provider,
     get_providers,
     get_value,
@@ -110,6 +112,40 @@ class KadDirectory:
         """Find the newest valid record of one proxy; None if nobody gives any. Else as `find_proxies`."""
         values = await Search(self._node, self._validate).run_for(peer)
         return values[self._select(values)] if values else None
+
+    async def keepers(self, peer: PeerId) -> Mapping[PeerId, bytes]:
+        """Ask for one proxy's record where it belongs, and give what each server keeps of it that is valid.
+
+        Neither that proxy nor this node is among them: whoever is hands out what somebody else gave it.
+        Takes ten seconds at most, and never raises for lack of peers. A cancel leaves nothing behind.
+        """
+        node, kept = self._node, dict[PeerId, bytes]()
+
+        def take(keeper: PeerId, answer: Answer) -> None:
+            if answer.value is None or keeper in (peer, node.own.peer):
+                return
+            with suppress(RemoteProtocolError):
+                self._validate(peer, answer.value)
+                kept[keeper] = answer.value
+
+        with trio.move_on_after(SEARCH_SECONDS):
+            await node.look_up(get_value(node.keys.record_of(peer)), closest=ASKED_FOR, on_answer=take)
+        return kept
+
+    async def wait_bootstrap(self) -> PeerId | None:
+        """Return the first bootstrap that answers, or one that did; None at once if none is configured."""
+        node = self._node
+        while node.bootstraps:
+            changed = node.reached_changed
+            answered = next((peer for peer, is_reached in node.reached.items() if is_reached), None)
+            if answered is not None:
+                return answered
+            await changed.wait()
+        return None
+
+    async def survey(self) -> Surveyed:
+        """Walk over all servers that can be found. Takes three minutes at most; else as `find_proxies`."""
+        return await Survey(self._node).run()
 
     async def _tell(self, where: Message, what: Message) -> int:
         told = 0

@@ -100,6 +100,8 @@ class KadNode:
         "Servers that held a lookup up; whoever looks around asks them again, with patience."
         self.reached: dict[PeerId, bool] = {}
         "Of each bootstrap that was asked, whether it answered last."
+        self.reached_changed = trio.Event()
+        "Set when `reached` changes, and replaced by then: take it before you look."
         self._bootstrap = _by_peer(bootstrap, transport.peer_id)
         self._hearsay = Hearsay()
         self._turns: dict[PeerId, trio.Semaphore] = {}
@@ -252,13 +254,19 @@ class KadNode:
         self.late.discard(peer)
         self.table.remove(peer)
         if peer in self._bootstrap:
-            self.reached[peer] = False
+            self._turn_reached(peer, is_reached=False)
 
     def _note_reached(self, peer: PeerId) -> None:
         if self.reached.get(peer) is False:
             # It may have been in another island meanwhile.
             self.refresh.forget_neighbourhood()
-        self.reached[peer] = True
+        self._turn_reached(peer, is_reached=True)
+
+    def _turn_reached(self, peer: PeerId, *, is_reached: bool) -> None:
+        if self.reached.get(peer) is not is_reached:
+            self.reached[peer] = is_reached
+            self.reached_changed.set()
+            self.reached_changed = trio.Event()
 
     def _addresses_of(self, peer: PeerId) -> tuple[Address, ...]:
         # What we were configured with first, then what worked, what the peer says itself, what we heard.

@@ -126,7 +126,7 @@ def choose_only(sock: socket.socket, *, port: int) -> None:
     try:
         sock.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, struct.pack("=HH", port, port))
     except OSError:
-        pytest.skip("before Linux 6.3 the kernel cannot be told which port to choose")
+        pytest.skip("Linux 6.3 or newer is missing: an older kernel cannot be told which port to choose")
 
 
 # ------------------------------------------------------------------ moving to a better connection

@@ -1,0 +1,189 @@
+"""Keeps a worker's prices where they follow the market.
+
+    slots, proxies' words, the directory --> asking_price.move --> a new record, if a price has moved
+
+What a price has come to is kept in the ledger, so that a worker that starts again goes on from there. A price
+that was quoted holds: only later quotes are made from the new record.
+
+Spec: docs/earning.md (Prices).
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import trio
+
+from cocoon_p2p.errors import CocoonError, RemoteProtocolError
+from cocoon_p2p.identity import NetworkId
+from cocoon_p2p.ledger import Store
+from cocoon_p2p.network.directory import Directory
+from cocoon_p2p.node.prices import Seller, announced, keeping, kept
+from cocoon_p2p.overview.selling import PriceView
+from cocoon_p2p.payments.asking_price import Asking, Look, Plan, Told, move
+from cocoon_p2p.protocols.ids import Role, Why
+from cocoon_p2p.protocols.messages import Chances, Price
+from cocoon_p2p.protocols.papers import decode_signed
+from cocoon_p2p.records import check_record
+from cocoon_p2p.worker.registration import ProxyStanding
+from cocoon_p2p.worker.slots import Slots
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 300.0
+"Between two looks, so at least between two changes: a dozen an hour, while a record lives for one."
+
+_ASKING = "asking-price/"
+_TOO_DEAR = (Why.DEARER_THAN_ASKED,)
+_UNDERCUT = (Why.OTHERS_CHEAPER, Why.OTHERS_QUICKER)
+
+
+class MarketPrices:
+    """The prices of a worker's models where some of them are `auto`.
+
+    Args:
+        plans: How each model is priced.
+        store: Where the prices are remembered.
+        network: Whose records count.
+        directory: Where others' prices are seen.
+        clock: Seconds since the Unix epoch.
+    """
+
+    def __init__(
+        self,
+        plans: Mapping[str, Plan],
+        store: Store,
+        network: NetworkId,
+        directory: Directory,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._plans = plans
+        self._store = store
+        self._network = network
+        self._directory = directory
+        self._clock = clock
+        self._asking = {name: Asking(plan.first) for name, plan in plans.items()}
+        self._moved_at = dict.fromkeys(plans, clock())
+        self._heard: dict[bytes, Chances] = {}
+
+    @property
+    def prices(self) -> dict[str, Price]:
+        return {name: plan.at(self._asking[name].price) for name, plan in self._plans.items()}
+
+    def views(self) -> list[PriceView]:
+        """Say what is asked, and why."""
+        now = self._clock()
+        return [
+            PriceView(
+                model=name,
+                prompt=price.prompt,
+                completion=price.completion,
+                follows="market" if plan.is_auto else "nothing",
+                why=self._asking[name].why.value if plan.is_auto else "as your file says",
+                floor=plan.bounds.floor if plan.is_auto else None,
+                ceiling=plan.bounds.ceiling if plan.is_auto else None,
+                since_seconds=now - self._moved_at[name],
+            )
+            for (name, plan), price in zip(self._plans.items(), self.prices.values(), strict=True)
+        ]
+
+    async def remember(self) -> None:
+        """Go on from what the ledger knows, before anything is offered."""
+        now = self._clock()
+        for key, value in (await self._store.notes(_ASKING)).items():
+            name, found = key.removeprefix(_ASKING), kept(value, now)
+            if name in self._plans and found is not None:
+                self._asking[name] = Asking(self._plans[name].bounds.within(int(found[0])))
+
+    async def keep(self, seller: Seller) -> None:
+        """Look, move and announce, for ever. A cancel leaves the prices as they are."""
+        if not any(plan.is_auto for plan in self._plans.values()):
+            return
+        while True:
+            busy = await _occupied(seller.slots, LOOK_SECONDS)
+            await self._look(seller, busy)
+
+    async def _look(self, seller: Seller, busy: float) -> None:
+        told = self._told(seller.standings)
+        others = await self._others()
+        before, asked = self.prices, self._asking
+        self._asking = {name: self._moved(name, busy, told, others[name]) for name in self._plans}
+        if self.prices == before:
+            return
+        if not announced(seller, self.prices):
+            self._asking = asked
+            return
+        for name, asking in self._asking.items():
+            if asking.price != asked[name].price:
+                self._note(name, asking)
+
+    def _moved(self, name: str, busy: float, told: Sequence[Told], others: Sequence[int]) -> Asking:
+        plan, asking = self._plans[name], self._asking[name]
+        return move(asking, Look(self._clock(), busy, told, others), plan.bounds) if plan.is_auto else asking
+
+    def _note(self, name: str, asking: Asking) -> None:
+        now = self._moved_at[name] = self._clock()
+        self._store.submit(keeping(_ASKING + name, str(asking.price), now))
+        log.info("price moved", extra={"model": name, "nano": asking.price, "why": asking.why.name.lower()})
+
+    def _told(self, standings: Sequence[ProxyStanding]) -> list[Told]:
+        """Say what each proxy counted since the last look: it tells sums, and begins anew each hour."""
+        told: list[Told] = []
+        heard: dict[bytes, Chances] = {}
+        for standing in standings:
+            chances = standing.chances
+            if chances is None or not standing.is_registered:
+                continue
+            heard[standing.peer] = chances
+            before = self._heard.get(standing.peer)
+            told.append(_since(chances, before))
+        self._heard = heard
+        return told
+
+    async def _others(self) -> dict[str, list[int]]:
+        """Read what the cheapest asks, by each proxy's record; nothing where the directory is silent."""
+        lowest: dict[str, list[int]] = {name: [] for name in self._plans}
+        try:
+            found = await self._directory.find_proxies()
+        except CocoonError as exc:
+            log.info("others' prices not seen", extra={"error": str(exc)})
+            return lowest
+        for signed in found:
+            try:
+                record = check_record(
+                    decode_signed(signed), network=self._network, now=self._clock(), role=Role.PROXY
+                )
+            except RemoteProtocolError:
+                continue
+            for offer in record.models:
+                if offer.name in lowest:
+                    lowest[offer.name].append(offer.price.completion)
+        return lowest
+
+
+def _since(chances: Chances, before: Chances | None) -> Told:
+    if before is None or chances.looked_at < before.looked_at or chances.seconds < before.seconds:
+        before = Chances(0, 0, 0)
+    return Told(
+        chances.looked_at - before.looked_at,
+        *(max(_times(chances, whys) - _times(before, whys), 0) for whys in (_TOO_DEAR, _UNDERCUT)),
+    )
+
+
+def _times(chances: Chances, whys: Sequence[Why]) -> int:
+    return sum(each.times for each in chances.not_chosen if each.why in whys)
+
+
+async def _occupied(slots: Slots, seconds: float) -> float:
+    """Give the share of the slots' time that exchanges had, over so many seconds from now."""
+    began = since = trio.current_time()
+    taken = 0.0
+    with trio.move_on_after(seconds):
+        while True:
+            changed, running = slots.changed, slots.running
+            try:
+                await changed.wait()
+            finally:
+                taken += running * (trio.current_time() - since)
+                since = trio.current_time()
+    return min(taken / (max(since - began, 1e-9) * max(slots.total, 1)), 1.0)
