@@ -2,6 +2,14 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal
+
+from cocoon_p2p.overview.snapshot import FindingView
+
+PAGE = "docs/status.md"
+"Each check has its own heading there, and the heading's anchor is the check's name."
+
+_WORDS: tuple[Literal["fine", "warning", "failure"], ...] = ("fine", "warning", "failure")
 
 
 class Severity(IntEnum):
@@ -24,11 +32,24 @@ class Finding:
         severity: How bad it is.
         text: What was seen.
         remedy: What to do; empty where all is fine.
-        page: Where the docs say more, relative to the project's root; empty: nowhere.
     """
 
     check: str
     severity: Severity
     text: str
     remedy: str = ""
-    page: str = ""
+
+    @property
+    def page(self) -> str:
+        """Where the docs say more, relative to the project's root."""
+        return f"{PAGE}#{self.check}"
+
+    @property
+    def view(self) -> FindingView:
+        """The same as it is kept and shown."""
+        return FindingView(self.check, _WORDS[self.severity], self.text, self.remedy, self.page)
+
+
+def finding_of(view: FindingView) -> Finding:
+    """Take a finding as it was kept."""
+    return Finding(view.check, Severity(_WORDS.index(view.severity)), view.text, view.remedy)

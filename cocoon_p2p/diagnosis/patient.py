@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from cocoon_p2p.config import BootstrapFile, Loaded, ProxyFile, WorkerFile
-from cocoon_p2p.node import CONTROL_SOCKET
-from cocoon_p2p.overview.peers import Peers
+from cocoon_p2p.config.folder import CONTROL_SOCKET
+from cocoon_p2p.node.self_checks import Insides
+from cocoon_p2p.overview.peers import Role
+from cocoon_p2p.overview.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +19,17 @@ class Patient:
     Attributes:
         loaded: The file, of any role.
         now: The time, in seconds since the Unix epoch, by this machine's clock.
-        peers: What the running node says of its network; None: it does not run.
+        snapshot: What the running node shows of itself; None: it does not run.
+        insides: What it lets its own checks look at; None: it is looked at from outside.
     """
 
     loaded: Loaded[Any]
     now: Callable[[], float]
-    peers: Peers | None = None
+    snapshot: Snapshot | None = None
+    insides: Insides | None = None
 
     @property
-    def role(self) -> str:
+    def role(self) -> Role:
         """Say what it is."""
         match self.loaded.settings:
             case WorkerFile():

@@ -1,15 +1,18 @@
 """What is seen of a node is judged as its owner would want it to be."""
 
+from typing import Any
+
 from cocoon_p2p.diagnosis import Severity
 from cocoon_p2p.diagnosis.machine import judge_room
-from cocoon_p2p.diagnosis.money import judge_chain, judge_channels, judge_wallet
-from cocoon_p2p.diagnosis.network import judge_papers, judge_running
+from cocoon_p2p.diagnosis.money import TOLD_MAX, judge_chain, judge_channels, judge_wallet
+from cocoon_p2p.diagnosis.network import NAMES_TOLD, judge_papers, judge_running
 from cocoon_p2p.diagnosis.serving import judge_expiry
 from cocoon_p2p.network.health import BootstrapHealth, Connections, Health
 from cocoon_p2p.network.reachability import ReachabilityView
 from cocoon_p2p.overview import ChannelView
-from cocoon_p2p.overview.peers import Peers
+from cocoon_p2p.overview.snapshot import Snapshot
 from cocoon_p2p.units import Nano
+from tests.explorer.test_crawling import model, record
 
 NOW = 1_800_000_000.0
 FINE, WARNING, FAILURE = Severity
@@ -25,7 +28,7 @@ def channel(**facts: object) -> ChannelView:
     return ChannelView(**(given | facts))  # type: ignore[arg-type]
 
 
-def peers(*, servers: int, reached: tuple[bool | None, ...], advice: str = "") -> Peers:
+def seen(*, servers: int, reached: tuple[bool | None, ...], advice: str = "", **facts: Any) -> Snapshot:
     health = Health(
         peer="12D3KooWMe",
         addresses=[],
@@ -38,7 +41,15 @@ def peers(*, servers: int, reached: tuple[bool | None, ...], advice: str = "") -
         kept=None,
         peers_for_restart=0,
     )
-    return Peers("worker", "mine", health, ReachabilityView("unknown", (), (), (), advice))
+    reach = ReachabilityView("unknown", (), (), (), advice)
+    given: dict[str, Any] = {
+        "is_ready": True,
+        "role": "worker",
+        "network": "mine",
+        "peer": "12D3KooWMe",
+        "version": "1.0",
+    }
+    return Snapshot(pid=1, started_at=NOW, now=NOW, health=health, reach=reach, **(given | facts))
 
 
 def test_a_disk_that_is_nearly_full_is_told_before_it_is() -> None:
@@ -95,6 +106,17 @@ def test_a_payer_that_closes_is_a_failure_where_nobody_is_there_to_claim() -> No
     assert "channels watch" in away.remedy
 
 
+def test_of_very_many_channels_the_worst_are_told_and_the_others_counted() -> None:
+    closing = [channel(side="payee", close_at=int(NOW) + 500)] * 10_000
+    stopped = [channel(phase="stopped")] * 3
+
+    found = judge_channels([*closing, *stopped], NOW, is_running=True)
+
+    assert len(found) == TOLD_MAX + 1
+    assert [finding.severity for finding in found].count(FAILURE) == 3
+    assert found[-1].text.startswith(f"{10_003 - TOLD_MAX:d} more")
+
+
 def test_books_that_contradict_each_other_are_a_failure() -> None:
     (finding,) = judge_channels([channel(phase="stopped")], NOW, is_running=True)
 
@@ -102,14 +124,14 @@ def test_books_that_contradict_each_other_are_a_failure() -> None:
 
 
 def test_a_running_node_that_nobody_answers_is_a_failure_and_one_silent_bootstrap_a_warning() -> None:
-    def severities(found: Peers) -> dict[str, Severity]:
+    def severities(found: Snapshot) -> dict[str, Severity]:
         return {finding.check: finding.severity for finding in judge_running(found)}
 
-    assert set(severities(peers(servers=3, reached=(True, None))).values()) == {FINE}
-    assert severities(peers(servers=3, reached=(True, False)))["bootstrap"] is WARNING
-    alone = severities(peers(servers=0, reached=(False, False)))
+    assert set(severities(seen(servers=3, reached=(True, None))).values()) == {FINE}
+    assert severities(seen(servers=3, reached=(True, False)))["bootstrap"] is WARNING
+    alone = severities(seen(servers=0, reached=(False, False)))
     assert (alone["bootstrap"], alone["directory"]) == (FAILURE, FAILURE)
-    advised = severities(peers(servers=3, reached=(True,), advice="forward port 4001"))
+    advised = severities(seen(servers=3, reached=(True,), advice="forward port 4001"))
     assert advised["reachability"] is WARNING
 
 
@@ -119,6 +141,15 @@ def test_what_anybody_may_put_into_the_directory_is_no_proxy() -> None:
     assert finding.severity is WARNING
     assert "no proxy" in finding.text
     assert "clock" in finding.remedy
+
+
+def test_of_very_many_models_some_are_named_and_the_others_counted() -> None:
+    models = [model(f"m{number:02d}") for number in range(NAMES_TOLD + 10)]
+
+    finding = judge_papers([record(1, *models)], "explored", NOW)
+
+    assert finding.text.startswith("1 proxies, which sell m00, m01, ")
+    assert finding.text.endswith(f"m{NAMES_TOLD - 1}, 10 more")
 
 
 def test_a_policy_is_told_a_week_before_it_ends() -> None:
