@@ -53,8 +53,8 @@ def bench(file: Path, seconds: float, as_json: bool) -> None:
 
 
 def _refuse_running(loaded: Loaded[WorkerFile]) -> None:
+    from cocoon_p2p.config.folder import CONTROL_SOCKET
     from cocoon_p2p.control import ask
-    from cocoon_p2p.node import CONTROL_SOCKET
     from cocoon_p2p.overview.peers import PEERS, ShowPeers
 
     try:

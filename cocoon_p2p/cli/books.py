@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cocoon_p2p.config.folder import LEDGER
 from cocoon_p2p.ledger import ChannelRow, Side, audit
-from cocoon_p2p.node import LEDGER
 from cocoon_p2p.payments.books import backing_of, channel_of_row
 from cocoon_p2p.payments.channel import capacity
 from cocoon_p2p.store import open_store

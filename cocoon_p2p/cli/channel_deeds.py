@@ -144,8 +144,8 @@ def _fund(file: Path, request: "Fund", as_json: bool) -> None:
 
 def _carry_out(file: Path, feed: "Feed[Q, ChannelView]", request: "Q", show: Show) -> str:
     """Have the running node do it, or do it here; say which it was: `daemon` or `here`."""
+    from cocoon_p2p.config.folder import CONTROL_SOCKET
     from cocoon_p2p.control import follow
-    from cocoon_p2p.node import CONTROL_SOCKET
 
     folder = data_folder(file)
     if is_running(folder):

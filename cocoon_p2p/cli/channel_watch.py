@@ -85,7 +85,7 @@ def watch(
 
 
 def _source(vouchers: Path | None, file: Path | None) -> Source:
-    from cocoon_p2p.node import LEDGER
+    from cocoon_p2p.config.folder import LEDGER
 
     if vouchers is not None:
         return VoucherFile(vouchers)

@@ -56,7 +56,7 @@ def export(folder: Path) -> None:
     It is what `cocoon channels watch` needs, and all of it is public: with it anybody can have this node
     paid, and nothing else. Totals are in nanoTON. Read from the ledger, whether the node runs or not.
     """
-    from cocoon_p2p.node import LEDGER
+    from cocoon_p2p.config.folder import LEDGER
     from cocoon_p2p.overview import vouchers_in
     from cocoon_p2p.payments.treasury.watched import write_line
 

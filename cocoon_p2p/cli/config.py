@@ -25,15 +25,16 @@ def check(file: Path, as_json: bool) -> None:
 
     The exit code is 0 where nothing is, else 2.
     """
+    from cocoon_p2p.node.payable import check_addresses
     from cocoon_p2p.strict_toml import ConfigurationMistakes
 
     if not as_json:
-        load_any(file)
+        check_addresses(load_any(file))
         click.echo(f"{file}: a {role_of(file)}'s file, and nothing is wrong with it", err=True)
         return
     mistakes: list[dict[str, Any]] = []
     try:
-        load_any(file)
+        check_addresses(load_any(file))
     except ConfigurationMistakes as exc:
         mistakes = [{"line": each.line, "column": each.column, "text": each.text} for each in exc.mistakes]
     click.echo(json.dumps({"file": str(file), "role": role_of(file), "mistakes": mistakes}))

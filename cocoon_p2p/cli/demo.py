@@ -38,7 +38,12 @@ FOUND_SECONDS = 30.0
 "How long the proxy's record may take to be found with a model in it."
 
 _UNSHOWN_STEPS = frozenset(("stopping", "stopped", "saved", "config"))
-_UNSHOWN_FACTS = frozenset(("step", "seconds", "key", "global_id"))
+_UNSHOWN_OF_NODES = frozenset(
+    ("bootstrap", "chain", "gas", "attestation", "warm-up", "seen", "first job", "reachability")
+)
+"Steps that a node tells who joins a network; here all of it is one machine's."
+
+_UNSHOWN_FACTS = frozenset(("step", "seconds", "status", "key", "global_id", "way"))
 
 DEFAULT_PROMPT = "Translate to Spanish: the red house"
 LONGER_PROMPT = "What is this network?"
@@ -150,11 +155,15 @@ class Show:
 
     def step(self, node: str, step: dict[str, Any]) -> None:
         """Show one step of one node on its way into the network, at the demo's own time."""
-        if step["step"] in _UNSHOWN_STEPS:
+        if step["step"] in _UNSHOWN_STEPS or (step["step"] in _UNSHOWN_OF_NODES and _is_well(step)):
             return
         seconds = time.perf_counter() - self._began
         spelled = spell_facts(value for name, value in step.items() if name not in _UNSHOWN_FACTS)
         self.line(f"  {seconds:6.2f} s  {node:<10} {step['step']:<11} {spelled}".rstrip())
+
+
+def _is_well(step: dict[str, Any]) -> bool:
+    return bool(step.get("status", "ok") == "ok")
 
 
 async def _demo(wanted: Wanted, folder: Path, show: Show) -> bool:
@@ -299,6 +308,8 @@ async def _serve(network: "LocalNetwork", show: Show) -> None:
     if network.fortune is not None:
         show.line(f"    cocoon channels list --config {place}/client.toml")
         show.line(f"    cocoon wallet show {place}/client.wallet --chain {network.fortune.config}")
+    show.line("\nTo sell in it, say in a worker's file (`cocoon init worker`):\n")
+    show.line(f'    bootstrap = "{network.network_file.resolve()}"')
     show.line()
     if show.is_quiet:
         click.echo(json.dumps({"client": str(network.client_file)}), err=True)

@@ -16,6 +16,7 @@ import trio
 from cocoon_p2p.cli.buying import config_option
 from cocoon_p2p.cli.gateway_key import key
 from cocoon_p2p.config import ClientFile, Loaded, load
+from cocoon_p2p.notify import ServiceManager, keep_told
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.observability import configure_logging
 from cocoon_p2p.units import Nano
@@ -77,13 +78,14 @@ gateway.add_command(key)
 
 async def _run(loaded: "Loaded[ClientFile]", settings: "Settings", as_json: bool) -> None:
     """Serve until told to stop: the first SIGTERM or Ctrl-C lets what runs end, the second does not."""
+    from cocoon_p2p.diagnosis import from_inside
     from cocoon_p2p.gateway import serve
     from cocoon_p2p.gateway.key_deeds import KeyDeeds
     from cocoon_p2p.gateway.keys import Keys
     from cocoon_p2p.node import open_client
 
     deeds = KeyDeeds()
-    stop = trio.Event()
+    stop, manager = trio.Event(), ServiceManager(os.environ)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with open_service_nursery() as nursery:
 
@@ -94,8 +96,9 @@ async def _run(loaded: "Loaded[ClientFile]", settings: "Settings", as_json: bool
                     stop.set()
 
             nursery.start_soon(listen)
+            nursery.start_soon(keep_told, manager, stop)
             async with (
-                open_client(loaded, answers=deeds.answers()) as client,
+                open_client(loaded, answers=deeds.answers(), check=from_inside(loaded)) as client,
                 trio.open_nursery() as serving,
             ):
                 keys = Keys(client.ledger, client.purses, time.time)
@@ -103,6 +106,8 @@ async def _run(loaded: "Loaded[ClientFile]", settings: "Settings", as_json: bool
                 deeds.begin(keys, client.purses)
                 url: str = await serving.start(partial(serve, client, settings, keys=keys, stop=stop))
                 _announce(url, as_json=as_json)
+                manager.status(f"listening {url}")
+                manager.ready()
 
 
 def _announce(url: str, *, as_json: bool) -> None:

@@ -133,8 +133,8 @@ def top_up(key_id: str, amount: Nano, file: Path, as_json: bool) -> None:
 
 def _carry_out(file: Path, verb: "Verb[Q, R]", request: "Q", here: "Callable[[KeyDeeds], Awaitable[R]]") -> R:
     """Have the gateway that runs do it, or do it here; say on stderr which it was."""
+    from cocoon_p2p.config.folder import CONTROL_SOCKET
     from cocoon_p2p.control import ask
-    from cocoon_p2p.node import CONTROL_SOCKET
 
     loaded = load(ClientFile, file, os.environ)
     folder = loaded.data_directory

@@ -61,13 +61,35 @@ def _since(_context: click.Context, _option: click.Parameter, text: str | None) 
     callback=_since,
     help="From this day (2026-11-01, UTC) or for so long (12h, 7d, 2w). By default all there is.",
 )
+@click.option("--statement", is_flag=True, help="A statement: by day, model and peer, with tokens and fees.")
+@click.option("--month", metavar="MONTH", help="Of a statement: this month (2026-11, UTC).")
+@click.option("--from", "first", metavar="DATE", help="Of a statement: its first day.")
+@click.option("--to", "last", metavar="DATE", help="Of a statement: its last day, which is in it.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a statement as CSV; amounts in nanoTON.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object; amounts in nanoTON.")
-def earnings(folder: Path, since: int, as_json: bool) -> None:
+def earnings(
+    folder: Path,
+    since: int,
+    *,
+    statement: bool,
+    month: str | None,
+    first: str | None,
+    last: str | None,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
     """Show what a node was paid and what it paid, by peer and by day, from its books.
 
     Below it: what contracts on the chain have paid it in that time, and what it has vouchers for and has
     not collected yet. Amounts are in TON.
+
+    With --statement: a line a day, model and peer, whose sums are the ledger's to the nanoTON.
     """
+    if statement:
+        _state(folder, since, (month, first, last), as_csv=as_csv, as_json=as_json)
+        return
+    if as_csv or (month, first, last) != (None, None, None):
+        raise click.UsageError("--month, --from, --to and --csv are a statement's: add --statement")
     from cocoon_p2p.control import ask
     from cocoon_p2p.overview import EARNINGS, SumEarnings, earnings_in
 
@@ -81,6 +103,27 @@ def earnings(folder: Path, since: int, as_json: bool) -> None:
     else:
         _print_earnings(sums)
         click.echo(UNIT, err=True)
+
+
+def _state(
+    folder: Path,
+    since: int,
+    span: tuple[str | None, str | None, str | None],
+    *,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    from cocoon_p2p.cli.statement import print_statement, span_of
+
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json: give one of them")
+    if since:
+        raise click.UsageError("--since is not a statement's, which has whole days: use --from")
+    try:
+        begin, end = span_of(*span)
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from None
+    print_statement(folder, begin, end, as_csv=as_csv, as_json=as_json)
 
 
 def _print_earnings(earned: "Earnings") -> None:

@@ -8,21 +8,26 @@ import os
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
 from cocoon_p2p.cli.spell import harmless
 from cocoon_p2p.config import BootstrapFile, ClientFile, Loaded, ProxyFile, WorkerFile, load
+from cocoon_p2p.errors import ConfigurationError
 
 T = TypeVar("T")
 
 _CONFIG = Path("client.toml")
 
+RoleName = Literal["worker", "bootstrap", "proxy", "client"]
+_ROLES: tuple[RoleName, ...] = ("worker", "bootstrap", "proxy", "client")
+
 
 def of_node(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options `--config` and `--data`; it is called with the data `folder`."""
+    """Give a command FILE, or the options `--config` and `--data`; it is called with the data `folder`."""
 
+    @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
     @click.option(
         "--config",
         "config_file",
@@ -35,18 +40,18 @@ def of_node(command: Callable[..., None]) -> Callable[..., None]:
         help="Its data folder, where there is no such file.",
     )
     @functools.wraps(command)
-    def wrapped(config_file: Path | None, data: Path | None, **rest: object) -> None:
-        if config_file is not None and data is not None:
-            raise click.UsageError("--config and --data both say which node is meant: give one of them")
-        command(folder=data or data_folder(config_file or _CONFIG), **rest)
+    def wrapped(file: Path | None, config_file: Path | None, data: Path | None, **rest: object) -> None:
+        if [file, config_file, data].count(None) < 2:
+            raise click.UsageError("FILE, --config and --data each say which node is meant: give one of them")
+        command(folder=data or data_folder(file or config_file or _CONFIG), **rest)
 
     return wrapped
 
 
-def role_of(file: Path) -> str:
+def role_of(file: Path) -> RoleName:
     """Say whose file it is: `client`, where nothing in it says otherwise (or it cannot be read)."""
     tables = _tables(file)
-    for role in ("worker", "bootstrap", "proxy", "client"):
+    for role in _ROLES:
         if role in tables:
             return role
     # A bootstrap node's file may do without a section of its own; it always says where it listens.
@@ -55,14 +60,22 @@ def role_of(file: Path) -> str:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a process answers at a node's socket. One that is busy does."""
+    """Whether a process answers at a node's socket. One that is busy does.
+
+    Raises:
+        ConfigurationError: It is for another user to ask.
+    """
     import socket
 
-    from cocoon_p2p.node import CONTROL_SOCKET
+    from cocoon_p2p.config.folder import CONTROL_SOCKET
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
         try:
             stream.connect(os.fspath(folder / CONTROL_SOCKET))
+        except PermissionError as exc:
+            raise ConfigurationError(
+                f"{folder} is another user's", hint="run this as the node's owner"
+            ) from exc
         except OSError:
             return False
     return True
@@ -112,8 +125,8 @@ def ask_or_read(folder: Path, ask_node: Callable[[Path], T], read: Callable[[Pat
         ConfigurationError: There is no ledger either.
         CocoonError: What the running node has to say against it.
     """
+    from cocoon_p2p.config.folder import CONTROL_SOCKET, LEDGER
     from cocoon_p2p.errors import Unavailable
-    from cocoon_p2p.node import CONTROL_SOCKET, LEDGER
 
     try:
         result = ask_node(folder / CONTROL_SOCKET)

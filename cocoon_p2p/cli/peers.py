@@ -26,8 +26,8 @@ def peers(config: Path, as_json: bool) -> None:
     Which servers of the directory it knows, whether its bootstraps answer, who is connected, and what
     it keeps for others. The JSON's fields keep their names and meaning.
     """
+    from cocoon_p2p.config.folder import CONTROL_SOCKET
     from cocoon_p2p.control import ask
-    from cocoon_p2p.node import CONTROL_SOCKET
     from cocoon_p2p.overview.peers import PEERS, ShowPeers
 
     socket = data_folder(config) / CONTROL_SOCKET

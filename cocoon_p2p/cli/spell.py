@@ -18,6 +18,11 @@ def harmless(text: str) -> str:
     return "".join("\N{REPLACEMENT CHARACTER}" if is_control(letter) else letter for letter in text)
 
 
+def one_line(text: str) -> str:
+    """As `harmless`, and in one line: else what a peer named could pass for the next one."""
+    return harmless(text).replace("\n", " ").replace("\t", " ")
+
+
 def is_control(letter: str) -> bool:
     """Whether a character is a control of the terminal's (C0, DEL or C1)."""
     return (letter < " " and letter not in "\n\t") or "\x7f" <= letter <= "\x9f"

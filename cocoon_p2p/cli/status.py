@@ -1,109 +1,96 @@
-"""`cocoon status CONFIG`: how a running worker's or proxy's selling goes, and what to do about it."""
+"""`cocoon status FILE`: how a node of any role does, running or not, and how its selling goes."""
 
-from collections.abc import Iterable
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from cocoon_p2p.cli.node_folder import data_folder, role_of
-from cocoon_p2p.cli.spell import harmless
-from cocoon_p2p.cli.tables import print_json, print_table
-from cocoon_p2p.errors import ConfigurationError, Unavailable
+from cocoon_p2p.cli.node_folder import is_running, load_any, role_of
+from cocoon_p2p.cli.spell import one_line
+from cocoon_p2p.cli.tables import print_json
+from cocoon_p2p.errors import Unavailable
 
 if TYPE_CHECKING:
-    from cocoon_p2p.overview.selling import Selling, StandingView, WorkerView
+    from cocoon_p2p.overview.status import Status
+
+EVERY_SECONDS = 2.0
+
+PATIENCE_SECONDS = 5.0
+"For a node that has taken the question, and may be busy. One that is well answers in milliseconds."
+
+DOWN = 3
+"The exit code where the node does not run or does not answer."
 
 
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def status(config: Path, as_json: bool) -> None:
-    """Show how the running worker or proxy that CONFIG describes does its business.
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--watch", is_flag=True, help="Look again every 2 seconds, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; with --watch one a line.")
+def status(file: Path, watch: bool, as_json: bool) -> None:
+    """Show how the node that FILE describes does, of any role, whether it runs or not.
 
-    Of a worker: which proxies offer it, how often they chose it, and why not, with what to do about it.
-    Of a proxy: its workers, what their past counts for, who rests and why. The JSON's fields keep their
-    names and meaning.
+    Of one that is down it shows what is known: since when, what it showed last, and what its ledger says.
+    Of a worker that runs also which proxies offer it, how often they chose it, and why not, with what to do
+    about it; of a proxy its workers. The chain is not asked: it is said how old what is shown of it is. The
+    exit code is 3 where the node is down. The JSON's fields keep their names and meaning.
     """
-    from cocoon_p2p.control import ask
-    from cocoon_p2p.node import CONTROL_SOCKET
-    from cocoon_p2p.overview.selling import SELLING, ShowSelling
+    while True:
+        found = look(file)
+        if watch and not as_json and sys.stdout.isatty():
+            click.clear()
+        _show(found, as_json=as_json)
+        if not watch:
+            break
+        time.sleep(EVERY_SECONDS)
+    if not found.is_running and found.role != "client":
+        click.echo(f"start it: cocoon {found.role} {file}", err=True)
+    if not found.is_running or found.said:
+        sys.exit(DOWN)
 
-    role = role_of(config)
-    if role not in ("worker", "proxy"):
-        raise ConfigurationError(
-            f"a {role} sells nothing",
-            hint="see `cocoon peers` for its network, `cocoon channels list` for its money",
-        )
-    socket = data_folder(config) / CONTROL_SOCKET
+
+def look(file: Path) -> "Status":
+    """Find out how a node does.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or its ledger is none.
+        Unavailable: The ledger cannot be read.
+    """
+    from cocoon_p2p.config.folder import CONTROL_SOCKET
+    from cocoon_p2p.control import ask
+    from cocoon_p2p.overview.snapshot import SNAPSHOT, ShowSnapshot
+    from cocoon_p2p.overview.status import running_status
+
+    loaded = load_any(file)
+    folder, said = loaded.data_directory, ""
     try:
-        found = ask(socket, SELLING, ShowSelling())
+        request = ShowSnapshot()
+        return running_status(
+            ask(folder / CONTROL_SOCKET, SNAPSHOT, request, patience_seconds=PATIENCE_SECONDS)
+        )
     except Unavailable as exc:
-        if exc.retry_after is not None:
-            # It runs, and says itself when to ask again: a second one would not help.
-            raise
-        raise Unavailable(
-            f"only a running node knows this: {exc}", hint=f"start it: cocoon {role} {config}"
-        ) from exc
+        if is_running(folder):
+            said = str(exc)
+    from cocoon_p2p.overview.resting import resting_status
+
+    return resting_status(role_of(file), loaded.settings.network.name, folder, time.time(), said=said)
+
+
+def _show(found: "Status", *, as_json: bool) -> None:
     if as_json:
         print_json(found)
-    elif found.role == "worker":
-        for line in _of_worker(found):
-            click.echo(harmless(line))
+        return
+    from cocoon_p2p.cli.selling_lines import print_workers, proxy_lines
+    from cocoon_p2p.cli.status_lines import lines_of
+
+    for line in lines_of(found):
+        click.echo(one_line(line))
+    if found.snapshot is None or found.snapshot.selling is None or not found.is_running or found.said:
+        return
+    click.echo()
+    if found.role == "worker":
+        for line in proxy_lines(found.proxies):
+            click.echo(one_line(line))
     else:
-        _print_proxy(found)
-
-
-def _of_worker(found: "Selling") -> Iterable[str]:
-    if not found.proxies:
-        yield "no proxy is known yet: is a bootstrap in [network] reachable? see `cocoon peers`"
-    for number, each in enumerate(found.proxies):
-        if number:
-            yield ""
-        yield f"proxy {each.proxy}: {'offers you' if each.is_registered else 'does not offer you now'}"
-        yield from _chances(each)
-
-
-def _chances(each: "StandingView") -> Iterable[str]:
-    if each.rests_seconds:
-        yield f"  leaves you alone for {each.rests_seconds:.0f} s more"
-    if each.told_seconds_ago is None:
-        yield "  has said nothing of your chances yet (an older version never does)"
-        return
-    span = f"in {each.counted_seconds // 60} min" if each.counted_seconds >= 60 else "so far"
-    if not each.looked_at:
-        yield f"  no demand: nobody asked for a model of yours {span}"
-        return
-    yield f"  chosen {each.chosen} times of {each.looked_at} that it looked back at {span}; else:"
-    for reason in each.not_chosen:
-        yield f"  {reason.times:>7} x {reason.means}" + (f" -> {reason.to_do}" if reason.to_do else "")
-
-
-def _print_proxy(found: "Selling") -> None:
-    if not found.workers:
-        click.echo("no worker stands with this proxy")
-        return
-    columns = ("worker", "models", "slots free", "trust", "kept", "broken", "tries", "rests", "last question")
-    print_table(columns, map(_row, found.workers), amounts=("slots free", "kept", "broken", "tries"))
-    budget = found.canary_budget
-    told = f"at most {budget:,} nanoTON an hour" if budget else "off (`canary_budget` in [proxy] is 0)"
-    click.echo(
-        f"\nquestions of its own: {told}; spent since it was started: {found.canaries_spent:,} nanoTON"
-    )
-
-
-def _row(each: "WorkerView") -> tuple[str, ...]:
-    rests = (
-        f"{each.rests_seconds:.0f} s: {each.rests_for or 'it cannot be had'}" if each.rests_seconds else ""
-    )
-    return (
-        f"…{each.worker[-8:]}",
-        " ".join(each.models),
-        "draining" if each.is_draining else f"{each.slots_free}/{each.slots_total}",
-        each.trust,
-        f"{each.kept:.1f}",
-        f"{each.broken:.1f}",
-        f"{each.tries:.2f}",
-        rests,
-        each.canary,
-    )
+        print_workers(found)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import click
 
-from cocoon_p2p.cli.spell import harmless
+from cocoon_p2p.cli.spell import one_line
 
 UNIT = "amounts in TON"
 _WIDTH = 1_000
@@ -29,6 +29,6 @@ def print_table(
     for name in columns:
         table.add_column(name, justify="right" if name in amounts else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(escape(harmless(cell)) for cell in row))
+        table.add_row(*(escape(one_line(cell)) for cell in row))
     # A figure that is cut off to fit a terminal, or a file, is another figure.
     Console(width=_WIDTH).print(table)

@@ -1,14 +1,12 @@
 """A node's file is looked at before the node does."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from cocoon_p2p.cli import cocoon
+from cocoon_p2p.cli import cocoon, main
 from cocoon_p2p.config import WorkerFile, load
 
 EXAMPLES = sorted(Path("examples").glob("*.toml"))
@@ -43,20 +41,19 @@ def test_every_mistake_is_told_at_once_as_json(tmp_path: Path) -> None:
     ]
 
 
-def test_a_wrong_file_is_shown_with_a_caret_and_ends_with_two(tmp_path: Path) -> None:
+def test_a_wrong_file_is_shown_with_a_caret_and_ends_with_two(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "client.toml"
     file.write_text('[network]\nname = "local"\nbootstraps = []\n')
 
-    done = subprocess.run(
-        [sys.executable, "-m", "cocoon_p2p.cli", "config", "check", file],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with pytest.raises(SystemExit) as ended:
+        main(["config", "check", str(file)])
 
-    assert done.returncode == 2
-    assert "client.toml:3:1: unknown key `bootstraps` in [network], did you mean `bootstrap`?" in done.stderr
-    assert "    bootstraps = []\n    ^" in done.stderr
+    told = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert "client.toml:3:1: unknown key `bootstraps` in [network], did you mean `bootstrap`?" in told
+    assert "    bootstraps = []\n    ^" in told
 
 
 def test_what_holds_is_shown_with_who_says_so() -> None:
