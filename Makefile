@@ -8,20 +8,25 @@ PYRIGHT := .venv-pyright
 EXLLAMA := .venv-exllama
 SPEECH := .venv-speech
 PEERS := .venv-bench
+DOCS := .venv-docs
 STAMP := $(VENV)/.installed
 # A test that hangs is a failed test, and says where it hung.
 PYTEST := $(BIN)/python -m pytest -q --timeout=300
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 
-.PHONY: help demo test test-slow test-peers test-exllama test-gpu test-speech test-nat test-chaos fuzz check soak losses sim market bench bench-peers contract contract-tools interop-peer lock dist clean
+.PHONY: help setup demo docs test test-slow test-peers test-exllama test-gpu test-speech test-nat test-chaos fuzz check soak losses sim market bench bench-peers contract contract-tools interop-peer lock dist clean
 help:
+	@echo 'make setup   the command cocoon, in .venv'
 	@echo 'make demo    a whole paid network on this machine, and one answer from it'
 	@echo 'make test    the tests'
 	@echo 'make sim     whole networks under trouble: make sim SEEDS=1000'
 	@echo 'make market  which worker is chosen among thousands, against other rules: docs/simulation.md'
-	@echo 'make check   types, style, import floors'
+	@echo 'make check   types, style, import floors, the docs site'
+	@echo 'make docs    the docs site, in build/site'
 	@echo 'make bench   the figures, each against a peer in the same run'
 
+setup: $(STAMP)
+	@echo 'cocoon is set up in $(VENV). In this terminal: . $(VENV)/bin/activate'
 demo: $(STAMP)
 	$(BIN)/cocoon demo
 test: $(STAMP)
@@ -53,12 +58,16 @@ test-nat: $(STAMP)
 # A whole network of processes that are killed, stopped, parted, misdated and out of disk in mid answer.
 test-chaos: $(STAMP)
 	$(PYTEST) tests/chaos
-check: $(STAMP) $(PYRIGHT)/.installed
+check: $(STAMP) $(PYRIGHT)/.installed docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(PYRIGHT)/bin/pyright
 	$(BIN)/lint-imports --no-cache
+# Strict: a link that leads nowhere is an error. Nothing is fetched; to read it: python3 -m http.server -d build/site
+docs: $(STAMP) $(DOCS)/.installed
+	$(BIN)/python docs/site/stage.py build/docs
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --clean
 # A network of processes under mixed load for as long as you like: no node's memory may grow.
 MINUTES ?= 20
 soak: $(STAMP)
@@ -104,6 +113,12 @@ $(PYRIGHT)/.installed: requirements-pyright.lock
 	  || $(PYRIGHT)/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-pyright.lock
 	@touch $@
 
+$(DOCS)/.installed: requirements-docs.lock
+	$(PYTHON) -m venv --clear $(DOCS)
+	UV_SYSTEM_CERTS=1 UV_NO_CONFIG=1 $(BIN)/uv pip install -q --python $(DOCS)/bin/python --no-deps --require-hashes -r requirements-docs.lock \
+	  || $(DOCS)/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-docs.lock
+	@touch $@
+
 $(EXLLAMA)/.installed: requirements-exllama.lock
 	$(PYTHON) -m venv --clear $(EXLLAMA)
 	$(EXLLAMA)/bin/python -m pip install -q --disable-pip-version-check uv==0.13.8
@@ -138,12 +153,14 @@ contract: contract-tools
 	cp payments/contract/channel.boc cocoon_p2p/payments/channel.boc
 
 lock:
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --extra demo --extra postgres --extra upstream --extra gateway --extra telegram pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev --extra demo --extra postgres --extra upstream --extra gateway --extra telegram --extra page --extra otel pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group exllama --extra exllama pyproject.toml -o requirements-exllama.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group speech --extra speech pyproject.toml -o requirements-speech.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group docs -o requirements-docs.lock
+	echo hatchling | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra demo --extra postgres --extra upstream --extra gateway --extra page --extra otel -c requirements.lock pyproject.toml - -o deploy/docker/requirements.lock
 	echo 'pyright[nodejs]' | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o requirements-pyright.lock
 	printf 'litellm[proxy]\nsglang-router\n' | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate - -o requirements-bench.lock
 dist: $(STAMP)
 	rm -rf dist && $(BIN)/python -m build -q --no-isolation
 clean:
-	rm -rf $(VENV) $(PYRIGHT) $(EXLLAMA) $(SPEECH) $(PEERS) dist
+	rm -rf $(VENV) $(PYRIGHT) $(EXLLAMA) $(SPEECH) $(PEERS) $(DOCS) dist build

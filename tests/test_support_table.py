@@ -1,4 +1,4 @@
-"""README's table of what serves says what the engines say of themselves, and shows every example."""
+"""docs/serving.md says what the engines say of themselves, and shows every example."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from cocoon_p2p.inference.whisper import opening as whisper
 ROOT = Path(__file__).parent.parent
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
-    for line in (ROOT / "README.md").read_text().partition("## What serves")[2].splitlines()
+    for line in (ROOT / "docs" / "serving.md").read_text().splitlines()
     if line.startswith("|")
 ]
 COLUMNS = {"llama.cpp": llamacpp.FEATURES, "ExLlamaV2": exllama.FEATURES, "Whisper": whisper.FEATURES}
@@ -36,7 +36,7 @@ def test_the_table_says_of_each_feature_what_each_engine_says(feature: Feature) 
     assert said["a server of yours"] == ("yes" if feature is Feature.STOP else "probed")
 
 
-def test_every_way_to_serve_has_an_example_that_readme_names() -> None:
-    named = set(re.findall(r"examples/(worker[\w-]*\.toml)", (ROOT / "README.md").read_text()))
+def test_every_way_to_serve_has_an_example_that_its_page_names() -> None:
+    named = set(re.findall(r"examples/(worker[\w-]*\.toml)", (ROOT / "docs" / "serving.md").read_text()))
 
     assert named == {file.name for file in (ROOT / "examples").glob("worker*.toml")}

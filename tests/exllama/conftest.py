@@ -41,7 +41,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if missing:
             item.add_marker(pytest.mark.skip(reason=missing))
         elif item.get_closest_marker("on_processor"):
-            item.add_marker(pytest.mark.skip(reason="it looks into the processor's model"))
+            item.add_marker(
+                pytest.mark.skip(
+                    reason="it looks into the model that stands in for a card's: make test-exllama"
+                )
+            )
 
 
 def _why_no_card() -> str:
@@ -71,7 +75,9 @@ class Bench:
         if ON_CARD:
             loaded = load(self.folder, placement)
             if paged and not loaded.paged:
-                pytest.skip("not run: without flash-attn there are no pages")
+                pytest.skip(
+                    "without flash-attn there are no pages: pip install flash-attn, beside the CUDA toolkit"
+                )
             return replace(loaded, paged=paged)
         library = importlib.import_module("exllamav2")
         slots = placement.slots if paged else 1

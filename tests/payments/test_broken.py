@@ -5,6 +5,7 @@ import pytest
 from cocoon_p2p.errors import LocalProtocolError
 from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.payments.events import (
+    Accepted,
     AccruedRaised,
     CloseRequested,
     ExchangeBroken,
@@ -22,7 +23,7 @@ from cocoon_p2p.payments.events import (
 )
 from cocoon_p2p.payments.payee import Payee, opened
 from cocoon_p2p.payments.payee import step as payee_step
-from cocoon_p2p.payments.payer import Payer
+from cocoon_p2p.payments.payer import UNPROVEN_MAX, Payer
 from cocoon_p2p.payments.payer import step as payer_step
 from cocoon_p2p.protocols.messages import PaperWanted
 from cocoon_p2p.units import Nano
@@ -87,6 +88,28 @@ def test_a_paper_for_more_than_we_settled_at_stops_the_payments(
 
     assert payer.phase is phase
     assert payer.charged == (amount if phase is Phase.OPEN else 0)
+
+
+@pytest.mark.parametrize(("beyond", "phase"), [(0, Phase.OPEN), (1, Phase.STOPPED)])
+def test_a_payee_that_says_it_granted_much_cannot_bill_it_for_what_we_forgot(
+    beyond: int, phase: Phase
+) -> None:
+    """What it says after a crash of ours would be its bill: up to all that stands behind the channel."""
+    shown = state(0, 0)
+    generous = Accepted(Nano(2**62), shown, signed(shown), voucher(100))
+
+    payer = paying(*HELD, generous, recovered(100 + UNPROVEN_MAX + beyond, None))
+
+    assert payer.phase is phase
+
+
+def test_what_was_held_may_be_billed_though_the_payee_grants_less_now() -> None:
+    shown = state(0, 0)
+    granting = [Accepted(Nano(grant), shown, signed(shown), None) for grant in (100, 0)]
+
+    payer = paying(granting[0], *HELD, granting[1], recovered(100, None))
+
+    assert (payer.phase, payer.vouchered, payer.charged) == (Phase.OPEN, 0, 100)
 
 
 def test_what_was_charged_may_fall_while_we_ask_about_an_exchange_that_broke() -> None:

@@ -13,6 +13,7 @@ from cocoon_p2p.payments.channel import NOTHING_SEEN, Backing
 from cocoon_p2p.payments.contract import AccountId, Deployment, claimable
 from cocoon_p2p.payments.treasury.sight import (
     CLAIM_COSTS,
+    CLAIM_COSTS_SHARE,
     Gone,
     NotOpened,
     due,
@@ -99,7 +100,8 @@ def test_no_more_is_due_than_stands_behind_the_channel_and_was_not_claimed() -> 
     [
         (10**9, 0, False, True),
         (10**9 - 1, 0, False, False),
-        (CLAIM_COSTS + 1, 0, True, True),
+        (CLAIM_COSTS * CLAIM_COSTS_SHARE, 0, True, True),
+        (CLAIM_COSTS * CLAIM_COSTS_SHARE - 1, 0, True, False),
         (CLAIM_COSTS + 1, 5, False, True),
         (CLAIM_COSTS, 5, True, False),
     ],

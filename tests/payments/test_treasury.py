@@ -9,7 +9,7 @@ from cocoon_p2p.payments.channel import Phase
 from cocoon_p2p.payments.contract import AccountId, capacity
 from cocoon_p2p.payments.treasury.funding import FundingPolicy
 from cocoon_p2p.payments.treasury.rounds import TELL_SECONDS, ClaimPolicy
-from cocoon_p2p.payments.treasury.sight import CLAIM_COSTS
+from cocoon_p2p.payments.treasury.sight import CLAIM_COSTS, CLAIM_COSTS_SHARE
 from cocoon_p2p.protocols.messages import ExchangeId
 from cocoon_p2p.units import NANO_PER_TON, Nano
 from tests.payments.parties import receipt
@@ -109,15 +109,42 @@ async def test_what_is_due_is_collected_after_a_while_if_it_is_worth_its_fees(
 ) -> None:
     async with pair(claims=ClaimPolicy(after_seconds=3 * 24 * 3600)) as both:
         await both.fund()
-        await both.exchange(1, CLAIM_COSTS)
+        await both.exchange(1, CLAIM_COSTS * CLAIM_COSTS_SHARE - 1)
         await trio.sleep(3 * 24 * 3600 + 2 * DELAY_SECONDS)
         assert both.receiving.backing.claimed == 0
 
         await both.exchange(2, 1)
         await trio.sleep(3 * 24 * 3600 + 2 * DELAY_SECONDS)
 
-        assert both.receiving.backing.claimed == CLAIM_COSTS + 1
+        assert both.receiving.backing.claimed == CLAIM_COSTS * CLAIM_COSTS_SHARE
         assert both.town.audited() == ()
+
+
+async def test_before_it_goes_away_a_payee_claims_what_is_worth_it_and_no_channel_closes(
+    autojump_clock: MockClock,
+) -> None:
+    async with pair(claims=ClaimPolicy(leaving_above=Nano(100_000_000))) as both:
+        await both.fund()
+        await both.exchange(1, 99_999_999)
+        await both.payee.treasury.leave()
+        assert both.receiving.backing.claimed == 0
+
+        await both.exchange(2, 1)
+        await both.payee.treasury.leave()
+
+        assert both.receiving.backing.claimed == 100_000_000
+        assert both.paying.phase is Phase.OPEN
+        assert both.town.audited() == ()
+
+
+async def test_who_does_not_want_it_claims_nothing_for_going_away(autojump_clock: MockClock) -> None:
+    async with pair() as both:
+        await both.fund()
+        await both.exchange(1, 900_000_000)
+
+        await both.payee.treasury.leave()
+
+        assert both.receiving.backing.claimed == 0
 
 
 async def test_a_payee_claims_when_the_payer_leaves(autojump_clock: MockClock) -> None:
