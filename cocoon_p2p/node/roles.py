@@ -236,7 +236,7 @@ async def run_worker(
         )
         with steps.expect("attestation", HINT_ATTESTATION, evidence=settings.attestation.evidence):
             worker = parts.showing.seller = await nursery.start(serve)
-        parts.showing.prices = asked.views
+        parts.showing.prices = asked
         nursery.start_soon(asked.keep, worker)
         tell_attestation(steps, settings.attestation)
         parts.insides.engine = engine
@@ -270,10 +270,11 @@ async def _warm(loaded: Loaded[WorkerFile], engine: Engine, steps: Steps) -> Non
 
 async def _before(stop: trio.Event, do: Callable[[], Awaitable[None]]) -> bool:
     """Do something, unless the node is told to stop meanwhile; say whether it was done."""
+    is_done = False
     async with stoppable(stop):
         await do()
-        return True
-    return False
+        is_done = True
+    return is_done
 
 
 async def _tell_our_models(steps: Steps, parts: Parts, worker: Worker) -> None:
