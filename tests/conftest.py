@@ -7,7 +7,9 @@ new ones is a run of its own, and what it finds becomes a test of its own.
 import importlib.util
 import os
 import signal
+from collections.abc import Generator
 
+import pytest
 from hypothesis import settings
 
 # It has an environment of its own, with torch: `make test-exllama`.
@@ -23,3 +25,15 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 # A shell that runs the tests in the background has them ignore Ctrl-C, and what they start inherits that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """Say why a test is skipped: pytest-trio skips it anew, without the reason."""
+    try:
+        return (yield)
+    except pytest.skip.Exception as skipped:
+        reason: BaseException | None = skipped if skipped.msg else skipped.__context__
+        while isinstance(reason, BaseExceptionGroup):
+            (reason,) = reason.exceptions
+        raise reason or skipped from None
