@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
-from cocoon_p2p.errors import CocoonError, RemoteProtocolError
+from cocoon_p2p.errors import CocoonError, ConfigurationError, RemoteProtocolError
 from cocoon_p2p.identity import NetworkId
 from cocoon_p2p.ledger import Store
 from cocoon_p2p.network.directory import Directory
 from cocoon_p2p.node.prices import Seller, announced, keeping, kept
 from cocoon_p2p.overview.selling import PriceView
-from cocoon_p2p.payments.asking_price import Asking, Look, Plan, Told, move
+from cocoon_p2p.payments.asking_price import Asking, Cause, Look, Plan, Told, move
 from cocoon_p2p.protocols.ids import Role, Why
 from cocoon_p2p.protocols.messages import Chances, Price
 from cocoon_p2p.protocols.papers import decode_signed
@@ -57,7 +57,10 @@ class MarketPrices:
         directory: Directory,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._plans = plans
+        self._plans = dict(plans)
+        self._said_anew: set[str] = set()
+        "Models with fixed prices that are no longer as the file says."
+
         self._store = store
         self._network = network
         self._directory = directory
@@ -79,13 +82,41 @@ class MarketPrices:
                 prompt=price.prompt,
                 completion=price.completion,
                 follows="market" if plan.is_auto else "nothing",
-                why=self._asking[name].why.value if plan.is_auto else "as your file says",
+                why=self._why(name, plan),
                 floor=plan.bounds.floor if plan.is_auto else None,
                 ceiling=plan.bounds.ceiling if plan.is_auto else None,
                 since_seconds=now - self._moved_at[name],
             )
             for (name, plan), price in zip(self._plans.items(), self.prices.values(), strict=True)
         ]
+
+    def _why(self, name: str, plan: Plan) -> str:
+        if plan.is_auto:
+            return self._asking[name].why.value
+        return (
+            "as you said on the page, until the next start"
+            if name in self._said_anew
+            else "as your file says"
+        )
+
+    def ask(self, seller: Seller, model: str, completion: int) -> str:
+        """Ask another price from now on: where it follows the market it goes on from there."""
+        if model not in self._plans:
+            raise ConfigurationError("that is no model of this worker")
+        plan, asking = self._plans[model], self._asking[model]
+        if plan.is_auto:
+            self._asking[model] = Asking(_allowed(plan, completion), Cause.SAID)
+        else:
+            self._plans[model] = _fixed(plan, completion)
+        if not announced(seller, self.prices):
+            self._plans[model], self._asking[model] = plan, asking
+            raise ConfigurationError("the worker's record has no room for such a price")
+        if plan.is_auto:
+            self._note(model, self._asking[model])
+            return f"{completion} is asked, and follows the market from there"
+        self._said_anew.add(model)
+        self._moved_at[model] = self._clock()
+        return f"{completion} is asked until the next start: to keep it, write it into the file"
 
     async def remember(self) -> None:
         """Go on from what the ledger knows, before anything is offered."""
@@ -159,6 +190,27 @@ class MarketPrices:
                 if offer.name in lowest:
                     lowest[offer.name].append(offer.price.completion)
         return lowest
+
+
+def _allowed(plan: Plan, completion: int) -> int:
+    """Give a price of completion tokens back, if it may move to there."""
+    if plan.completion is not None:
+        raise ConfigurationError(
+            "completion tokens have a fixed price here, and others do not", hint="change [price] in the file"
+        )
+    if plan.bounds.within(completion) != completion:
+        raise ConfigurationError(
+            f"the file keeps it between {plan.bounds.floor} and {plan.bounds.ceiling}",
+            hint="change `floor` or `ceiling` in [price]",
+        )
+    return completion
+
+
+def _fixed(plan: Plan, completion: int) -> Plan:
+    try:
+        return plan.fixed_at(completion)
+    except ValueError as exc:
+        raise ConfigurationError(str(exc), hint="change [price] in the file") from exc
 
 
 def _since(chances: Chances, before: Chances | None) -> Told:

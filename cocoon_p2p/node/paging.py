@@ -16,6 +16,7 @@ from cocoon_p2p.node.showing import Showing
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.overview.channels import ChannelView
 from cocoon_p2p.overview.deeds import Close, Deeds
+from cocoon_p2p.worker import Worker
 
 if TYPE_CHECKING:
     from cocoon_p2p.web import Listen
@@ -92,7 +93,8 @@ async def _serve(
     async with open_service_nursery() as nursery:
         can_do = PageDeeds()
         if deeds is not None:
-            can_do = PageDeeds(partial(_drain, showing, nursery), partial(_close, deeds))
+            price = partial(_price, showing) if isinstance(loaded.settings, WorkerFile) else None
+            can_do = PageDeeds(partial(_drain, showing, nursery), partial(_close, deeds), price)
         page = Page(
             showing.snapshot,
             showing.journal,
@@ -115,8 +117,24 @@ def _drain(showing: Showing, nursery: trio.Nursery) -> None:
         Unavailable: It has not begun to sell.
     """
     if showing.seller is None:
-        raise Unavailable("the node is still starting", hint="try again in a moment")
+        raise _starting()
     nursery.start_soon(showing.seller.drain)
+
+
+def _price(showing: Showing, model: str, completion: int) -> str:
+    """Ask another price, and say what comes of it.
+
+    Raises:
+        Unavailable: The worker has not begun to sell.
+        ConfigurationError: It cannot have this price.
+    """
+    if showing.prices is None or not isinstance(showing.seller, Worker):
+        raise _starting()
+    return showing.prices.ask(showing.seller, model, completion)
+
+
+def _starting() -> Unavailable:
+    return Unavailable("the node is still starting", hint="try again in a moment")
 
 
 async def _close(deeds: Deeds, channel: str) -> str:

@@ -17,7 +17,7 @@ from decimal import Decimal
 import trio
 
 from cocoon_p2p.config.pricing import PriceSection
-from cocoon_p2p.errors import MalformedMessage, Unavailable
+from cocoon_p2p.errors import ConfigurationError, MalformedMessage, Unavailable
 from cocoon_p2p.ledger import Store
 from cocoon_p2p.node.prices import Seller, announced, keeping, kept
 from cocoon_p2p.node.rate_source import fetch_rate
@@ -128,6 +128,12 @@ class PeggedPrices:
                 hint="see that `source` and `pointer` in [price] lead to a number, or give prices in nanoTON",
             )
         self.prices = self._converted()
+
+    def ask(self, seller: Seller, model: str, completion: int) -> str:
+        """Refuse: a price here is what the rate makes of the file's."""
+        raise ConfigurationError(
+            f"prices follow the rate of {self._source.unit}", hint="change [price] in the file"
+        )
 
     async def keep(self, seller: Seller) -> None:
         """Look at the source, and announce what it makes of the prices, for ever."""

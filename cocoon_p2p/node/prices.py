@@ -41,6 +41,14 @@ class Prices(Protocol):
         """Say what is asked, and why."""
         ...
 
+    def ask(self, seller: Seller, model: str, completion: int) -> str:
+        """Ask this much for 1,000 completion tokens from now on, and say what becomes of the rest.
+
+        Raises:
+            ConfigurationError: It is no model of this worker, or its file does not let it have this price.
+        """
+        ...
+
     async def keep(self, seller: Seller) -> None:
         """Move them and tell the worker, for ever. A cancel leaves them as they are."""
         ...

@@ -25,6 +25,7 @@ from cocoon_p2p.network.health import Health
 from cocoon_p2p.network.reachability import ReachabilityView
 from cocoon_p2p.node.flow import Flow
 from cocoon_p2p.node.money_shown import MoneyShown
+from cocoon_p2p.node.prices import Prices
 from cocoon_p2p.node.selling import selling_of
 from cocoon_p2p.node.steps import Step, Steps
 from cocoon_p2p.overview.channel_view import ChannelView
@@ -68,7 +69,7 @@ class Showing:
     Attributes:
         journal: What has ended, for who looks.
         seller: The worker or the proxy, once it runs.
-        prices: Gives what a worker asks, and why.
+        prices: What a worker asks, and why, once it runs.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Showing:
     ) -> None:
         self.journal = Journal() if journal is None else journal
         self.seller: Worker | Proxy | None = None
-        self.prices: Callable[[], list[PriceView]] = list
+        self.prices: Prices | None = None
         self._steps = steps
         self._role: Role = role
         self._network = network
@@ -124,7 +125,10 @@ class Showing:
         await trio.lowlevel.checkpoint()
         if self.seller is None:
             raise _starting()
-        return selling_of(self.seller, self.prices())
+        return selling_of(self.seller, self._prices())
+
+    def _prices(self) -> list[PriceView]:
+        return [] if self.prices is None else self.prices.views()
 
     def snapshot(self) -> Snapshot:
         """Show the node as it is now.
@@ -152,7 +156,7 @@ class Showing:
             offers=self._offers(),
             money=None if ground.money is None else ground.money.view(),
             channels=[] if ground.money is None else ground.money.channels(CHANNELS_SHOWN_MAX),
-            selling=None if self.seller is None else selling_of(self.seller, self.prices()),
+            selling=None if self.seller is None else selling_of(self.seller, self._prices()),
             lately=self._flow.view(),
             recent=[_entry(each) for each in self.journal.latest(RECENT_SHOWN)],
             findings=self._findings,

@@ -64,7 +64,7 @@ class Page:
         hosts: Sequence[str] = (),
     ) -> None:
         self._look = look
-        self._deeds = deeds
+        self._can = frozenset[str]() if gate is None else deeds.names
         self._token_file = token_file if gate is not None else None
         self._journal = journal
         self._looked_at = float("-inf")
@@ -114,8 +114,7 @@ class Page:
             "node": snapshot,
             "state": state_of(snapshot),
             "recent": snapshot.recent[:RECENT_SHOWN],
-            "can_close": self._deeds.close is not None and self._token_file is not None,
-            "can_drain": self._deeds.drain is not None and self._token_file is not None,
+            "can": self._can,
         }
 
     def _parts(self) -> Mapping[str, Mapping[str, Any]]:

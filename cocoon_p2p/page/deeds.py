@@ -3,6 +3,7 @@
     unlock   nothing: says whether the token is right
     drain    takes nothing new from now on
     close    `{"channel": "hex"}`: closes a channel at what was charged on it, when the other end agrees
+    price    `{"model": "name", "completion": nanoTON}`: asks this much for 1,000 completion tokens
 
 A browser adds no such header by itself, and another site's scripts may not: with the check of where a request
 comes from (`web.Guard`) nobody can make an owner's browser do it. Answers are JSON: `{"said"}`, or `{"error",
@@ -12,7 +13,8 @@ comes from (`web.Guard`) nobody can make an owner's browser do it. Answers are J
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Annotated
 
 import msgspec
 import trio
@@ -21,6 +23,7 @@ from starlette.responses import Response
 
 from cocoon_p2p.errors import CocoonError, ConfigurationError, Refused
 from cocoon_p2p.page.gate import Gate
+from cocoon_p2p.units import NANO_MAX
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +46,23 @@ class Deeds:
     """Closes a channel, by the hexadecimal digits of its id, and says how far it came. Raises `CocoonError`.
     A cancel leaves it to be gone on with."""
 
+    price: Callable[[str, int], str] | None = None
+    """Asks so many nanoTON for 1,000 completion tokens of a model, and says what comes of it. Raises
+    `CocoonError`."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Say which of them this node can do."""
+        return frozenset(each.name for each in fields(self) if getattr(self, each.name) is not None)
+
 
 class _Closing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     channel: str
+
+
+class _Pricing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    model: str
+    completion: Annotated[int, msgspec.Meta(ge=1, le=NANO_MAX)]
 
 
 class DeedsDone:
@@ -89,6 +106,8 @@ class DeedsDone:
                 return "draining: nothing new is taken"
             case "close" if self._deeds.close is not None:
                 return await self._close(body)
+            case "price" if self._deeds.price is not None:
+                return self._deeds.price(*_read_price(body))
             case _:
                 raise ConfigurationError("this node cannot do that")
 
@@ -110,6 +129,16 @@ class DeedsDone:
             return "the close has begun, and goes on by itself"
         finally:
             self._busy.discard(channel)
+
+
+def _read_price(body: bytes) -> tuple[str, int]:
+    try:
+        read = msgspec.json.decode(body, type=_Pricing)
+    except msgspec.MsgspecError:
+        raise ConfigurationError(
+            "that is no price: nanoTON for 1,000 tokens, a whole number above 0"
+        ) from None
+    return read.model, read.completion
 
 
 def _refusal(error: CocoonError) -> Response:

@@ -25,6 +25,7 @@ from statistics import median_high, median_low
 
 from cocoon_p2p.frozen import replace
 from cocoon_p2p.protocols.messages import Price
+from cocoon_p2p.units import NANO_MAX
 
 BUSY, IDLE = 0.85, 0.50
 "Shares of its slots' time. Between them a price stays: a step moves demand by less than this."
@@ -54,6 +55,7 @@ class Cause(Enum):
     """Why a price is what it is, in words for its owner."""
 
     BEGUN = "where it began: nothing has called for another yet"
+    SAID = "as you said on the page: it goes on from there"
     BUSY = "raised: your slots were taken nearly all the time"
     TOO_DEAR = "lowered: slots were empty, and clients' limits were below it"
     UNDERCUT = "lowered towards what others ask: slots were empty, and others got the work for their price"
@@ -218,3 +220,21 @@ class Plan:
             level if self.completion is None else self.completion,
             level if self.reasoning is None else self.reasoning,
         )
+
+    def fixed_at(self, completion: int) -> "Plan":
+        """Fix the price of 1,000 completion tokens anew; the other classes keep their share of it.
+
+        Raises:
+            ValueError: Completion tokens have cost nothing so far, so nothing is a share of them; or a share
+                is more than can be asked.
+        """
+        before = self.at(self.first)
+        if not before.completion:
+            raise ValueError("completion tokens cost nothing, so the others have no share of it")
+        prompt, cached, reasoning = (
+            price * completion // before.completion
+            for price in (before.prompt, before.cached, before.reasoning)
+        )
+        if max(completion, prompt, reasoning) > NANO_MAX:
+            raise ValueError("with it, tokens of another class would cost more than can be asked")
+        return replace(self, prompt=prompt, cached=cached, completion=completion, reasoning=reasoning)

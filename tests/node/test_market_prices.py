@@ -6,7 +6,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from cocoon_p2p.errors import LocalProtocolError, Unavailable
+from cocoon_p2p.errors import ConfigurationError, LocalProtocolError, Unavailable
+from cocoon_p2p.frozen import replace
 from cocoon_p2p.identity import Identity, network_id
 from cocoon_p2p.node.market_prices import LOOK_SECONDS, MarketPrices
 from cocoon_p2p.payments.asking_price import Bounds, Plan
@@ -218,3 +219,61 @@ class Full(Seller):
 
     def set_prices(self, prices: Mapping[str, Price]) -> None:
         raise LocalProtocolError("record: too long")
+
+
+FIXED = Plan(4_000, None, 20_000, 30_000, Bounds(0, 10**9), 20_000)
+
+
+async def test_its_owner_may_say_where_a_price_goes_on_from(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    disk, seller = MemoryDisk(), Seller()
+    prices = market(disk)
+    prices.ask(seller, "m", 100_000)
+
+    assert seller.told[-1]["m"].completion == prices.views()[0].completion == 100_000
+    assert "as you said" in prices.views()[0].why
+    seller.take(1)
+    seller.take(2)
+    await live(prices, seller, 1, nursery)
+    assert prices.prices["m"].completion == 105_000
+    again = market(disk)
+    await again.remember()
+    assert again.prices["m"].completion == 105_000
+
+
+async def test_a_fixed_price_is_another_until_the_next_start(autojump_clock: MockClock) -> None:
+    disk, seller = MemoryDisk(), Seller()
+    prices = MarketPrices({"m": FIXED}, MemoryStore(disk), NETWORK, NoDirectory())  # type: ignore[arg-type]
+
+    assert "next start" in prices.ask(seller, "m", 10_000)
+
+    assert seller.told == [{"m": Price(2_000, 500, 10_000, 15_000)}]
+    assert "until the next start" in prices.views()[0].why
+    again = MarketPrices({"m": FIXED}, MemoryStore(disk), NETWORK, NoDirectory())  # type: ignore[arg-type]
+    await again.remember()
+    assert again.prices["m"].completion == 20_000
+
+
+@pytest.mark.parametrize(
+    ("plan", "model", "completion", "said"),
+    [
+        (PLAN, "other", 20_000, "no model"),
+        (PLAN, "m", 4_999, "between 5000 and 200000"),
+        (PLAN, "m", 200_001, "between 5000 and 200000"),
+        (replace(PLAN, completion=20_000), "m", 30_000, "fixed price"),
+        (replace(FIXED, completion=0), "m", 30_000, "cost nothing"),
+        (replace(FIXED, prompt=10**12), "m", 2**62, "more than can be asked"),
+    ],
+)
+async def test_a_price_that_the_file_does_not_allow_is_refused(
+    plan: Plan, model: str, completion: int, said: str, autojump_clock: MockClock
+) -> None:
+    seller = Seller()
+    prices = MarketPrices({"m": plan}, MemoryStore(), NETWORK, NoDirectory())  # type: ignore[arg-type]
+    before = prices.prices
+
+    with pytest.raises(ConfigurationError, match=said):
+        prices.ask(seller, model, completion)
+
+    assert (prices.prices, seller.told) == (before, [])

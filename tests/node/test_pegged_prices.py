@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 import trio
 
-from cocoon_p2p.errors import MalformedMessage, Unavailable
+from cocoon_p2p.errors import ConfigurationError, MalformedMessage, Unavailable
 from cocoon_p2p.node import pegged_prices, rate_source
 from cocoon_p2p.node.pegged_prices import PeggedPrices, Source
 from cocoon_p2p.node.rate_source import SIZE_MAX_BYTES, fetch_rate
@@ -248,3 +248,11 @@ async def test_a_rate_that_makes_the_price_too_low_leaves_it_at_the_floor(exchan
 
     assert prices.prices == {"m": Price(1_000, 200, 4_000, 4_000)}
     assert prices.views()[0].why == "at your floor"
+
+
+async def test_a_price_that_follows_a_rate_is_said_in_the_file_alone(exchange: Exchange) -> None:
+    prices = pegged(exchange)
+    await prices.remember()
+
+    with pytest.raises(ConfigurationError, match="rate of usd"):
+        prices.ask(Seller(), "m", 30_000)

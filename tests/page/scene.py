@@ -145,6 +145,7 @@ class Node:
     looks: int = 0
     drained: int = 0
     closed: list[str] = field(default_factory=list[str])
+    priced: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
 
     def look(self) -> Snapshot:
         self.looks += 1
@@ -157,6 +158,14 @@ class Node:
         await trio.lowlevel.checkpoint()
         self.closed.append(channel)
         return f"channel {channel[:8]} is closed"
+
+    def price(self, model: str, completion: int) -> str:
+        self.priced.append((model, completion))
+        return f"{completion} is asked"
+
+    @property
+    def done(self) -> int:
+        return self.drained + len(self.closed) + len(self.priced)
 
     def becomes(self, **facts: object) -> None:
         """Change how the node does."""
@@ -173,7 +182,7 @@ def page_of(
     journal = Journal()
     journal.note(ENTRY)
     gate = None if is_public else Gate(TOKEN, steady)
-    deeds = Deeds(node.drain, node.close)
+    deeds = Deeds(node.drain, node.close, node.price)
     return Page(node.look, journal, deeds, gate, token_file=Path("/data/page-token"), hosts=hosts)
 
 

@@ -85,19 +85,25 @@ CHANGES: Sequence[tuple[dict[str, str | None], int]] = [
 ]
 
 
-@pytest.mark.parametrize("deed", ["drain", "close"])
+BODIES = {
+    "drain": b"",
+    "close": b'{"channel": "%s"}' % CHANNEL.encode(),
+    "price": b'{"model": "m", "completion": 25000}',
+}
+
+
+@pytest.mark.parametrize("deed", BODIES)
 async def test_only_this_page_with_the_token_has_anything_done(deed: str) -> None:
-    body = b'{"channel": "%s"}' % CHANNEL.encode() if deed == "close" else b""
     node = Node()
     async with visiting(node) as client:
         for change, status in CHANGES:
-            done_before = node.drained + len(node.closed)
+            done_before = node.done
             headers = {key: each for key, each in (by_owner(client) | change).items() if each is not None}
             raw = {key.encode(): each.encode("latin-1") for key, each in headers.items()}
-            told = await client.post(f"/act/{deed}", headers=raw, content=body)
+            told = await client.post(f"/act/{deed}", headers=raw, content=BODIES[deed])
 
             assert (change, told.status_code) == (change, status)
-            assert node.drained + len(node.closed) == done_before + (status == 200)
+            assert node.done == done_before + (status == 200)
 
 
 async def test_nothing_is_done_by_a_get_and_no_other_method_is_answered() -> None:

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.overview.snapshot import LoadView, Snapshot
-from cocoon_p2p.web import Listen, serve_site
+from cocoon_p2p.web import Listen, plain, serve_site
 from tests.page.scene import CHANNEL, HOSTILE, TOKEN, Node, page_of, proxy_snapshot, serving, worker_snapshot
 from tests.telegram.mini_app.browser import WAIT_MS, needs_chromium, open_browser
 
@@ -99,6 +99,11 @@ async def test_an_owner_watches_at_390_px_and_has_a_channel_closed() -> None:
         page.wait_for_selector("#drain")
         seen["focus"] = page.evaluate("document.activeElement.id")
         seen["unlocked width"], seen["axe"] = visit.width, visit.axe()
+        page.once("dialog", lambda dialog: dialog.accept("25,000"))
+        page.click("[data-deed=price]")
+        visit.see("#said", "25000 is asked")
+        page.once("dialog", lambda dialog: dialog.dismiss())
+        page.click("[data-deed=price]")
         page.on("dialog", lambda dialog: dialog.accept())
         page.click(f"#close-{CHANNEL}")
         visit.see("#said", "is closed")
@@ -118,7 +123,8 @@ async def test_an_owner_watches_at_390_px_and_has_a_channel_closed() -> None:
     assert seen["tabs"] == ["skip", "token", "main"]
     assert seen["plotted"] == 1
     assert seen["focus"] == "lock"
-    assert (node.closed, node.drained) == ([CHANNEL], 1)
+    # The page shows no control characters, and no model of ours has any.
+    assert (node.closed, node.drained, node.priced) == ([CHANNEL], 1, [(plain(HOSTILE), 25_000)])
     assert seen["kept"] == 0
 
 

@@ -304,3 +304,23 @@ def test_a_client_finds_every_price_fit_to_be_taken(
     price = Plan(prompt, cached, None, None, BOUNDS, 20_000).at(level)
 
     assert 0 <= price.cached <= price.prompt
+
+
+PRICES = st.integers(0, 2**63 - 1)
+
+
+@given(PRICES, st.none() | PRICES, st.integers(1, 2**63 - 1), PRICES, st.integers(1, 2**63 - 1))
+def test_where_one_price_is_fixed_anew_the_others_keep_their_share_of_it(
+    prompt: int, cached: int | None, completion: int, reasoning: int, anew: int
+) -> None:
+    plan = Plan(prompt, cached, completion, reasoning, Bounds(0, 2**63 - 1), completion)
+    before = plan.at(plan.first)
+    try:
+        after = (fixed := plan.fixed_at(anew)).at(fixed.first)
+    except ValueError:
+        assert max(before.prompt, before.reasoning) * anew // completion > 2**63 - 1
+        return
+
+    assert after.completion == anew
+    assert (after.prompt, after.reasoning) == (prompt * anew // completion, reasoning * anew // completion)
+    assert after.cached == before.cached * anew // completion <= after.prompt

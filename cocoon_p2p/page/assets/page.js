@@ -31,6 +31,19 @@
     return words.said;
   }
 
+  // What each deed is about, once its owner has said so (null: not meant), and what is told while it is done.
+  const DEEDS = {
+    drain: () => ({ about: confirm("Take nothing new until the next restart?") ? {} : null, doing: "Draining ..." }),
+    close: ({ channel }) => ({
+      about: confirm(`Close channel ${channel.slice(0, 8)}?`) ? { channel } : null,
+      doing: "Closing: the other end is asked to agree ...",
+    }),
+    price: ({ model, completion }) => {
+      const said = prompt(`${model}: nanoTON for 1,000 completion tokens`, completion);
+      return { about: said === null ? null : { model, completion: Number(said.replaceAll(",", "")) }, doing: "..." };
+    },
+  };
+
   function show(isUnlocked) {
     document.body.toggleAttribute("data-unlocked", isUnlocked);
     form.hidden = isUnlocked;
@@ -62,13 +75,13 @@
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-deed]");
     if (!button) return;
-    const { deed, channel } = button.dataset;
-    const asked = deed === "drain" ? "Take nothing new until the next restart?" : `Close channel ${channel.slice(0, 8)}?`;
-    if (!confirm(asked)) return;
+    const { deed } = button.dataset;
+    const { about, doing } = DEEDS[deed](button.dataset);
+    if (!about) return;
     button.disabled = true;
-    tell(deed === "drain" ? "Draining ..." : "Closing: the other end is asked to agree ...");
+    tell(doing);
     try {
-      tell(await act(deed, sessionStorage.getItem(KEY) || "", channel ? { channel } : {}));
+      tell(await act(deed, sessionStorage.getItem(KEY) || "", about));
     } catch (error) {
       tell(error.message, true);
     } finally {
