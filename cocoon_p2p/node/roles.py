@@ -170,7 +170,7 @@ async def run_proxy(
         nursery.start_soon(_tell_own_record, steps, parts, proxy, began)
         nursery.start_soon(tell_first_job, steps, parts.journal, str(loaded.path))
         await stop.wait()
-        await leave(proxy, parts.treasury)
+        await leave(proxy, parts.treasury, settings.proxy.drain_seconds)
 
 
 async def _tell_own_record(steps: Steps, parts: Parts, proxy: Proxy, began: int) -> None:
@@ -246,7 +246,7 @@ async def run_worker(
         nursery.start_soon(_tell_our_models, steps, parts, worker)
         nursery.start_soon(tell_first_job, steps, parts.journal, str(loaded.path))
         await stop.wait()
-        await leave(worker, parts.treasury)
+        await leave(worker, parts.treasury, settings.worker.drain_seconds)
 
 
 @asynccontextmanager
@@ -269,12 +269,10 @@ async def _warm(loaded: Loaded[WorkerFile], engine: Engine, steps: Steps) -> Non
 
 
 async def _before(stop: trio.Event, do: Callable[[], Awaitable[None]]) -> bool:
-    """Do something, unless the node is told to stop meanwhile; say whether it was done."""
-    is_done = False
+    """Do something, unless the node is told to stop meanwhile; say whether it may go on."""
     async with stoppable(stop):
         await do()
-        is_done = True
-    return is_done
+    return not stop.is_set()
 
 
 async def _tell_our_models(steps: Steps, parts: Parts, worker: Worker) -> None:
