@@ -30,6 +30,10 @@ SLOTS_UNMEASURED = 4
 "Taken where nobody knows yet how many are worth having. Each has the memory of its whole context."
 
 
+DrainSeconds = Annotated[int, msgspec.Meta(ge=0, le=480)]
+"The rest of the ten minutes after which a service manager takes a stop for one that hangs is for claims."
+
+
 class WorkerSection(Section, frozen=True, kw_only=True):
     model: str = ""
     """What it serves; several models have a `[[model]]` each instead. A GGUF file, relative to this file (a
@@ -65,6 +69,9 @@ class WorkerSection(Section, frozen=True, kw_only=True):
 
     tokens_per_second: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     "No answer comes faster; 0: as fast as it is made. For demonstrations and tests."
+
+    drain_seconds: DrainSeconds = 30
+    "How long a worker that is told to stop lets what runs go on. What takes longer goes on at another."
 
     proxies: list[str] = msgspec.field(default_factory=list[str])
     "Multiaddrs of proxies to serve. Empty: those that the network's directory names."
@@ -151,6 +158,9 @@ class ProxySection(Section, frozen=True, kw_only=True):
     canary_budget: NonNegative = 2_000_000
     """What may be spent an hour on short questions to its own workers, to find those whose engine is dead, in
     nanoTON; 0: none are asked."""
+
+    drain_seconds: DrainSeconds = 30
+    "How long a proxy that is told to stop lets what runs go on. What takes longer goes on through another."
 
 
 class BootstrapSection(Section, frozen=True, kw_only=True):

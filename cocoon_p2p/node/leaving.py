@@ -15,9 +15,6 @@ from cocoon_p2p.payments.treasury.rounds import Treasury
 from cocoon_p2p.proxy import Proxy
 from cocoon_p2p.worker import Worker
 
-DRAIN_SECONDS = 30.0
-"How long a node that was told to stop lets what runs go on."
-
 COLLECT_SECONDS = 60.0
 "How long it then waits for claims to land: a few blocks. What has not landed is looked for when it is back."
 
@@ -38,9 +35,15 @@ async def stoppable(stop: trio.Event) -> AsyncIterator[trio.CancelScope]:
         waiting.cancel()
 
 
-async def leave(seller: Proxy | Worker, treasury: Treasury | None) -> None:
-    """Take nothing new, let what runs end, and collect what is due. A cancel leaves the rest as it is."""
-    with trio.move_on_after(DRAIN_SECONDS):
+async def leave(seller: Proxy | Worker, treasury: Treasury | None, drain_seconds: float) -> None:
+    """Take nothing new, let what runs end, and collect what is due. A cancel leaves the rest as it is.
+
+    Args:
+        seller: What was sold until now.
+        treasury: What collects; None: there is no chain.
+        drain_seconds: How long what runs may go on.
+    """
+    with trio.move_on_after(drain_seconds):
         await seller.drain()
     if treasury is not None:
         with trio.move_on_after(COLLECT_SECONDS):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from cocoon_p2p.config import Loaded, WorkerFile, load
 from cocoon_p2p.node import roles
-from cocoon_p2p.node.leaving import stoppable
+from cocoon_p2p.node.leaving import leave, stoppable
 
 CONFIG = """\
 [worker]
@@ -60,3 +60,13 @@ async def test_once_it_serves_a_stop_is_its_own_to_hear() -> None:
         was_reached = True
 
     assert was_reached
+
+
+async def test_what_runs_may_go_on_for_as_long_as_the_file_says(autojump_clock: MockClock) -> None:
+    class Endless:
+        async def drain(self) -> None:
+            await trio.sleep_forever()
+
+    await leave(Endless(), None, 300)  # type: ignore[arg-type]
+
+    assert trio.current_time() == pytest.approx(300)
