@@ -152,12 +152,15 @@ async def _repeat(what: str, look: Callable[[], Awaitable[None]], seconds: float
 
 
 @asynccontextmanager
-async def open_explorer(loaded: Loaded[ClientFile], folder: Path) -> AsyncIterator[Explorer]:
+async def open_explorer(
+    loaded: Loaded[ClientFile], folder: Path, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Explorer]:
     """Open an explorer over real parts for as long as the block lasts.
 
     Args:
         loaded: Says which network, chain and policy; nothing of a client's is used.
         folder: Where it keeps its key and what it saw, for itself alone.
+        clock: Dates what is seen, in seconds since the Unix epoch; of one second the last look is kept.
 
     Raises:
         InUse: Another explorer uses the folder.
@@ -187,7 +190,7 @@ async def open_explorer(loaded: Loaded[ClientFile], folder: Path) -> AsyncIterat
         )
         _, doorkeeper = await open_doorkeeper(loaded, identity, this_network, transport)
         crawler = Crawler(transport, directory, doorkeeper, this_network, time.time)
-        yield Explorer(network.name, _ton_network(loaded), store, crawler, observer)
+        yield Explorer(network.name, _ton_network(loaded), store, crawler, observer, clock)
 
 
 @asynccontextmanager

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,10 @@ async def test_what_is_shown_is_what_ledgers_and_chain_have(tmp_path: Path) -> N
     place.mkdir()
     async with network_on_chain(place) as network:
         loaded = load(ClientFile, network.client_file, {})
-        async with open_explorer(loaded, folder) as explorer, paying(network) as (opened, chain):
+        # Each look has a second of its own, however quick the network is.
+        seconds = count(time.time())
+        opening = open_explorer(loaded, folder, lambda: next(seconds))
+        async with opening as explorer, paying(network) as (opened, chain):
             await explorer.look()
             await chain.begin(CAPACITY)
             await ask(opened.client)
