@@ -22,6 +22,7 @@ from cocoon_p2p.nursery import open_service_nursery
 from cocoon_p2p.testing.processes import NodeProcess, open_local_network
 from tests.inference.random_gguf import HIDDEN, write_embedding_model
 from tests.inference.upstream.scene import KEY, llama_server
+from tests.json_schemas.judging import judged as judged
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 BOUND_SECONDS = 240

@@ -12,6 +12,7 @@ from cocoon_p2p.cli import main
 from cocoon_p2p.protocols.papers import encode_signed
 from cocoon_p2p.testing.machines import TdBody
 from tests.attestation.scene import CPU, NETWORK, NOW, Scene
+from tests.json_schemas.judging import judge
 
 SCENE = Scene()
 
@@ -32,6 +33,7 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
         except SystemExit as exc:
             code = int(exc.code or 0)
         out, err = capsys.readouterr()
+        judge(["attest", *arguments], out)
         return code, out, err
 
     return invoke

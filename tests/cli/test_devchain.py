@@ -19,6 +19,7 @@ from cocoon_p2p.payments.address import GLOBAL_IDS, spell_address
 from cocoon_p2p.payments.devchain import DevChain, save
 from cocoon_p2p.payments.devchain.control import Advance, Give, Look, ask, control_path
 from cocoon_p2p.units import NANO_PER_TON
+from tests.json_schemas.judging import judge
 from tests.payments.devchain.bait import STRANGER
 
 ADDRESS = spell_address(STRANGER, global_id=GLOBAL_IDS["local"])
@@ -30,6 +31,7 @@ def read_steps(process: "subprocess.Popen[str]", last: str) -> dict[str, dict[st
     assert process.stdout is not None
     steps: dict[str, dict[str, Any]] = {}
     for line in process.stdout:
+        judge(["devchain", "--json"], line)
         step = json.loads(line)
         steps[step.pop("step")] = step
         if last in steps:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.json_schemas.judging import judged as judged
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:

@@ -19,6 +19,7 @@ from cocoon_p2p.testing.fortune import PLAY_MONEY
 from cocoon_p2p.testing.processes import LocalNetwork, open_local_network, place_of
 from cocoon_p2p.units import NANO_PER_TON
 from tests.end_to_end.scene import client_of
+from tests.json_schemas.judging import judge
 
 COMMAND = [sys.executable, "-m", "cocoon_p2p.cli"]
 DEAR = {"worker-1": {"price": {"completion": 10 * NANO_PER_TON}}}
@@ -184,7 +185,9 @@ class Watcher:
         assert self.process.stdout is not None
         async for data in self.process.stdout:
             *lines, rest = (rest + data).split(b"\n")
-            self.events += [json.loads(line) for line in lines]
+            for line in lines:
+                judge(["channels", "watch", "--json"], line)
+                self.events.append(json.loads(line))
             self._changed.set()
             self._changed = trio.Event()
 

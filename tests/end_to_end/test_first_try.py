@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from cocoon_p2p.node import OpenedClient, open_paying_client
 from cocoon_p2p.payments.address import GLOBAL_IDS, spell_address
 from cocoon_p2p.payments.contract import AccountId
 from cocoon_p2p.testing.processes import LocalNetwork, NodeProcess, open_local_network
+from tests.json_schemas.judging import judge
 
 PAYOUT = spell_address(AccountId(bytes(range(32))), global_id=GLOBAL_IDS["local"])
 JOINED = ["identity", "engine", "warm-up", "attestation", "registered", "ready", "seen", "first job"]
@@ -40,6 +42,11 @@ def edit(file: Path, key: str, value: str) -> None:
     text, edits = re.subn(rf'^{key} = ""', f'{key} = "{value}"', file.read_text(), flags=re.MULTILINE)
     assert edits == 1
     file.write_text(text)
+
+
+def lines(steps: Iterable[object]) -> str:
+    """Write steps as a node tells them."""
+    return "\n".join(json.dumps(step) for step in steps)
 
 
 async def buy(opened: OpenedClient, network: LocalNetwork) -> int:
@@ -90,6 +97,9 @@ async def test_three_edits_of_one_file_earn_on_the_first_try(tmp_path: Path) -> 
 
         await worker.stop()
 
+    for name in ("bootstrap", "proxy"):
+        judge([name, "--json"], lines(network.nodes[name].steps.values()))
+    judge(["worker", "--json"], lines(made))
     print(
         f"\nfrom the empty folder: sold by a proxy after {joined_seconds:.1f} s, paid after {seconds:.1f} s"
     )

@@ -12,6 +12,7 @@ import openai
 import pytest
 
 from tests.end_to_end.test_demo import told
+from tests.json_schemas.judging import judge
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "openai_sdk.py"
 WITHIN_SECONDS = 280
@@ -42,7 +43,9 @@ def test_a_gateway_sells_what_a_served_demo_network_has(tmp_path: Path) -> None:
                 break
         with running("gateway", "--config", config, "--port", "0", "--json") as gateway:
             assert gateway.stdout is not None
-            listening = json.loads(gateway.stdout.readline())
+            line = gateway.stdout.readline()
+            judge(["gateway", "--json"], line)
+            listening = json.loads(line)
             example = [sys.executable, EXAMPLE, f"{listening['url']}/v1"]
             done = subprocess.run(example, capture_output=True, text=True, timeout=280, check=False)
             with openai.OpenAI(base_url=f"{listening['url']}/v1", api_key="none") as sdk:

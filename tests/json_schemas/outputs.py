@@ -432,7 +432,7 @@ class PolicyShown(msgspec.Struct, kw_only=True):
     attributes_allowed: str
     platforms_allowed: Literal["any"] | list[str]
     platforms_denied: list[str]
-    peers_per_platform: int
+    peers_per_platform: int | None
     is_gpu_required: bool
     gpus: list[str]
     gpus_denied: list[str]
