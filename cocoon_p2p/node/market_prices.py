@@ -57,6 +57,9 @@ class MarketPrices:
         directory: Directory,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._filed = dict(plans)
+        "As the file has them. What was said since has shares that are rounded."
+
         self._plans = dict(plans)
         self._said_anew: set[str] = set()
         "Models with fixed prices that are no longer as the file says."
@@ -107,7 +110,7 @@ class MarketPrices:
         if plan.is_auto:
             self._asking[model] = Asking(_allowed(plan, completion), Cause.SAID)
         else:
-            self._plans[model] = _fixed(plan, completion)
+            self._plans[model] = _fixed(self._filed[model], completion)
         if not announced(seller, self.prices):
             self._plans[model], self._asking[model] = plan, asking
             raise ConfigurationError("the worker's record has no room for such a price")

@@ -255,6 +255,16 @@ async def test_a_fixed_price_is_another_until_the_next_start(autojump_clock: Moc
     assert again.prices["m"].completion == 20_000
 
 
+async def test_prompts_are_not_given_away_after_a_price_that_was_a_slip(autojump_clock: MockClock) -> None:
+    seller = Seller()
+    prices = MarketPrices({"m": FIXED}, MemoryStore(), NETWORK, NoDirectory())  # type: ignore[arg-type]
+
+    prices.ask(seller, "m", 1)
+    prices.ask(seller, "m", 20_000)
+
+    assert seller.told[-1] == {"m": FIXED.at(20_000)}
+
+
 @pytest.mark.parametrize(
     ("plan", "model", "completion", "said"),
     [
