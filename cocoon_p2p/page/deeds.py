@@ -134,7 +134,7 @@ class DeedsDone:
 def _read_price(body: bytes) -> tuple[str, int]:
     try:
         read = msgspec.json.decode(body, type=_Pricing)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, ValueError):
         raise ConfigurationError(
             "that is no price: nanoTON for 1,000 tokens, a whole number above 0"
         ) from None

@@ -160,6 +160,25 @@ async def test_what_is_no_channel_is_not_closed() -> None:
     assert not node.closed
 
 
+async def test_what_is_no_price_is_not_asked() -> None:
+    numbers = (b"0", b"-1", b"2.5", b"25000.0", b"null", b'"5"', b"true", b"9223372036854775808", b"1e400")
+    bodies = (
+        b"",
+        b"[]",
+        b'{"model": "m"}',
+        b'{"model": "\xff", "completion": 5}',
+        b'{"model": "m", "completion": 5, "prompt": 5}',
+        *(b'{"model": "m", "completion": %s}' % number for number in numbers),
+    )
+    node = Node()
+    async with visiting(node) as client:
+        told = [await client.post("/act/price", headers=by_owner(client), content=body) for body in bodies]
+
+    said = "that is no price: nanoTON for 1,000 tokens, a whole number above 0"
+    assert {(each.status_code, each.json()["error"]) for each in told} == {(400, said)}
+    assert not node.priced
+
+
 async def test_a_body_that_is_too_long_is_refused_also_without_a_length() -> None:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(BODY_MAX_BYTES // 1024 + 1):
