@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from axe_playwright_python.sync_playwright import Axe
@@ -99,9 +100,18 @@ async def test_an_owner_watches_at_390_px_and_has_a_channel_closed() -> None:
         page.wait_for_selector("#drain")
         seen["focus"] = page.evaluate("document.activeElement.id")
         seen["unlocked width"], seen["axe"] = visit.width, visit.axe()
+        for slip in ("25.000", "20,5", "0x10", ""):
+            page.once("dialog", lambda dialog, slip=slip: dialog.accept(slip))
+            page.click("[data-deed=price]")
+            visit.see("#said", "that is no price")
+            page.evaluate("document.getElementById('said').textContent = ''")
         page.once("dialog", lambda dialog: dialog.accept("25,000"))
         page.click("[data-deed=price]")
         visit.see("#said", "25000 is asked")
+        (offer,) = node.snapshot.offers
+        becomes(offers=[msgspec.structs.replace(offer, completion=25_000)])
+        visit.see("#models", "25,000")
+        seen["held"] = page.evaluate("document.activeElement.dataset.deed")
         page.once("dialog", lambda dialog: dialog.dismiss())
         page.click("[data-deed=price]")
         page.on("dialog", lambda dialog: dialog.accept())
@@ -115,14 +125,14 @@ async def test_an_owner_watches_at_390_px_and_has_a_channel_closed() -> None:
 
     seen = await in_chromium(node, use)
 
-    # The browser itself tells of an answer that is no success: of the wrong token.
-    assert [each for each in seen["faults"] if "401" not in each] == []
+    # The browser itself tells of an answer that is no success: of the wrong token, and of what is no price.
+    assert [each for each in seen["faults"] if "401" not in each and "400" not in each] == []
     assert seen["axe"] == []
     assert (seen["width"], seen["unlocked width"]) == (390, 390)
     assert seen["title"] == "worker · ready · cocoon"
     assert seen["tabs"] == ["skip", "token", "main"]
     assert seen["plotted"] == 1
-    assert seen["focus"] == "lock"
+    assert (seen["focus"], seen["held"]) == ("lock", "price")
     # The page shows no control characters, and no model of ours has any.
     assert (node.closed, node.drained, node.priced) == ([CHANNEL], 1, [(plain(HOSTILE), 25_000)])
     assert seen["kept"] == 0

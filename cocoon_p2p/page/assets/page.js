@@ -31,6 +31,11 @@
     return words.said;
   }
 
+  // Commas part thousands and nothing else: of "25.000" and "20,5" nobody knows what is meant (null).
+  function whole(said) {
+    return /^(\d+|\d{1,3}(,\d{3})+)$/.test(said) ? Number(said.replaceAll(",", "")) : null;
+  }
+
   // What each deed is about, once its owner has said so (null: not meant), and what is told while it is done.
   const DEEDS = {
     drain: () => ({ about: confirm("Take nothing new until the next restart?") ? {} : null, doing: "Draining ..." }),
@@ -40,7 +45,7 @@
     }),
     price: ({ model, completion }) => {
       const said = prompt(`${model}: nanoTON for 1,000 completion tokens`, completion);
-      return { about: said === null ? null : { model, completion: Number(said.replaceAll(",", "")) }, doing: "..." };
+      return { about: said === null ? null : { model, completion: whole(said.trim()) }, doing: "Asking ..." };
     },
   };
 
@@ -86,6 +91,8 @@
       tell(error.message, true);
     } finally {
       button.disabled = false;
+      // A browser lets go of a button that is disabled, and meanwhile it may be another one.
+      if (document.activeElement === document.body) document.getElementById(button.id)?.focus({ preventScroll: true });
     }
   });
 
