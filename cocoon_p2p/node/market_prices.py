@@ -69,6 +69,9 @@ class MarketPrices:
         self._directory = directory
         self._clock = clock
         self._asking = {name: Asking(plan.first) for name, plan in plans.items()}
+        self._said_meanwhile: set[str] = set()
+        "Models whose price is another than the one that is being looked at."
+
         self._moved_at = dict.fromkeys(plans, clock())
         self._heard: dict[bytes, Chances] = {}
 
@@ -115,6 +118,7 @@ class MarketPrices:
             self._plans[model], self._asking[model] = plan, asking
             raise ConfigurationError("the worker's record has no room for such a price")
         if plan.is_auto:
+            self._said_meanwhile.add(model)
             self._note(model, self._asking[model])
             return f"{completion} is asked, and follows the market from there"
         self._said_anew.add(model)
@@ -134,6 +138,7 @@ class MarketPrices:
         if not any(plan.is_auto for plan in self._plans.values()):
             return
         while True:
+            self._said_meanwhile.clear()
             busy = await _occupied(seller.slots, LOOK_SECONDS)
             await self._look(seller, busy)
 
@@ -153,7 +158,9 @@ class MarketPrices:
 
     def _moved(self, name: str, busy: float, told: Sequence[Told], others: Sequence[int]) -> Asking:
         plan, asking = self._plans[name], self._asking[name]
-        return move(asking, Look(self._clock(), busy, told, others), plan.bounds) if plan.is_auto else asking
+        if not plan.is_auto or name in self._said_meanwhile:
+            return asking
+        return move(asking, Look(self._clock(), busy, told, others), plan.bounds)
 
     def _note(self, name: str, asking: Asking) -> None:
         now = self._moved_at[name] = self._clock()

@@ -242,6 +242,24 @@ async def test_its_owner_may_say_where_a_price_goes_on_from(
     assert again.prices["m"].completion == 105_000
 
 
+async def test_a_price_that_was_said_is_not_held_against_what_was_seen_of_the_one_before(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    prices, seller = market(), Seller()
+    prices.ask(seller, "m", 200_000)
+    nursery.start_soon(prices.keep, seller)
+    await trio.sleep(LOOK_SECONDS - PAUSE)
+    seller.hear((100, Why.DEARER_THAN_ASKED, 100))
+
+    prices.ask(seller, "m", 50_000)
+    await trio.sleep(2 * PAUSE)
+
+    assert prices.prices["m"].completion == 50_000
+    seller.hear((110, Why.DEARER_THAN_ASKED, 110))
+    await trio.sleep(LOOK_SECONDS)
+    assert prices.prices["m"].completion == 47_500
+
+
 async def test_a_fixed_price_is_another_until_the_next_start(autojump_clock: MockClock) -> None:
     disk, seller = MemoryDisk(), Seller()
     prices = MarketPrices({"m": FIXED}, MemoryStore(disk), NETWORK, NoDirectory())  # type: ignore[arg-type]
