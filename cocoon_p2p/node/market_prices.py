@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 300.0
 "Between two looks, so at least between two changes: a dozen an hour, while a record lives for one."
 
+NOTED_SECONDS = 24 * 3600.0
+"How often a price that stays is remembered anew: what is noted is good for a week (`prices.KEPT_SECONDS`)."
+
 _ASKING = "asking-price/"
 _TOO_DEAR = (Why.DEARER_THAN_ASKED,)
 _UNDERCUT = (Why.OTHERS_CHEAPER, Why.OTHERS_QUICKER)
@@ -73,6 +76,9 @@ class MarketPrices:
         "Models whose price is another than the one that is being looked at."
 
         self._moved_at = dict.fromkeys(plans, clock())
+        self._noted_at: dict[str, float] = {}
+        "When prices were remembered, of models whose price has moved."
+
         self._heard: dict[bytes, Chances] = {}
 
     @property
@@ -132,6 +138,7 @@ class MarketPrices:
             name, found = key.removeprefix(_ASKING), kept(value, now)
             if name in self._plans and found is not None:
                 self._asking[name] = Asking(self._plans[name].bounds.within(int(found[0])))
+                self._noted_at[name] = found[1]
 
     async def keep(self, seller: Seller) -> None:
         """Look, move and announce, for ever. A cancel leaves the prices as they are."""
@@ -141,6 +148,9 @@ class MarketPrices:
             self._said_meanwhile.clear()
             busy = await _occupied(seller.slots, LOOK_SECONDS)
             await self._look(seller, busy)
+            for name, noted_at in self._noted_at.items():
+                if self._plans[name].is_auto and abs(self._clock() - noted_at) >= NOTED_SECONDS:
+                    self._write_down(name)
 
     async def _look(self, seller: Seller, busy: float) -> None:
         told = self._told(seller.standings)
@@ -163,9 +173,13 @@ class MarketPrices:
         return move(asking, Look(self._clock(), busy, told, others), plan.bounds)
 
     def _note(self, name: str, asking: Asking) -> None:
-        now = self._moved_at[name] = self._clock()
-        self._store.submit(keeping(_ASKING + name, str(asking.price), now))
+        self._moved_at[name] = self._clock()
+        self._write_down(name)
         log.info("price moved", extra={"model": name, "nano": asking.price, "why": asking.why.name.lower()})
+
+    def _write_down(self, name: str) -> None:
+        now = self._noted_at[name] = self._clock()
+        self._store.submit(keeping(_ASKING + name, str(self._asking[name].price), now))
 
     def _told(self, standings: Sequence[ProxyStanding]) -> list[Told]:
         """Say what each proxy counted since the last look: it tells sums, and begins anew each hour."""

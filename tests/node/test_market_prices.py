@@ -260,6 +260,21 @@ async def test_a_price_that_was_said_is_not_held_against_what_was_seen_of_the_on
     assert prices.prices["m"].completion == 47_500
 
 
+async def test_a_price_that_stays_for_longer_than_a_week_is_remembered(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    disk, seller = MemoryDisk(), Seller()
+    prices = market(disk)
+    prices.ask(seller, "m", 100_000)
+    await live(prices, seller, 8 * 24 * 12, nursery)
+    await wait_all_tasks_blocked()
+
+    again = market(disk)
+    await again.remember()
+
+    assert again.prices["m"].completion == 100_000
+
+
 async def test_a_fixed_price_is_another_until_the_next_start(autojump_clock: MockClock) -> None:
     disk, seller = MemoryDisk(), Seller()
     prices = MarketPrices({"m": FIXED}, MemoryStore(disk), NETWORK, NoDirectory())  # type: ignore[arg-type]
