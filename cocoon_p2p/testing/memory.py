@@ -112,7 +112,10 @@ class MemoryStream:
                 return b""
             ready = pipe.blocks[0][0] if pipe.blocks else pipe.ended_at
             changed = pipe.changed
-            with trio.move_on_at(ready if ready is not None else float("inf")):
+            if ready is None:
+                await changed.wait()
+                continue
+            with trio.move_on_at(ready):
                 await changed.wait()
 
     @staticmethod
