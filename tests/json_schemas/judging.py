@@ -60,9 +60,8 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _arguments(command: str | Sequence[object]) -> Sequence[object]:
     """Give what a process of ours is asked; nothing of another one."""
-    if isinstance(command, str) or MODULE not in command:
-        return ()
-    return command[list(command).index(MODULE) + 1 :]
+    is_ours = not isinstance(command, str) and list(command[1:3]) == ["-m", MODULE]
+    return command[3:] if is_ours else ()
 
 
 def _name(words: Sequence[str]) -> str:
