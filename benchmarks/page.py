@@ -18,14 +18,15 @@ from pathlib import Path
 
 import msgspec
 import trio
-from _measure import milliseconds, print_machine, read_arguments
+from _measure import milliseconds, print_machine, read_arguments, spread
 from playwright.sync_api import Browser, sync_playwright
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from cocoon_p2p.journal import Journal
+from cocoon_p2p.journal import Entry, Journal
+from cocoon_p2p.metrics import render
 from cocoon_p2p.network.health import Connections, Health
 from cocoon_p2p.network.reachability import ReachabilityView
 from cocoon_p2p.nursery import open_service_nursery
@@ -98,6 +99,11 @@ def paint_of(browser: Browser, url: str) -> float:
     return milliseconds_ / 1e3
 
 
+ENTRY = Entry(
+    exchange=bytes(16), role="proxy", model="qwen3-0.6b", outcome="finished", began_at=0.0, seconds=1.0
+)  # fmt: skip
+
+
 async def write(page: Page, rounds: int) -> None:
     """Measure what writing costs, without a socket."""
     await trio.lowlevel.checkpoint()
@@ -114,6 +120,10 @@ async def write(page: Page, rounds: int) -> None:
     print(f"the page, processor time {milliseconds(timed(page._write_front))}")
     print(f"its parts, each second   {milliseconds(timed(page._write_parts))}")
     print(f"the JSON                 {milliseconds(timed(msgspec.json.encode))}")
+    journal = Journal()
+    print(f"/metrics, a scrape       {milliseconds(timed(lambda seen: render(seen, journal, accept='')))}")
+    noted = timed(lambda _seen: journal.note(ENTRY))
+    print(f"the journal, an exchange {spread([1e6 * seconds for seconds in noted], 'us', 1)}")
 
 
 def busy_proxy() -> Snapshot:
