@@ -64,9 +64,6 @@ class MarketPrices:
         "As the file has them. What was said since has shares that are rounded."
 
         self._plans = dict(plans)
-        self._said_anew: set[str] = set()
-        "Models with fixed prices that are no longer as the file says."
-
         self._store = store
         self._network = network
         self._directory = directory
@@ -107,7 +104,7 @@ class MarketPrices:
             return self._asking[name].why.value
         return (
             "as you said on the page, until the next start"
-            if name in self._said_anew
+            if plan is not self._filed[name]
             else "as your file says"
         )
 
@@ -127,7 +124,6 @@ class MarketPrices:
             self._said_meanwhile.add(model)
             self._note(model, self._asking[model])
             return f"{completion} is asked, and follows the market from there"
-        self._said_anew.add(model)
         self._moved_at[model] = self._clock()
         return f"{completion} is asked until the next start: to keep it, write it into the file"
 
